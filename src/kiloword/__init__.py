@@ -1,0 +1,32 @@
+"""kiloword: native image generation. Pictures become tokens, one transformer models text and pictures in one stream.
+
+The names below are imported when they are first used, so that `kiloword --help` need not wait for torch (PEP 562).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kiloword.checkpoint import load, pull, save
+    from kiloword.engine.painter import Card, Painter, Preview, Request
+    from kiloword.heads.head import Sampling
+
+__all__ = ["Card", "Painter", "Preview", "Request", "Sampling", "load", "pull", "save"]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "kiloword.checkpoint": ("load", "pull", "save"),
+    "kiloword.engine.painter": ("Card", "Painter", "Preview", "Request"),
+    "kiloword.heads.head": ("Sampling",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'kiloword' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

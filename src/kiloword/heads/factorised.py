@@ -1,0 +1,116 @@
+"""Factorised head: a token that is a tuple of small codes is predicted code by code.
+
+Larochelle and Murray 2011 (NADE): one hidden layer a factor, which hears of the factors before it through a masked
+matrix. A flat softmax over 12,800 codes would be half of a small transformer; this one has a few logits a factor.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, silu
+
+from kiloword.heads.head import Entrance, Sampling, keep, weigh
+from kiloword.noise import Noise, pick
+from kiloword.orders.order import Fed
+from kiloword.tokens import Codes, Layout
+
+# Axes: v views, b pictures, q tokens, w width, f factors, u hidden units of a factor, k values of a factor (padded).
+
+
+@dataclass(frozen=True)
+class FactorisedConfig:
+    """`units` hidden units for each factor; `places` learned places (0: none)."""
+
+    space: Codes
+    width: int
+    units: int = 32
+    places: int = 0
+
+    def __post_init__(self):
+        if not isinstance(self.space, Codes):
+            raise ValueError(f"the factorised head predicts Codes, got {self.space}")
+
+    def build(self) -> "FactorisedHead":
+        return FactorisedHead(self)
+
+
+class FactorisedHead(nn.Module):
+    """log p(token) is the sum over factors of log p(factor | hidden, factors before it)."""
+
+    offsets: Tensor
+    earlier: Tensor
+    legal: Tensor
+
+    def __init__(self, config: FactorisedConfig):
+        super().__init__()
+        self.config, self.space = config, config.space
+        sizes, units, factors = config.space.sizes, config.units, len(config.space.sizes)
+        offsets = torch.tensor([sum(sizes[:f]) for f in range(factors)])
+        owner = torch.repeat_interleave(torch.arange(factors), torch.tensor(sizes))
+        self.register_buffer("offsets", offsets, persistent=False)
+        earlier = (owner[:, None] < torch.arange(factors)[None]).repeat_interleave(units, dim=1)
+        self.register_buffer("earlier", earlier, persistent=False)
+        legal = torch.arange(max(sizes))[None] < torch.tensor(sizes)[:, None]
+        self.register_buffer("legal", legal, persistent=False)
+        self.embedding = nn.Parameter(torch.empty(sum(sizes), config.width))
+        nn.init.normal_(self.embedding, std=0.5 * factors**-0.5)
+        self.entrance = Entrance(config.width, config.places)
+        self.hidden = nn.Linear(config.width, factors * units)
+        self.before = nn.Parameter(torch.zeros(sum(sizes), factors * units))
+        self.exit = nn.Parameter(torch.empty(factors, units, max(sizes)))
+        nn.init.normal_(self.exit, std=units**-0.5)
+        self.bias = nn.Parameter(torch.zeros(factors, max(sizes)))
+
+    def _spread(self, tokens: Int[Tensor, "b q f"]) -> Float[Tensor, "b q s"]:
+        """All factors as one long vector of zeros and ones."""
+        rows = (tokens + self.offsets).flatten(0, 1)
+        spread = torch.zeros(len(rows), len(self.embedding), device=tokens.device)
+        return spread.scatter_(1, rows, 1.0).view(*tokens.shape[:2], -1)
+
+    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
+        return self.entrance(self._spread(fed.tokens) @ self.embedding, fed), None
+
+    def logits(self, hidden: Float[Tensor, "*b q w"], tokens: Int[Tensor, "b q f"]) -> Float[Tensor, "*b q f k"]:
+        """Logits of every factor given the true factors before it."""
+        heard = self._spread(tokens) @ (self.before * self.earlier)
+        thought = silu(self.hidden(hidden) + heard).unflatten(-1, (-1, self.config.units))
+        logits = torch.einsum("...fu,fuk->...fk", thought, self.exit.to(thought.dtype)).float() + self.bias
+        return logits.masked_fill(~self.legal, -math.inf)
+
+    def loss(
+        self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q f"], memo: None = None,
+        noise: Noise | None = None,
+    ) -> Float[Tensor, "b q"]:  # fmt: skip
+        logits = self.logits(hidden, target)
+        return cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none").view(target.shape).sum(-1)
+
+    def sample(
+        self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
+        noise: Noise, rows: Int[Tensor, "b"],
+    ) -> Int[Tensor, "b q f"]:  # fmt: skip
+        units, factors = self.config.units, len(self.space.sizes)
+        uniform = noise.uniform((hidden.shape[2], factors), rows)
+        thought = self.hidden(hidden)
+        tokens = torch.zeros(*hidden.shape[1:3], factors, dtype=torch.long, device=hidden.device)
+        for factor, size in enumerate(self.space.sizes):
+            mine = silu(thought[..., factor * units : (factor + 1) * units])
+            logits = (mine @ self.exit[factor, :, :size] + self.bias[factor, :size]).float()
+            chosen = pick(keep(weigh(logits, weights), sampling), uniform[..., factor])
+            tokens[..., factor] = chosen
+            later = (factor + 1) * units
+            thought[..., later:] += self.before[self.offsets[factor] + chosen, later:]
+        return tokens
+
+    def log_prob(
+        self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q f"],
+        sampling: Sampling,
+    ) -> Float[Tensor, "b q"]:  # fmt: skip
+        logits = self.logits(hidden, tokens)
+        total = torch.zeros(tokens.shape[:2], device=hidden.device)
+        for factor, size in enumerate(self.space.sizes):
+            kept = keep(weigh(logits[..., factor, :size], weights), sampling)
+            total = total + torch.log_softmax(kept, -1).gather(-1, tokens[..., factor, None])[..., 0]
+        return total

@@ -1,0 +1,98 @@
+"""The law of heads, and how logits are turned into one choice.
+
+Temperature; top-k (Fan et al. 2018); nucleus sampling (Holtzman et al. 2019); guidance on logits as a weighted sum of
+views (Ho and Salimans 2022).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from kiloword.noise import Noise
+from kiloword.orders.order import Fed
+from kiloword.tokens import Layout, TokenSpace
+
+# Axes: v views, b pictures, q tokens, w width, k values.
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a value is chosen: temperature 0 takes the likeliest; top_k 0 and top_p 1 leave nothing out."""
+
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self):
+        if not (math.isfinite(self.temperature) and self.temperature >= 0):
+            raise ValueError(f"temperature must be a finite number of at least 0, got {self.temperature}")
+        if self.top_k < 0:
+            raise ValueError(f"top_k must be 0 (off) or more, got {self.top_k}")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+
+
+class Head(Protocol):
+    """Losses come one a token; `sample` draws one token for every picture, the views weighted."""
+
+    space: TokenSpace
+
+    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Any]: ...
+
+    def loss(self, hidden: Float[Tensor, "b q w"], target: Tensor, memo: Any, noise: Noise | None) -> Tensor: ...
+
+    def sample(
+        self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: Any, sampling: Sampling,
+        noise: Noise, rows: Int[Tensor, "b"],
+    ) -> Tensor: ...  # fmt: skip
+
+
+class HasDensity(Protocol):
+    """Heads that can say how likely a token is."""
+
+    def log_prob(
+        self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Tensor, sampling: Sampling
+    ) -> Float[Tensor, "b q"]: ...
+
+
+class Entrance(nn.Module):
+    """What all entrances add to a token's vector: its place in the picture, whether it is there, its unknown share."""
+
+    def __init__(self, width: int, places: int):
+        super().__init__()
+        self.place = nn.Embedding(max(1, places), width)
+        self.start = nn.Parameter(torch.empty(width))
+        self.unknown = nn.Parameter(torch.empty(width))
+        self.places = places
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.02)
+
+    def forward(self, vectors: Float[Tensor, "b q w"], fed: Fed) -> Float[Tensor, "b q w"]:
+        vectors = torch.where(fed.real[..., None], vectors, self.start)
+        place = fed.place if self.places else torch.zeros_like(fed.place)
+        return vectors + self.place(place) + fed.level[..., None] * self.unknown
+
+
+def weigh(logits: Float[Tensor, "v b q k"], weights: Float[Tensor, "v b"]) -> Float[Tensor, "b q k"]:
+    """The weighted sum over views; with one view, or weight 1 on the first, this is that view's logits."""
+    return (logits * weights[:, :, None, None]).sum(0) if len(logits) > 1 else logits[0]
+
+
+def keep(logits: Float[Tensor, "*b k"], sampling: Sampling) -> Float[Tensor, "*b k"]:
+    """Logits with temperature applied and all but the top k and the top p set to minus infinity."""
+    if sampling.temperature == 0:
+        return torch.where(logits == logits.amax(-1, keepdim=True), 0.0, -math.inf)
+    logits = logits / sampling.temperature
+    if 0 < sampling.top_k < logits.shape[-1]:
+        least = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
+        logits = logits.masked_fill(logits < least, -math.inf)
+    if sampling.top_p < 1:
+        descending, index = logits.sort(dim=-1, descending=True)
+        before = descending.softmax(-1).cumsum(-1) - descending.softmax(-1)
+        drop = (before > sampling.top_p).scatter(-1, index, before > sampling.top_p)
+        logits = logits.masked_fill(drop, -math.inf)
+    return logits

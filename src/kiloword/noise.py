@@ -1,0 +1,101 @@
+"""Noise: randomness as a value that is passed in, one stream of numbers a picture.
+
+Sampling by inverse transform (Devroye 1986, chapter 2) makes a picture a function of its uniforms, so that the same
+picture comes out whatever else is in the batch.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+# Axes: b pictures, k values of a categorical distribution.
+
+
+class Noise(Protocol):
+    """A source of random numbers for some pictures; `rows` says for which of them a number is drawn."""
+
+    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor: ...
+
+    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor: ...
+
+
+class Seeded:
+    """One generator a picture, started from its own seed."""
+
+    def __init__(self, seeds: Sequence[int]):
+        for seed in seeds:
+            if not 0 <= seed < 2**63:
+                raise ValueError(f"a seed is a whole number from 0 to 2^63 - 1, got {seed}")
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
+        """Float64 numbers in [0, 1), shape [len(rows), *shape]."""
+        drawn = [torch.rand(shape, generator=self.generators[row], dtype=torch.float64) for row in rows.tolist()]
+        return torch.stack(drawn)
+
+    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
+        """Standard normal float32 numbers, shape [len(rows), *shape]."""
+        return torch.stack([torch.randn(shape, generator=self.generators[r]) for r in rows.tolist()])
+
+
+class Recorded:
+    """Numbers that somebody else drew, handed out in their order: [b, draws, ...]."""
+
+    def __init__(self, tensor: Tensor):
+        self.tensor = tensor
+        self.drawn = 0
+
+    def _next(self, shape: tuple[int, ...], rows: Tensor) -> Tensor:
+        if self.drawn >= self.tensor.shape[1]:
+            raise ValueError(f"the recording holds {self.tensor.shape[1]} draws, and one more was asked for")
+        taken = self.tensor[rows, self.drawn]
+        self.drawn += 1
+        return taken.reshape(len(rows), *shape)
+
+    uniform = _next
+    normal = _next
+
+
+def pick(logits: Float[Tensor, "*b k"], uniform: Tensor) -> Int[Tensor, "*b"]:
+    """The value that `uniform` [*b] selects: the number of cumulative probabilities, in float64, at or below it."""
+    cumulative = torch.softmax(logits.double(), dim=-1).cumsum(-1)
+    cumulative = cumulative / cumulative[..., -1:]
+    return (cumulative <= uniform.to(cumulative.device)[..., None]).sum(-1).clamp(max=logits.shape[-1] - 1)
+
+
+def mix(clean: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+    """The part-noised latent (1 - level) clean + level noise (rectified flow, Liu et al. 2022, eq. 1)."""
+    return (1 - level) * clean + level * noise
+
+
+def velocity(clean: Tensor, noise: Tensor) -> Tensor:
+    """d mix / d level = noise - clean: what a flow network predicts (Lipman et al. 2022)."""
+    return noise - clean
+
+
+def clean_from_velocity(noised: Tensor, velocity: Tensor, level: Tensor) -> Tensor:
+    """The clean latent that a velocity at `level` points to."""
+    return noised - level * velocity
+
+
+def noise_from_velocity(noised: Tensor, velocity: Tensor, level: Tensor) -> Tensor:
+    """The noise that a velocity at `level` comes from."""
+    return noised + (1 - level) * velocity
+
+
+def euler(noised: Tensor, velocity: Tensor, level: Tensor, to: Tensor) -> Tensor:
+    """One Euler step of the flow from `level` to the lower level `to`."""
+    return noised + (to - level) * velocity
+
+
+def heun(noised: Tensor, first: Tensor, second: Tensor, level: Tensor, to: Tensor) -> Tensor:
+    """Heun's step: the mean of the velocities here and at the end of the Euler step (Karras et al. 2022, alg. 1)."""
+    return noised + (to - level) * (first + second) / 2
+
+
+def ddim(clean: Tensor, noise: Tensor, to: Tensor) -> Tensor:
+    """The deterministic DDIM step: mix the predicted clean latent and noise anew at `to` (Song et al. 2020, eq. 12)."""
+    return mix(clean, noise, to)

@@ -1,0 +1,64 @@
+"""The law of orders: the schedule of a picture's tokens and what the transformer is shown at each.
+
+Every known way of drawing is a table of unknown shares (see `tokens/schedule.py`) and a rule for the feed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from kiloword.noise import Noise
+from kiloword.tokens import Layout, Schedule
+
+# Axes: b pictures, n tokens of the picture, q tokens picked.
+
+
+@dataclass(frozen=True)
+class Fed:
+    """What the picked tokens' rows are made of: a token each (where `real`), its unknown share, and their place."""
+
+    tokens: Tensor
+    real: Bool[Tensor, "b q"]
+    level: Float[Tensor, "b q"]
+    place: Int[Tensor, "b q"]
+
+
+class Order(Protocol):
+    """`causal` says that a token's row must not see rows of later steps of its own span."""
+
+    causal: bool
+
+    def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule: ...
+
+    def lesson(self, layout: Layout, batch: int, noise: Noise | None) -> Float[Tensor, "b n"]: ...
+
+    def feed(
+        self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,
+        canvas: Callable | None = None,
+    ) -> Fed: ...  # fmt: skip
+
+
+def one_by_one(rank: Int[Tensor, "n"], batch: int) -> Schedule:
+    """The schedule in which the token of rank r becomes known in step r."""
+    start = rank.float().expand(batch, -1)
+    return Schedule(start, start + 1)
+
+
+def token_before(shown: Tensor, level: Tensor, pick: Int[Tensor, "b q"], rank: Int[Tensor, "n"]) -> Fed:
+    """Feed each picked token the one that became known just before it; the first one is fed nothing."""
+    by_rank = torch.argsort(rank)
+    ranks = rank[pick]
+    before = by_rank[(ranks - 1).clamp(min=0)]
+    rows = torch.arange(len(pick), device=pick.device)[:, None]
+    return Fed(shown[rows, before], ranks > 0, level[rows, pick], pick)
+
+
+def itself(shown: Tensor) -> Fed:
+    """Feed every token itself: for a span that is only read."""
+    b, n = shown.shape[:2]
+    place = torch.arange(n, device=shown.device).expand(b, -1)
+    return Fed(shown, torch.ones_like(place, dtype=torch.bool), torch.zeros(b, n, device=shown.device), place)

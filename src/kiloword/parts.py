@@ -1,0 +1,138 @@
+"""The one table: the tag of each part in a config.json, its config class, and how a model is built of parts.
+
+A checkpoint names its parts by these tags, so a tag never changes its meaning; `FORMAT` counts changes of the fields.
+"""
+
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from kiloword.heads.categorical import CategoricalConfig
+from kiloword.heads.factorised import FactorisedConfig
+from kiloword.model import ImageModel, Modality, Text
+from kiloword.orders.draft import DraftConfig
+from kiloword.orders.raster import RasterConfig
+from kiloword.prompts.class_label import ClassLabelConfig
+from kiloword.prompts.text_prefix import TextPrefixConfig
+from kiloword.tokenizers.autoencoder import AutoencoderConfig
+from kiloword.tokenizers.bpe import BPEConfig
+from kiloword.tokenizers.fsq import FSQConfig
+from kiloword.tokenizers.pyramid import PyramidConfig
+from kiloword.tokenizers.vit import ViTConfig
+from kiloword.tokens import Bits, Categorical, Codes, Vector
+from kiloword.transformer import (
+    AdaLNConfig,
+    AttentionConfig,
+    GELUConfig,
+    LayerNormConfig,
+    RMSNormConfig,
+    RotaryConfig,
+    StackConfig,
+    SwiGLUConfig,
+    UnmodulatedConfig,
+)
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ModalityConfig:
+    """How pictures become tokens, in which order and through which head."""
+
+    tokenizer: PyramidConfig | AutoencoderConfig
+    order: DraftConfig | RasterConfig
+    head: FactorisedConfig | CategoricalConfig
+
+    def build(self) -> Modality:
+        return Modality(self.tokenizer.build(), self.order.build(), self.head.build())
+
+
+@dataclass(frozen=True)
+class TextConfig:
+    """Text that the model writes: at most `limit` tokens."""
+
+    tokenizer: BPEConfig
+    head: CategoricalConfig
+    order: RasterConfig = RasterConfig()
+    limit: int = 64
+
+    def build(self) -> Text:
+        return Text(self.tokenizer.build(), self.order.build(), self.head.build(), self.limit)
+
+
+@dataclass(frozen=True)
+class ImageModelConfig:
+    """A whole model."""
+
+    picture: ModalityConfig
+    prompt: TextPrefixConfig | ClassLabelConfig
+    transformer: StackConfig
+    text: TextConfig | None = None
+
+    def build(self) -> ImageModel:
+        text = self.text.build() if self.text else None
+        return ImageModel(self.picture.build(), self.prompt.build(), self.transformer.build(), text)
+
+
+PARTS: dict[str, type] = {
+    "adaln": AdaLNConfig,
+    "attention": AttentionConfig,
+    "autoencoder": AutoencoderConfig,
+    "bits": Bits,
+    "bpe": BPEConfig,
+    "categorical": CategoricalConfig,
+    "categorical-space": Categorical,
+    "class-label": ClassLabelConfig,
+    "codes": Codes,
+    "draft": DraftConfig,
+    "factorised": FactorisedConfig,
+    "fsq": FSQConfig,
+    "gelu": GELUConfig,
+    "image-model": ImageModelConfig,
+    "layer-norm": LayerNormConfig,
+    "modality": ModalityConfig,
+    "pyramid": PyramidConfig,
+    "raster": RasterConfig,
+    "rms-norm": RMSNormConfig,
+    "rotary": RotaryConfig,
+    "stack": StackConfig,
+    "swiglu": SwiGLUConfig,
+    "text": TextConfig,
+    "text-prefix": TextPrefixConfig,
+    "unmodulated": UnmodulatedConfig,
+    "vector": Vector,
+    "vit": ViTConfig,
+}
+TAGS = {part: tag for tag, part in PARTS.items()}
+
+
+def build(config: Any) -> Any:
+    """The part that a config describes."""
+    return config.build()
+
+
+def to_json(config: Any) -> Any:
+    """A config as plain JSON values, every part with its tag."""
+    if is_dataclass(config) and not isinstance(config, type):
+        if type(config) not in TAGS:
+            raise ValueError(f"{type(config).__name__} is not in the table of parts, so it cannot be written down")
+        values = {field.name: to_json(getattr(config, field.name)) for field in fields(config) if field.init}
+        return {"part": TAGS[type(config)], **values}
+    if isinstance(config, tuple | list):
+        return [to_json(value) for value in config]
+    return config
+
+
+def from_json(values: Any) -> Any:
+    """The config that `to_json` wrote down. Raises ValueError for unknown parts and fields."""
+    if isinstance(values, list):
+        return tuple(from_json(value) for value in values)
+    if not isinstance(values, dict):
+        return values
+    tag = values.get("part")
+    if tag not in PARTS:
+        raise ValueError(f"unknown part {tag!r}: this kiloword knows {', '.join(PARTS)}")
+    given = {name: from_json(value) for name, value in values.items() if name != "part"}
+    unknown = given.keys() - {field.name for field in fields(PARTS[tag])}
+    if unknown:
+        raise ValueError(f"part {tag!r} has no field {', '.join(sorted(unknown))}")
+    return PARTS[tag](**given)

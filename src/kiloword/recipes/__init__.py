@@ -1,0 +1,48 @@
+"""One function per trainable model, and the way to carry it out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+NAMES = {"emoji-64": "kiloword.recipes.emoji:emoji_64"}
+
+
+def names() -> list[str]:
+    """The recipes that can be carried out."""
+    return sorted(NAMES)
+
+
+def run(
+    name: str | None,
+    *,
+    data: Path | None,
+    out: Path,
+    start: str | None = None,
+    changes: dict[str, str] | None = None,
+    report: Callable[[int, int, dict[str, float]], None] = lambda iteration, iterations, figures: None,
+) -> Path:
+    """Carry out a recipe, or with `start` fine-tune that model on `data`; the checkpoint's folder is returned."""
+    from kiloword.recipes import finetune, recipe
+    from kiloword.recipes.run import train_recipe
+
+    def tell(stage: str, iteration: int, iterations: int, figures: dict[str, float]) -> None:
+        report(iteration, iterations, figures)
+
+    if start is not None:
+        if data is None:
+            raise ValueError("fine-tuning needs a folder of pictures: give --data DIR")
+        return finetune.finetune(start, data, out, changes or {}, tell)
+    if name not in NAMES:
+        raise ValueError(f"there is no recipe {name!r}; there are: {', '.join(names())}")
+    if data is None:
+        from kiloword.datasets.cache import ensure_emoji
+
+        data = ensure_emoji()
+    return train_recipe(recipe.changed(load(name), changes or {}), data, out, tell)
+
+
+def load(name: str):
+    """The recipe of that name."""
+    from importlib import import_module
+
+    module, function = NAMES[name].split(":")
+    return getattr(import_module(module), function)()

@@ -1,0 +1,132 @@
+"""Carrying out a recipe in a folder: pictures, tokenizer, tokens, model, checkpoint; every stage resumes where it was."""
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from kiloword import checkpoint, parts
+from kiloword.datasets import shards
+from kiloword.datasets.emoji import wording
+from kiloword.engine.painter import Card, Painter
+from kiloword.model import ImageModel
+from kiloword.parts import ImageModelConfig
+from kiloword.recipes.recipe import Recipe
+from kiloword.tokenizers.bpe import BPEConfig
+from kiloword.tokens import Categorical
+from kiloword.training.loop import Run
+from kiloword.training.model_lesson import Lines, ModelLesson, versions
+from kiloword.training.pictures import to_bytes
+from kiloword.training.tokenizer_lesson import TokenizerLesson
+
+Report = Callable[[str, int, int, dict[str, float]], None]  # stage, iteration, iterations, figures
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures as bytes at twice the recipe's side, what is said of them, how often each is seen, and who is held out."""
+
+    values: Tensor
+    metadata: list[dict]
+    weights: Tensor
+    held_out: Tensor
+
+
+def load_pictures(folder: Path, side: int, toned: float = 1.0, leave_out: tuple[str, ...] = ()) -> Pictures:
+    """All pictures of a shard folder, each weighed so that a subject's skin tones together weigh `toned`."""
+    values, metadata = [], []
+    for sample in shards.read(folder):
+        if sample.metadata.get("style") not in leave_out:
+            values.append(to_bytes(sample.picture, 2 * side))
+            metadata.append(sample.metadata)
+    if not values:
+        raise ValueError(f"{folder} holds no pictures: build them with `kiloword data build emoji`")
+    tones = Counter((m.get("base"), m.get("style")) for m in metadata if m.get("skin_tones"))
+    weights = [toned / tones[m["base"], m["style"]] if m.get("skin_tones") else 1.0 for m in metadata]
+    trained = torch.tensor([m.get("split", "train") == "train" for m in metadata])
+    plain = torch.tensor([not m.get("skin_tones") for m in metadata])
+    held_out = (~trained & plain).nonzero()[:, 0]
+    return Pictures(torch.stack(values), metadata, torch.tensor(weights) * trained, held_out)
+
+
+def train_recipe(recipe: Recipe, data: Path, out: Path, report: Report) -> Path:
+    """Everything from pictures to a checkpoint folder, which is returned."""
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {"recipe": recipe.name, "model": parts.to_json(recipe.model), "training": asdict(recipe.training)}
+    (out / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
+    pictures = load_pictures(data, recipe.data.side, recipe.data.toned, recipe.data.leave_out)
+    config = with_vocabulary(recipe, pictures.metadata)
+    torch.manual_seed(recipe.training.seed)
+    model = parts.build(config)
+    teach_tokenizer(model, recipe, pictures, out, report)
+    teach_model(model, recipe, pictures, out, report)
+    folder = out / "checkpoint"
+    checkpoint.save(folder, Painter(model, card(recipe)), config)
+    return folder
+
+
+def with_vocabulary(recipe: Recipe, metadata: list[dict]) -> ImageModelConfig:
+    """The model's parts with text merges learned from the captions of what is trained."""
+    said = (text for m in metadata if m.get("split", "train") == "train" for text in wording.texts(m))
+    merges = BPEConfig.train(said, recipe.data.vocabulary)
+    model, text = recipe.model, recipe.model.text
+    assert text is not None
+    space = Categorical(merges.build().space.size)
+    text = replace(text, tokenizer=merges, head=replace(text.head, space=space))
+    return replace(model, prompt=replace(model.prompt, text=merges), text=text)
+
+
+def fabric() -> Fabric:
+    """One device, bf16 where it helps."""
+    return Fabric(accelerator="auto", devices=1, precision="bf16-mixed")
+
+
+def teach_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
+    autoencoder = model.picture.tokenizer.tokenizer
+    lesson = TokenizerLesson(autoencoder, pictures.values, pictures.weights, pictures.held_out, recipe.reconstruction)
+    finish(Run(lesson, recipe.tokenizer_training, out / "tokenizer", fabric()), "tokenizer", report)
+
+
+def teach_model(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
+    tokenizer = model.picture.tokenizer
+    tokens = cached_tokens(model, pictures.values, recipe.data.side, recipe.data.versions, out / "tokens.npy")
+    lines = Lines(
+        ask=lambda row, chance: wording.ask(pictures.metadata[row], chance),
+        answer=lambda row: wording.answer(pictures.metadata[row]),
+    )
+    layout = tokenizer.layout(recipe.data.side, recipe.data.side)
+    lesson = ModelLesson(model, layout, tokens, lines, pictures.weights, pictures.held_out, recipe.both_ways)
+    finish(Run(lesson, recipe.training, out / "model", fabric()), "model", report)
+
+
+def finish(run: Run, stage: str, report: Report) -> None:
+    """Train to the end and leave the averaged weights in the module."""
+    run.train(lambda iteration, figures: report(stage, iteration, run.config.iterations, figures))
+    run.module.load_state_dict(run.average)
+    run.module.eval()
+
+
+def cached_tokens(model: ImageModel, values: Tensor, side: int, count: int, path: Path) -> Tensor:
+    """Token versions of all pictures, made once."""
+    if not path.exists():
+        made = versions(model, values, side, count).numpy()
+        temporary = path.with_name(path.name + ".part.npy")
+        np.save(temporary, made)
+        temporary.replace(path)
+    return torch.from_numpy(np.load(path))
+
+
+def card(recipe: Recipe) -> Card:
+    """What a user has to know of the recipe's model."""
+    side = recipe.data.side
+    styles = {style: phrase for style, phrase in wording.PHRASES.items() if style not in recipe.data.leave_out}
+    return Card(
+        recipe.name, ((side, side),), styles, guidance=2.0, temperature=0.7,
+        licence="Apache-2.0; trained on pictures under MIT, Apache-2.0 and CC-BY-4.0 (see NOTICE)", about=recipe.about,
+    )  # fmt: skip

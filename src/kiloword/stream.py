@@ -1,0 +1,142 @@
+"""Spans of text and pictures, laid side by side in rows and packed into few of them.
+
+Transfusion (Zhou et al. 2024) and Chameleon (2024) for text and pictures in one stream; packing as in Raffel et al.
+2019.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+
+from kiloword.tokens import Layout
+from kiloword.transformer import Stream
+
+# Axes: b pictures, q rows of a span, t rows of all spans, w width, r packed rows, c capacity of a packed row.
+
+
+@dataclass(frozen=True)
+class Span:
+    """Rows that belong together: a prompt, a picture, a description. Present rows come first where some are absent."""
+
+    vectors: Float[Tensor, "b q w"]
+    places: Float[Tensor, "b q 4"]  # time (counted from the span's own start), scale, y, x
+    step: Int[Tensor, "b q"]
+    present: Bool[Tensor, "b q"]
+    causal: bool
+    lasts: Int[Tensor, "b"]  # how much time the span takes
+
+
+def text_span(vectors: Float[Tensor, "b q w"], present: Bool[Tensor, "b q"], causal: bool, first: int = 0) -> Span:
+    """Rows of text: one unit of time each; `first` is the step of the first row."""
+    b, q, _ = vectors.shape
+    time = torch.arange(first, first + q, device=vectors.device).expand(b, -1)
+    places = torch.zeros(b, q, 4, device=vectors.device)
+    places[..., 0] = time
+    return Span(vectors, places, time, present, causal, present.sum(1))
+
+
+def picture_span(
+    vectors: Float[Tensor, "b q w"], layout: Layout, place: Int[Tensor, "b q"], step: Int[Tensor, "b q"], causal: bool
+) -> Span:
+    """Rows of a picture: all at one time, where the layout says; a picture takes one unit of time."""
+    b, q, _ = vectors.shape
+    places = torch.zeros(b, q, 4, device=vectors.device)
+    places[..., 1:] = layout.positions().to(vectors.device)[place]
+    present = torch.ones(b, q, dtype=torch.bool, device=vectors.device)
+    return Span(vectors, places, step, present, causal, torch.ones(b, dtype=torch.long, device=vectors.device))
+
+
+def lay(spans: list[Span], modulation: Tensor | None = None, time: Tensor | None = None, first: int = 0) -> Stream:
+    """Spans one after the other in time. `time` and `first` go on from spans that were laid before."""
+    b, device = len(spans[0].vectors), spans[0].vectors.device
+    time = torch.zeros(b, dtype=torch.long, device=device) if time is None else time
+    positions, numbers, causal = [], [], []
+    for number, span in enumerate(spans, start=first):
+        shift = torch.zeros_like(span.places)
+        shift[..., 0] = time[:, None]
+        positions.append(span.places + shift)
+        numbers.append(torch.full_like(span.step, number))
+        causal.append(torch.full_like(span.present, span.causal))
+        time = time + span.lasts
+    return Stream(
+        vectors=torch.cat([span.vectors for span in spans], dim=1),
+        positions=torch.cat(positions, dim=1),
+        span=torch.cat(numbers, dim=1),
+        step=torch.cat([span.step for span in spans], dim=1),
+        causal=torch.cat(causal, dim=1),
+        present=torch.cat([span.present for span in spans], dim=1),
+        modulation=None if modulation is None else modulation[:, None],
+    )
+
+
+def pile(streams: list[Stream]) -> Stream:
+    """Streams of one width on top of each other, the shorter ones filled up with absent rows."""
+    longest = max(stream.vectors.shape[1] for stream in streams)
+
+    def filled(name: str) -> Tensor:
+        parts = [getattr(stream, name) for stream in streams]
+        return torch.cat([_lengthen(part, longest - part.shape[1]) for part in parts])
+
+    names = ("vectors", "positions", "span", "step", "causal", "present")
+    modulation = None if streams[0].modulation is None else torch.cat([_known(s.modulation) for s in streams])
+    return Stream(**{name: filled(name) for name in names}, modulation=modulation)
+
+
+def pack(stream: Stream, capacity: int) -> tuple[Stream, Int[Tensor, "b t"]]:
+    """Several short samples in one row of about `capacity` places, so that absent rows cost nothing.
+
+    Also returned: where each of the old rows went, counted over all new places (absent ones: anywhere).
+    """
+    present = _known(stream.present)
+    b, t = present.shape
+    lengths = present.sum(1).tolist()
+    capacity = max(capacity, *lengths)
+    homes, fill = _first_fit(lengths, capacity)
+    device = present.device
+    start = torch.tensor([home * capacity + offset for home, offset in homes], device=device)
+    where = (start[:, None] + present.cumsum(1) - 1).clamp(min=0)
+    source = torch.zeros(len(fill) * capacity, dtype=torch.long, device=device)
+    source[where[present]] = torch.arange(b * t, device=device).view(b, t)[present]
+    there = torch.zeros(len(fill) * capacity, dtype=torch.bool, device=device)
+    there[where[present]] = True
+
+    def moved(values: Tensor) -> Tensor:
+        return values.flatten(0, 1)[source].unflatten(0, (len(fill), capacity))
+
+    sample = torch.arange(b, device=device)[:, None].expand(b, t)
+    packed = Stream(
+        vectors=moved(stream.vectors), positions=moved(stream.positions), sample=moved(sample),
+        span=moved(_known(stream.span)), step=moved(_known(stream.step)), causal=moved(_known(stream.causal)),
+        present=there.view(len(fill), capacity),
+        modulation=None if stream.modulation is None else moved(stream.modulation.expand(b, t, -1)),
+    )  # fmt: skip
+    return packed, where
+
+
+def unpack(hidden: Float[Tensor, "r c w"], where: Int[Tensor, "b t"]) -> Float[Tensor, "b t w"]:
+    """Hidden vectors of packed rows back where their rows came from."""
+    return hidden.flatten(0, 1)[where]
+
+
+def _first_fit(lengths: list[int], capacity: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """The row and offset of each sample, longest first into the first row with room."""
+    homes, fill = [(0, 0)] * len(lengths), []
+    for sample in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        row = next((r for r, used in enumerate(fill) if used + lengths[sample] <= capacity), len(fill))
+        if row == len(fill):
+            fill.append(0)
+        homes[sample] = (row, fill[row])
+        fill[row] += lengths[sample]
+    return homes, fill
+
+
+def _lengthen(values: Tensor, by: int) -> Tensor:
+    return pad(values, (0, 0) * (values.ndim - 2) + (0, by)) if by else values
+
+
+def _known(values: Tensor | None) -> Tensor:
+    assert values is not None
+    return values

@@ -1,0 +1,1 @@
+"""Pixels to tokens and back: the laws, quantizers, networks and wrappers, none of which knows another."""

@@ -1,0 +1,85 @@
+"""Autoencoder: encoder network, quantizer and decoder network as one tokenizer.
+
+van den Oord et al. 2017 (VQ-VAE); nested groups of codes as in Rippel et al. 2014 (nested dropout).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from kiloword.noise import Noise
+from kiloword.tokenizers.fsq import FSQConfig
+from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokenizers.vit import ViTConfig, ViTDecoder, ViTEncoder
+from kiloword.tokens import Layout
+
+# Axes: b pictures, n tokens, k latent channels, H W pixels.
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """Networks around a quantizer."""
+
+    encoder: ViTConfig
+    decoder: ViTConfig
+    quantizer: FSQConfig
+
+    def __post_init__(self):
+        if self.encoder.stride != self.decoder.stride:
+            raise ValueError(f"encoder and decoder strides differ: {self.encoder.stride}, {self.decoder.stride}")
+
+    def build(self) -> "Autoencoder":
+        return Autoencoder(self)
+
+
+class Autoencoder(nn.Module):
+    """A tokenizer of one grid. Unknown tokens are zero latents to its decoder."""
+
+    def __init__(self, config: AutoencoderConfig):
+        super().__init__()
+        self.config = config
+        self.quantizer = config.quantizer.build()
+        self.encoder = ViTEncoder(config.encoder, self.quantizer.channels)
+        self.decoder = ViTDecoder(config.decoder, self.quantizer.channels)
+
+    @property
+    def space(self):
+        return self.quantizer.space
+
+    @property
+    def stride(self) -> int:
+        """Pixels a side that one token covers."""
+        return self.config.encoder.stride
+
+    def layout(self, height: int, width: int) -> Layout:
+        if min(height, width) < self.stride or height % self.stride or width % self.stride:
+            raise ValueError(
+                f"this tokenizer takes pictures whose sides are multiples of {self.stride}, got {height}x{width}"
+            )
+        return Layout(((height // self.stride, width // self.stride),))
+
+    def encode(self, pixels: Float[Tensor, "b c H W"], layout: Layout, noise: Noise | None = None) -> Quantized:
+        h, w = layout.sizes[-1]
+        wanted = [self.config.encoder.channels, h * self.stride, w * self.stride]
+        if list(pixels.shape[1:]) != wanted:
+            raise ValueError(f"the layout asks for pictures of {wanted}, got {list(pixels.shape)}")
+        return self.quantizer.quantize(self.encoder(pixels, layout), layout, noise)
+
+    def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
+        return self.render(self.quantizer.lookup(tokens, layout), layout, known)
+
+    def render(
+        self, latent: Float[Tensor, "b k h w"], layout: Layout, known: Bool[Tensor, "b n"]
+    ) -> Float[Tensor, "b c H W"]:
+        """Pixels from latents of which only the known ones are looked at."""
+        shown = latent * rearrange(known, "b (h w) -> b 1 h w", h=latent.shape[2])
+        return self.decoder(shown, layout).float()
+
+    def keep_groups(self, latent: Float[Tensor, "b k h w"], groups: Tensor) -> Float[Tensor, "b k h w"]:
+        """Latents of which picture i keeps only its first `groups[i]` groups of codes."""
+        each = len(self.config.quantizer.levels)
+        channel = torch.arange(latent.shape[1], device=latent.device)
+        return latent * (channel[None] < groups[:, None] * each)[:, :, None, None]

@@ -1,0 +1,27 @@
+"""The law of tokenizers: pixels to tokens and back.
+
+Tokens of a picture are those of all grids of a `Layout`, one grid after the other, each in raster order.
+"""
+
+from typing import Protocol
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from kiloword.noise import Noise
+from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokens import Layout, TokenSpace
+
+# Axes: b pictures, n tokens, c channels, H W pixels.
+
+
+class Tokenizer(Protocol):
+    """Pixels are premultiplied RGBA (or RGB) in [-1, 1]."""
+
+    space: TokenSpace
+
+    def layout(self, height: int, width: int) -> Layout: ...
+
+    def encode(self, pixels: Float[Tensor, "b c H W"], layout: Layout, noise: Noise | None = None) -> Quantized: ...
+
+    def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]: ...

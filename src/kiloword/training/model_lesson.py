@@ -1,0 +1,134 @@
+"""Teaching an image model in both directions: prompt to picture, and picture to words.
+
+Prompts are dropped now and then for guidance (Ho and Salimans 2022); some of the codes that the transformer is shown are
+replaced by random ones, so that it leans on the prompt and forgives its own mistakes (Bengio et al. 2015, scheduled
+sampling, for the problem).
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from kiloword.engine.decode import draw
+from kiloword.heads.head import Sampling
+from kiloword.model import Drawing, ImageModel
+from kiloword.noise import Seeded
+from kiloword.tokens import Layout
+from kiloword.training.pictures import shuffled, shrink, vary
+from kiloword.training.sheet import contact_sheet
+
+# Axes: n pictures, k versions of each, t tokens, f factors.
+
+
+@dataclass(frozen=True)
+class BothWaysConfig:
+    """Shares of a batch and of its tokens."""
+
+    describe: float = 0.2  # share of the batch that goes from picture to words
+    null: float = 0.1  # share of prompts dropped
+    corrupt: float = 0.1  # share of shown codes that are random ones
+    text_weight: float = 0.2  # weight of a text token's loss beside a code's
+    clean: float = 0.3  # share of pictures in their unvaried version
+    capacity: int = 64  # rows of a packed stream
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What is said of picture `row`: one of the ways to ask for it, and the one answer."""
+
+    ask: Callable[[int, random.Random], str]
+    answer: Callable[[int], str]
+
+
+class ModelLesson:
+    """`tokens` [k, n, t, f] are small integers: version 0 of every picture is the unvaried one."""
+
+    def __init__(
+        self, module: ImageModel, layout: Layout, tokens: Tensor, lines: Lines, weights: Float[Tensor, "n"],
+        held_out: Int[Tensor, "m"], config: BothWaysConfig = BothWaysConfig(),
+    ):  # fmt: skip
+        self.module, self.layout, self.tokens, self.lines = module, layout, tokens, lines
+        self.weights, self.held_out, self.config = weights, held_out, config
+        self.size = tokens.shape[1]
+        for parameter in module.picture.tokenizer.parameters():
+            parameter.requires_grad_(False)
+
+    def choose(self, iteration: int, count: int) -> Tensor:
+        return shuffled(self.weights, iteration, count, seed=2)
+
+    def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        config = self.config
+        chance = random.Random(int(torch.randint(2**31, ())))
+        target = self._pick_versions(rows)
+        few = round(len(rows) * config.describe)
+        asked = [None if chance.random() < config.null else self.lines.ask(r, chance) for r in rows[few:].tolist()]
+        told = [self.lines.answer(r) for r in rows[:few].tolist()]
+        drawn, said = self.module.loss(
+            asked, target[few:], self._corrupt(target[few:]), self.layout, None,
+            told or None, target[:few] if few else None, config.capacity,
+        )  # fmt: skip
+        factors = max(1, target[0, 0].numel())
+        figures = {"draw": drawn.detach().mean() / factors}
+        loss = drawn.mean() / factors
+        if said is not None:
+            text = said.sum() / (said != 0).sum().clamp(min=1)
+            figures["text"] = text.detach()
+            loss = loss + config.text_weight * text
+        return loss, figures
+
+    def _pick_versions(self, rows: Tensor) -> Tensor:
+        version = torch.randint(1, max(2, len(self.tokens)), rows.shape)
+        version = torch.where(torch.rand(rows.shape) < self.config.clean, 0, version).clamp(max=len(self.tokens) - 1)
+        return self.tokens[version, rows].long().to(next(self.module.parameters()).device)
+
+    def _corrupt(self, tokens: Tensor) -> Tensor:
+        space = self.module.picture.tokenizer.space
+        sizes = torch.tensor(getattr(space, "sizes", None) or space.size, device=tokens.device)
+        other = (torch.rand(tokens.shape, device=tokens.device) * sizes).long()
+        return torch.where(torch.rand(tokens.shape, device=tokens.device) < self.config.corrupt, other, tokens)
+
+    def look(self, folder: Path, iteration: int) -> dict[str, float]:
+        rows = self.held_out[:: max(1, len(self.held_out) // 256)][:256]
+        truth = self.tokens[0, rows].long().to(next(self.module.parameters()).device)
+        asked = [self.lines.answer(r) for r in rows.tolist()]
+        drawn, said = self.module.loss(asked, truth, truth, self.layout, None, asked, truth, self.config.capacity)
+        assert said is not None
+        factors = max(1, truth[0, 0].numel())
+        figures = {"held_out_draw": float(drawn.mean()) / factors, "held_out_text": float(said.sum() / (said != 0).sum())}
+        trained = self.weights.nonzero()[:, 0]
+        trained = trained[:: max(1, len(trained) // 24)][:24]
+        chosen = torch.cat([trained, rows[:: max(1, len(rows) // 24)][:24]])
+        self._draw(chosen).save(folder / f"look-{iteration:06d}.png")
+        return figures
+
+    def _draw(self, rows: Tensor):
+        """Drawn pictures beside the tokenizer's version of the true ones; the second half is held out."""
+        prompt, tokenizer = self.module.prompt, self.module.picture.tokenizer
+        condition = prompt.read([self.lines.answer(r) for r in rows.tolist()])
+        weights = torch.tensor([[2.0], [-1.0]]).expand(2, len(rows))
+        drawing = Drawing(self.layout, [condition, prompt.null(condition)], weights, Sampling(0.7))
+        *_, last = draw(self.module, drawing, Seeded(list(range(len(rows)))))
+        ours = tokenizer.decode(last.tokens, self.layout, last.known)
+        theirs = tokenizer.decode(self.tokens[0, rows].long().to(last.tokens.device), self.layout, last.known)
+        return contact_sheet(torch.stack([ours, theirs], dim=1).flatten(0, 1), columns=16)
+
+
+def versions(module: ImageModel, pictures: Tensor, side: int, count: int, seed: int = 0) -> Tensor:
+    """Tokens [count, n, t, ...] of every picture: as it is, and in count - 1 random variants. Bytes to save memory."""
+    layout = module.picture.tokenizer.layout(side, side)
+    device = next(module.parameters()).device
+    generator = torch.Generator().manual_seed(seed)
+    rounds = []
+    for version in range(count):
+        parts = []
+        for batch in pictures.split(256):
+            pixels = vary(batch, side, generator) if version else shrink(batch, side)
+            with torch.no_grad():
+                parts.append(module.picture.tokenizer.encode(pixels.to(device), layout).target.to(torch.uint8).cpu())
+        rounds.append(torch.cat(parts))
+    return torch.stack(rounds)

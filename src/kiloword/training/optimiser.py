@@ -1,0 +1,63 @@
+"""Optimisers and the learning rate's course.
+
+AdamW: Loshchilov and Hutter 2017. Muon: Jordan et al. 2024, with the update scaled to AdamW's size as in Liu et al.
+2025 (Muon is Scalable for LLM Training, section 2.2). Cosine decay: Loshchilov and Hutter 2016.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class AdamWConfig:
+    """Decay applies to matrices only."""
+
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.05
+
+    def build(self, module: nn.Module) -> list[torch.optim.Optimizer]:
+        return [adamw(module.named_parameters(), self)]
+
+
+@dataclass(frozen=True)
+class MuonConfig:
+    """Muon for the matrices inside transformer blocks, AdamW for everything else."""
+
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 0.05
+    momentum: float = 0.95
+
+    def build(self, module: nn.Module) -> list[torch.optim.Optimizer]:
+        named = list(module.named_parameters())
+        inside = {name for name, p in named if p.ndim == 2 and ".blocks." in f".{name}"}
+        muon = torch.optim.Muon(
+            [p for name, p in named if name in inside],
+            lr=self.learning_rate, weight_decay=self.weight_decay, momentum=self.momentum,
+            adjust_lr_fn="match_rms_adamw",
+        )  # fmt: skip
+        rest = AdamWConfig(self.learning_rate, self.betas, self.weight_decay)
+        return [muon, adamw(((name, p) for name, p in named if name not in inside), rest)]
+
+
+def adamw(named: Iterable[tuple[str, nn.Parameter]], config: AdamWConfig) -> torch.optim.Optimizer:
+    """The fused AdamW over two groups: matrices, which decay, and the rest, which does not."""
+    parameters = [p for _, p in named if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
+
+
+def course(iteration: int, iterations: int, warmup: int, floor: float = 0.02) -> float:
+    """The share of the learning rate at an iteration: linear warm-up, then a cosine down to `floor`."""
+    if iteration < warmup:
+        return (iteration + 1) / warmup
+    share = (iteration - warmup) / max(1, iterations - warmup)
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))

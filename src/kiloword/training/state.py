@@ -1,0 +1,61 @@
+"""The state of a training run in one safetensors file: written atomically, read without running code.
+
+The file holds the weights, their moving average and all that the optimisers remember; its header says which
+iteration comes next.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+
+def save_state(
+    path: Path, module: nn.Module, average: dict[str, Tensor], optimisers: list[Optimizer], note: dict
+) -> None:
+    """Write everything that the next iteration depends on; `note` is the run's own JSON (the iteration among it)."""
+    tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
+    tensors |= {f"average.{name}": value for name, value in average.items()}
+    for k, optimiser in enumerate(optimisers):
+        for index, held in optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{k}.{index}.{name}": torch.as_tensor(value) for name, value in held.items()}
+    temporary = path.with_name(path.name + ".part")
+    contiguous = {name: value.detach().contiguous() for name, value in tensors.items()}
+    save_file(contiguous, temporary, metadata={"note": json.dumps({"format": 1, **note})})
+    with open(temporary, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def load_state(path: Path, module: nn.Module, average: dict[str, Tensor], optimisers: list[Optimizer]) -> dict:
+    """Put a state back where it came from, in place; its note is returned."""
+    try:
+        with safe_open(path, "pt") as file:
+            note = json.loads((file.metadata() or {}).get("note", "{}"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a whole training state ({error}); remove it to start anew") from error
+    if note.get("format") != 1:
+        raise ValueError(f"{path} has training state format {note.get('format')}; this kiloword reads format 1")
+    try:
+        module.load_state_dict(_under(tensors, "module."))
+    except RuntimeError as error:
+        raise ValueError(f"{path} belongs to another model: {str(error).splitlines()[1].strip()}") from error
+    for name, value in _under(tensors, "average.").items():
+        average[name].copy_(value)
+    for k, optimiser in enumerate(optimisers):
+        held: dict[int, dict[str, Tensor]] = {}
+        for name, value in _under(tensors, f"optimiser.{k}.").items():
+            index, key = name.split(".", 1)
+            held.setdefault(int(index), {})[key] = value
+        optimiser.load_state_dict({**optimiser.state_dict(), "state": held})
+    return note
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,71 @@
+"""Multi-head attention with grouped keys and values (Vaswani et al. 2017; Ainslie et al. 2023, GQA)."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from kiloword.transformer.cache import Cache
+from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
+from kiloword.transformer.position import rotate
+
+# Axes: b rows of the batch, q places now, c places attended to, w width.
+
+
+@dataclass(frozen=True)
+class AttentionConfig:
+    """`heads` queries share `key_heads` keys and values; `query_norm` normalises queries and keys a head."""
+
+    heads: int
+    key_heads: int | None = None  # None: as many as queries
+    head_dim: int | None = None  # None: width / heads
+    bias: bool = False
+    query_norm: RMSNormConfig | LayerNormConfig | None = None
+
+    def __post_init__(self):
+        if self.heads < 1 or self.heads % (self.key_heads or self.heads):
+            raise ValueError(f"{self.heads} query heads cannot share {self.key_heads} key heads evenly")
+
+    def build(self, width: int) -> "Attention":
+        if self.head_dim is None and width % self.heads:
+            raise ValueError(f"width {width} is not a multiple of {self.heads} heads")
+        return Attention(self, width)
+
+
+class Attention(nn.Module):
+    """Queries, keys and values from one matrix, in that order."""
+
+    def __init__(self, config: AttentionConfig, width: int):
+        super().__init__()
+        self.heads = config.heads
+        self.key_heads = config.key_heads or config.heads
+        self.head_dim = config.head_dim or width // config.heads
+        self.qkv = nn.Linear(width, (self.heads + 2 * self.key_heads) * self.head_dim, bias=config.bias)
+        self.out = nn.Linear(self.heads * self.head_dim, width, bias=config.bias)
+        normed = config.query_norm is not None
+        self.query_norm = config.query_norm.build(self.head_dim) if normed else nn.Identity()
+        self.key_norm = config.query_norm.build(self.head_dim) if normed else nn.Identity()
+
+    def forward(
+        self,
+        x: Float[Tensor, "b q w"],
+        angles: tuple[Tensor, Tensor] | None,
+        mask: Bool[Tensor, "b q c"] | None,
+        cache: Cache | None = None,
+        layer: int = 0,
+    ) -> Float[Tensor, "b q w"]:
+        """Attend where `mask` is true (None: everywhere), over what `cache` holds for `layer` as well."""
+        b, q, _ = x.shape
+        parts = self.qkv(x).view(b, q, self.heads + 2 * self.key_heads, self.head_dim)
+        queries, keys, values = parts.split([self.heads, self.key_heads, self.key_heads], dim=2)
+        queries, keys = self.query_norm(queries).to(values.dtype), self.key_norm(keys).to(values.dtype)
+        if angles is not None:
+            queries, keys = rotate(queries, angles), rotate(keys, angles)
+        queries, keys, values = queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
+        if cache is not None:
+            keys, values = cache.append(layer, keys, values)
+        mixed = scaled_dot_product_attention(
+            queries, keys, values, None if mask is None else mask[:, None], enable_gqa=self.heads != self.key_heads
+        )
+        return self.out(mixed.transpose(1, 2).reshape(b, q, -1))

@@ -1,0 +1,94 @@
+"""The cache of keys and values that were computed before, with a length of its own for every row.
+
+Pope et al. 2022 (Efficiently Scaling Transformer Inference) for the idea; preallocated, so that nothing grows.
+"""
+
+from typing import Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+# Axes: b rows of the batch, q new places, h key heads, d channels of a head, c places held.
+
+
+class Cache(Protocol):
+    """What a transformer needs of a cache."""
+
+    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def mask(self, new: Bool[Tensor, "b q q"] | None, count: int) -> Bool[Tensor, "b q c"] | None: ...
+
+    def advance(self, lengths: Int[Tensor, "b"]) -> None: ...
+
+    def rewind(self, lengths: Int[Tensor, "b"]) -> None: ...
+
+    def fork(self, rows: Int[Tensor, "b2"]) -> "Cache": ...
+
+
+class KeyValueCache:
+    """Room for `capacity` places a row; row r holds `lengths[r]` of them.
+
+    A forward pass appends its new keys behind what is held; `advance` says how many of them stay. Places that are
+    not kept are overwritten by the next pass. Rows are compact: absent places must stand last among the new ones.
+    """
+
+    def __init__(self, layers: int, rows: int, capacity: int, heads: int, head_dim: int):
+        self.keys = torch.zeros(layers, rows, heads, capacity, head_dim)
+        self.values = torch.zeros_like(self.keys)
+        self.lengths = [0] * rows
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[3]
+
+    def to(self, like: Tensor) -> "KeyValueCache":
+        """Move to the device and number format of `like`."""
+        self.keys, self.values = self.keys.to(like), self.values.to(like)
+        return self
+
+    def append(
+        self, layer: int, keys: Float[Tensor, "b h q d"], values: Float[Tensor, "b h q d"]
+    ) -> tuple[Float[Tensor, "b h c d"], Float[Tensor, "b h c d"]]:
+        """Write new keys and values behind those held; all that a query may look at."""
+        count, longest = keys.shape[2], max(self.lengths)
+        if longest + count > self.capacity:
+            raise ValueError(f"the cache has room for {self.capacity} places; {longest} are held and {count} more come")
+        held_keys, held_values = self.keys[layer], self.values[layer]
+        if min(self.lengths) == longest:
+            held_keys[:, :, longest : longest + count] = keys
+            held_values[:, :, longest : longest + count] = values
+        else:
+            for row, length in enumerate(self.lengths):
+                held_keys[row, :, length : length + count] = keys[row]
+                held_values[row, :, length : length + count] = values[row]
+        return held_keys[:, :, : longest + count], held_values[:, :, : longest + count]
+
+    def mask(self, new: Bool[Tensor, "b q q"] | None, count: int) -> Bool[Tensor, "b q c"] | None:
+        """Who of `count` new places attends to what `append` returns, given how the new ones see each other."""
+        longest, rows = max(self.lengths), len(self.lengths)
+        if min(self.lengths) == longest and (new is None or count == 1):
+            return None
+        seen = torch.zeros(rows, count, longest + count, dtype=torch.bool)
+        for row, length in enumerate(self.lengths):
+            seen[row, :, :length] = True
+            seen[row, :, length : length + count] = True if new is None else new[row]
+        return seen.to(self.keys.device)
+
+    def advance(self, lengths: Int[Tensor, "b"]) -> None:
+        """Keep the first `lengths[r]` new places of row r."""
+        self.lengths = [held + new for held, new in zip(self.lengths, lengths.tolist(), strict=True)]
+
+    def rewind(self, lengths: Int[Tensor, "b"]) -> None:
+        """Forget all but the first `lengths[r]` places of row r."""
+        for held, wanted in zip(self.lengths, lengths.tolist(), strict=True):
+            if not 0 <= wanted <= held:
+                raise ValueError(f"cannot rewind to {wanted} places: {held} are held")
+        self.lengths = lengths.tolist()
+
+    def fork(self, rows: Int[Tensor, "b2"]) -> "KeyValueCache":
+        """A cache of its own whose rows are copies of these rows."""
+        twin = object.__new__(KeyValueCache)
+        twin.keys, twin.values = self.keys[:, rows].clone(), self.values[:, rows].clone()
+        twin.lengths = [self.lengths[row] for row in rows.tolist()]
+        return twin

@@ -1,0 +1,54 @@
+"""Feed-forward networks: SwiGLU (Shazeer 2020) and the GELU network (Hendrycks and Gimpel 2016)."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+@dataclass(frozen=True)
+class SwiGLUConfig:
+    """out(silu(gate x) * (up x)) without biases."""
+
+    hidden: int
+
+    def build(self, width: int) -> nn.Module:
+        return SwiGLU(self, width)
+
+
+class SwiGLU(nn.Module):
+    """Gate and up projections in one matrix, gate first."""
+
+    def __init__(self, config: SwiGLUConfig, width: int):
+        super().__init__()
+        self.gate_up = nn.Linear(width, 2 * config.hidden, bias=False)
+        self.out = nn.Linear(config.hidden, width, bias=False)
+
+    def forward(self, x: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w"]:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.out(functional.silu(gate) * up)
+
+
+@dataclass(frozen=True)
+class GELUConfig:
+    """out(gelu(up x)) with biases; `approximate` is "none" (erf) or "tanh"."""
+
+    hidden: int
+    approximate: str = "tanh"
+
+    def build(self, width: int) -> nn.Module:
+        return GELU(self, width)
+
+
+class GELU(nn.Module):
+    """The two-matrix network of Vaswani et al. 2017 with GELU between."""
+
+    def __init__(self, config: GELUConfig, width: int):
+        super().__init__()
+        self.up = nn.Linear(width, config.hidden)
+        self.out = nn.Linear(config.hidden, width)
+        self.approximate = config.approximate
+
+    def forward(self, x: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w"]:
+        return self.out(functional.gelu(self.up(x), approximate=self.approximate))

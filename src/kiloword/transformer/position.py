@@ -1,0 +1,59 @@
+"""Rotary positions over four axes: time, scale, row and column.
+
+Su et al. 2021 (RoFormer) for one axis; the head's channels are shared out among the axes as in the multimodal rotary
+positions of Wang et al. 2024 (Qwen2-VL).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+# Axes: b rows of the batch, t places in a row, h heads, d channels of a head, e = d / 2.
+
+
+@dataclass(frozen=True)
+class RotaryConfig:
+    """Channels of a head that turn with (time, scale, y, x), and the longest wavelength's base of each axis."""
+
+    channels: tuple[int, int, int, int]
+    bases: tuple[float, float, float, float] = (10000.0, 100.0, 100.0, 100.0)
+
+    def __post_init__(self):
+        object.__setattr__(self, "channels", tuple(self.channels))
+        object.__setattr__(self, "bases", tuple(self.bases))
+        if any(c < 0 or c % 2 for c in self.channels):
+            raise ValueError(f"each axis turns an even number of channels, got {self.channels}")
+
+    def build(self, head_dim: int) -> "Rotary":
+        if sum(self.channels) != head_dim:
+            raise ValueError(f"rotary channels {self.channels} sum to {sum(self.channels)}, the head has {head_dim}")
+        return Rotary(self)
+
+
+class Rotary:
+    """Turns pairs (channel j, channel j + d/2) of queries and keys by angles that grow with the position."""
+
+    def __init__(self, config: RotaryConfig):
+        self.axes = [axis for axis, channels in enumerate(config.channels) for _ in range(channels // 2)]
+        self.speeds = [
+            base ** (-2 * j / channels)
+            for channels, base in zip(config.channels, config.bases, strict=True)
+            for j in range(channels // 2)
+        ]
+
+    def angles(self, positions: Float[Tensor, "b t 4"]) -> tuple[Float[Tensor, "b t 1 e"], Float[Tensor, "b t 1 e"]]:
+        """Cosine and sine of the angle of every pair, to be handed to `rotate`."""
+        speeds = torch.tensor(self.speeds, device=positions.device)
+        angles = (positions[..., self.axes] * speeds).unsqueeze(2)
+        return angles.cos(), angles.sin()
+
+
+def rotate(
+    x: Float[Tensor, "b t h d"], angles: tuple[Float[Tensor, "b t 1 e"], Float[Tensor, "b t 1 e"]]
+) -> Float[Tensor, "b t h d"]:
+    """Turn the channel pairs of queries or keys."""
+    cos, sin = angles[0].to(x.dtype), angles[1].to(x.dtype)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)

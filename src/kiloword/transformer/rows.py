@@ -1,0 +1,49 @@
+"""Stream: the rows that a transformer works on, as data only, and the law of who attends to whom.
+
+Causal attention (Vaswani et al. 2017), bidirectional prefixes and block-causal spans (Zhou et al. 2024, Transfusion)
+are one rule over the span and step of each row.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+# Axes: b rows of the batch, t places in a row, w width.
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Vectors and what is known of each: place, sample, span, step, causality and whether it is there at all.
+
+    `span` None says that every row sees every other one, as in a ViT: the other fields are then not looked at.
+    """
+
+    vectors: Float[Tensor, "b t w"]
+    positions: Float[Tensor, "b t 4"]  # time, scale, y, x
+    sample: Int[Tensor, "b t"] | None = None  # None: one sample a batch row
+    span: Int[Tensor, "b t"] | None = None
+    step: Int[Tensor, "b t"] | None = None
+    causal: Bool[Tensor, "b t"] | None = None
+    present: Bool[Tensor, "b t"] | None = None  # None: all of them
+    modulation: Float[Tensor, "b #t w"] | None = None
+
+
+def visible(stream: Stream) -> Bool[Tensor, "b t t"] | None:
+    """Whether row i (second axis) attends to row j (third): None where all attend to all.
+
+    It does if both belong to one sample and j is present and j's span is earlier, or it is the same span and either
+    j's step is no later than i's or the span is not causal. Every row attends to itself.
+    """
+    if stream.span is None:
+        return None
+    assert stream.step is not None and stream.causal is not None
+    span_i, span_j = stream.span[:, :, None], stream.span[:, None, :]
+    together = (stream.step[:, None, :] <= stream.step[:, :, None]) | ~stream.causal[:, :, None]
+    seen = (span_j < span_i) | ((span_j == span_i) & together)
+    if stream.sample is not None:
+        seen &= stream.sample[:, :, None] == stream.sample[:, None, :]
+    if stream.present is not None:
+        seen &= stream.present[:, None, :]
+    return seen | torch.eye(seen.shape[-1], dtype=torch.bool, device=seen.device)

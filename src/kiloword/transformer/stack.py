@@ -1,0 +1,113 @@
+"""Stack: pre-norm transformer blocks assembled from small parts (Xiong et al. 2020; Touvron et al. 2023, Llama)."""
+
+import math
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from kiloword.transformer.attention import AttentionConfig
+from kiloword.transformer.cache import Cache, KeyValueCache
+from kiloword.transformer.feed_forward import GELUConfig, SwiGLUConfig
+from kiloword.transformer.modulation import AdaLNConfig, UnmodulatedConfig
+from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
+from kiloword.transformer.position import RotaryConfig
+from kiloword.transformer.rows import Stream, visible
+
+# Axes: b rows of the batch, t places in a row, w width.
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """The sizes of a stack and the parts of its blocks."""
+
+    width: int
+    depth: int
+    attention: AttentionConfig
+    feed_forward: SwiGLUConfig | GELUConfig
+    norm: RMSNormConfig | LayerNormConfig = RMSNormConfig()
+    position: RotaryConfig | None = None
+    modulation: UnmodulatedConfig | AdaLNConfig = UnmodulatedConfig()
+    dropout: float = 0.0
+
+    def __post_init__(self):
+        if self.width < 1 or self.depth < 1:
+            raise ValueError(f"a stack needs width and depth of at least 1, got {self.width} and {self.depth}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+
+    def build(self) -> "Stack":
+        return Stack(self)
+
+
+class Block(nn.Module):
+    """Attention and feed-forward network, each normed before and added after."""
+
+    def __init__(self, config: StackConfig):
+        super().__init__()
+        self.attention_norm = config.norm.build(config.width)
+        self.attention = config.attention.build(config.width)
+        self.feed_forward_norm = config.norm.build(config.width)
+        self.feed_forward = config.feed_forward.build(config.width)
+        self.modulation = config.modulation.build(config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "b t w"],
+        angles: tuple[Tensor, Tensor] | None,
+        mask: Bool[Tensor, "b t c"] | None,
+        modulation: Tensor | None,
+        cache: Cache | None = None,
+        layer: int = 0,
+    ) -> Float[Tensor, "b t w"]:
+        by = self.modulation(modulation)
+        mixed = self.attention(by.enter(0, self.attention_norm(x)), angles, mask, cache, layer)
+        x = x + by.leave(0, self.dropout(mixed))
+        thought = self.feed_forward(by.enter(1, self.feed_forward_norm(x)))
+        return x + by.leave(1, self.dropout(thought))
+
+
+class Stack(nn.Module):
+    """The transformer: vectors and positions in, hidden vectors out, normed at the end."""
+
+    def __init__(self, config: StackConfig):
+        super().__init__()
+        self.config = config
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = config.norm.build(config.width)
+        head_dim = config.attention.head_dim or config.width // config.attention.heads
+        self.rotary = config.position.build(head_dim) if config.position else None
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Normal weights of deviation 1/sqrt(input), outputs scaled down by depth (Radford et al. 2019, GPT-2)."""
+        for name, parameter in self.named_parameters():
+            if parameter.ndim != 2 or "modulation" in name:
+                continue
+            deviation = parameter.shape[1] ** -0.5
+            if name.endswith("out.weight"):
+                deviation /= math.sqrt(2 * self.config.depth)
+            nn.init.normal_(parameter, std=deviation)
+
+    @property
+    def width(self) -> int:
+        return self.config.width
+
+    def cache(self, rows: int, capacity: int) -> KeyValueCache:
+        """An empty cache for this stack with room for `capacity` places in each of `rows` rows."""
+        attention = self.blocks[0].attention
+        cache = KeyValueCache(self.config.depth, rows, capacity, attention.key_heads, attention.head_dim)
+        return cache.to(self.blocks[0].attention.qkv.weight)
+
+    def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
+        """The hidden vector of every row. With a cache, rows also attend to all that it holds; call
+        `cache.advance` afterwards to keep some of the new rows."""
+        mask = visible(stream)
+        if cache is not None:
+            mask = cache.mask(mask, stream.vectors.shape[1])
+        angles = self.rotary.angles(stream.positions) if self.rotary else None
+        x = stream.vectors
+        for layer, block in enumerate(self.blocks):
+            x = block(x, angles, mask, stream.modulation, cache, layer)
+        return self.norm(x)
