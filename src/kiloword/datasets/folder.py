@@ -1,0 +1,118 @@
+"""A folder of a user's own pictures, captioned by a metadata file or by the files' names.
+
+Source: the imagefolder convention of Hugging Face datasets (`metadata.jsonl` or `metadata.csv` with `file_name`).
+"""
+
+import csv
+import json
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from kiloword.datasets.shards import Sample
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
+CAPTION_FIELDS = ("text", "caption")
+
+Row = dict[str, Any]
+
+
+def read(folder: Path) -> Iterator[Sample]:
+    """Every picture with its caption, one after the other; ValueError names the file or line that cannot be used.
+
+    With a metadata file: its lines in order, further fields kept as they are. Without: all pictures below the folder,
+    sorted, "red_apple.png" captioned "red apple".
+    """
+    for row in _rows(folder):
+        name = row["file_name"]
+        metadata = {field: value for field, value in row.items() if field not in ("file_name", *CAPTION_FIELDS)}
+        caption = next(row[field] for field in CAPTION_FIELDS if row.get(field))
+        yield Sample(name, open_picture(folder / name), {**metadata, "key": name, "caption": caption})
+
+
+def open_picture(path: Path) -> Image.Image:
+    """The picture as RGBA, upright (EXIF), 8 bits a channel; of an animation the first frame, with a warning."""
+    try:
+        with Image.open(path) as picture:
+            if getattr(picture, "n_frames", 1) > 1:
+                warnings.warn(f"{path} is animated, only its first frame is used", stacklevel=2)
+                picture.seek(0)
+            upright = ImageOps.exif_transpose(picture)
+            return _eight_bits(upright).convert("RGBA")
+    except FileNotFoundError:
+        raise ValueError(f"{path} does not exist: correct its name in the metadata file, or add the picture") from None
+    except Image.DecompressionBombError:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise ValueError(f"{path} has more than {limit:,} pixels: make it smaller, or remove it") from None
+    except (OSError, SyntaxError, ValueError, ZeroDivisionError) as error:
+        reason = "the file is empty" if path.is_file() and path.stat().st_size == 0 else str(error)
+        raise ValueError(f"{path} is not a picture that can be read ({reason}): replace it, or remove it") from None
+
+
+def _rows(folder: Path) -> list[Row]:
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder: name the folder that holds your pictures")
+    found = [path for path in (folder / "metadata.jsonl", folder / "metadata.csv") if path.exists()]
+    if len(found) == 2:
+        raise ValueError(f"{folder} holds both metadata.jsonl and metadata.csv: keep one of them")
+    rows = _listed_rows(found[0]) if found else _named_rows(folder)
+    if not rows:
+        what = f"{found[0]} lists no pictures" if found else f"no pictures ({' '.join(SUFFIXES)}) below {folder}"
+        raise ValueError(f"{what}: add some, or name another folder")
+    return rows
+
+
+def _named_rows(folder: Path) -> list[Row]:
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    return [{"file_name": path.relative_to(folder).as_posix(), "text": _caption_of(path)} for path in paths]
+
+
+def _caption_of(path: Path) -> str:
+    caption = " ".join(re.split(r"[_\-\s]+", path.stem)).strip()
+    if not caption:
+        raise ValueError(f"{path} has no words in its name to caption it: rename it, or write a metadata.jsonl")
+    return caption
+
+
+def _listed_rows(path: Path) -> list[Row]:
+    rows = []
+    for number, row in _lines(path):
+        if not isinstance(row, dict) or not row.get("file_name"):
+            raise ValueError(f'{path}, line {number} has no "file_name": write one, relative to {path.parent}')
+        if not any(row.get(field) for field in CAPTION_FIELDS):
+            raise ValueError(f'{path}, line {number} ({row["file_name"]}) has no caption: fill in "text" or "caption"')
+        rows.append(row)
+    return rows
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Any]]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        if path.suffix == ".csv":
+            reader = csv.DictReader(file)
+            yield from ((reader.line_num, row) for row in reader)
+            return
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                try:
+                    yield number, json.loads(line)
+                except ValueError as error:
+                    raise ValueError(f"{path}, line {number} is not JSON ({error}): one object a line") from None
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Grey pictures of 16 bits (Pillow would clip them) scaled to 8; all others as they are."""
+    if 0 in picture.size:
+        raise ValueError(f"it is {picture.width}x{picture.height} pixels")
+    if picture.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range")
+    if not picture.mode.startswith("I"):
+        return picture
+    values = np.asarray(picture, dtype=np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise ValueError(f"its pixels range from {values.min()} to {values.max()}, not within 16 bits")
+    return Image.fromarray((values >> 8).astype(np.uint8))
