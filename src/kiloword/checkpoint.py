@@ -1,4 +1,4 @@
-"""Checkpoints: weights.safetensors and config.json in a folder; saved, loaded and pulled without running foreign code."""
+"""Checkpoints: weights.safetensors and config.json in a folder; saved, loaded and pulled, never running code."""
 
 import dataclasses
 import json

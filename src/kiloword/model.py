@@ -19,7 +19,7 @@ from kiloword.stream import Span, lay, pack, picture_span, pile, text_span, unpa
 from kiloword.tokenizers.bpe import BPE, END
 from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokens import Layout, Schedule
-from kiloword.transformer import Stack
+from kiloword.transformer import Transformer
 
 # Axes: v views, b pictures, n tokens of a picture, q tokens now, m rows of text, w width.
 
@@ -89,7 +89,7 @@ class Progress:
 class ImageModel(nn.Module):
     """Text and pictures around one transformer; `text` None draws only."""
 
-    def __init__(self, picture: Modality, prompt: Prompt, transformer: Stack, text: Text | None = None):
+    def __init__(self, picture: Modality, prompt: Prompt, transformer: Transformer, text: Text | None = None):
         super().__init__()
         self.picture, self.prompt, self.transformer, self.text = picture, prompt, transformer, text
         self.check()
@@ -111,7 +111,8 @@ class ImageModel(nn.Module):
         drawing, memo, rows = self._lay_drawing(prompts, shown, layout, noise)
         streams = [drawing]
         if captions is not None:
-            assert self.text is not None and pictures is not None
+            if self.text is None or pictures is None:
+                raise ValueError("captions need pictures to be read off, and a model that writes text")
             ids, present = self.text.encode(captions)
             pick = torch.arange(ids.shape[1], device=ids.device).expand(len(ids), -1)
             streams.append(lay([self.reading_span(pictures, layout), self.text.span(ids, present, pick)]))
@@ -120,7 +121,7 @@ class ImageModel(nn.Module):
         hidden = unpack(self.transformer(packed), where)
         b = len(target)
         drawn = self.picture.head.loss(hidden[:b, rows], target, memo, noise)
-        if captions is None:
+        if captions is None or self.text is None:
             return drawn, None
         start = shown.shape[1]
         told = self.text.head.loss(hidden[b:, start : start + ids.shape[1]], ids, None, noise)

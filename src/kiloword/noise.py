@@ -5,7 +5,7 @@ picture comes out whatever else is in the batch.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -14,6 +14,7 @@ from torch import Tensor
 # Axes: b pictures, k values of a categorical distribution.
 
 
+@runtime_checkable
 class Noise(Protocol):
     """A source of random numbers for some pictures; `rows` says for which of them a number is drawn."""
 

@@ -17,7 +17,7 @@ def from_image(image: Image.Image, size: tuple[int, int] | None = None) -> Float
     """A picture as premultiplied RGBA, resized to `size` (rows, columns) if given."""
     premultiplied = image.convert("RGBA").convert("RGBa")
     if size is not None and premultiplied.size != size[::-1]:
-        premultiplied = premultiplied.resize(size[::-1], Image.Resampling.LANCZOS)
+        premultiplied = premultiplied.resize((size[1], size[0]), Image.Resampling.LANCZOS)
     return from_bytes(torch.from_numpy(np.array(premultiplied)).movedim(-1, 0))
 
 

@@ -17,7 +17,7 @@ from kiloword.prompts.prompt import Condition
 from kiloword.stream import lay, picture_span
 from kiloword.tokenizers.bpe import END
 from kiloword.tokens import Layout
-from kiloword.transformer import KeyValueCache
+from kiloword.transformer import Cache
 
 # Axes: v views, b pictures, r = v b rows of the batch, q tokens now, w width.
 
@@ -69,7 +69,7 @@ def write(model: ImageModel, pictures: Tensor, layout: Layout, sampling: Samplin
     return [text.tokenizer.decode(row) for row in ids.tolist()]
 
 
-def read(model: ImageModel, stream, cache: KeyValueCache, keep: Int[Tensor, "r"]) -> Float[Tensor, "r q w"]:
+def read(model: ImageModel, stream, cache: Cache, keep: Int[Tensor, "r"]) -> Float[Tensor, "r q w"]:
     """Send rows through the transformer and keep the first `keep` of each in the cache."""
     hidden = model.transformer(stream, cache)
     cache.advance(keep)

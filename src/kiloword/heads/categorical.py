@@ -9,8 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from kiloword.heads.head import Entrance, Sampling, keep, weigh
 from kiloword.noise import Noise, pick
-from kiloword.orders.order import Fed
-from kiloword.tokens import Categorical, Layout
+from kiloword.tokens import Categorical, Fed, Layout
 
 # Axes: v views, b pictures, q tokens, w width.
 

@@ -14,8 +14,7 @@ from torch.nn.functional import cross_entropy, silu
 
 from kiloword.heads.head import Entrance, Sampling, keep, weigh
 from kiloword.noise import Noise, pick
-from kiloword.orders.order import Fed
-from kiloword.tokens import Codes, Layout
+from kiloword.tokens import Codes, Fed, Layout
 
 # Axes: v views, b pictures, q tokens, w width, f factors, u hidden units of a factor, k values of a factor (padded).
 

@@ -6,15 +6,14 @@ views (Ho and Salimans 2022).
 
 import math
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from kiloword.noise import Noise
-from kiloword.orders.order import Fed
-from kiloword.tokens import Layout, TokenSpace
+from kiloword.tokens import Fed, Layout, TokenSpace
 
 # Axes: v views, b pictures, q tokens, w width, k values.
 
@@ -36,10 +35,12 @@ class Sampling:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
 
 
+@runtime_checkable
 class Head(Protocol):
     """Losses come one a token; `sample` draws one token for every picture, the views weighted."""
 
-    space: TokenSpace
+    @property
+    def space(self) -> TokenSpace: ...
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Any]: ...
 
@@ -51,6 +52,7 @@ class Head(Protocol):
     ) -> Tensor: ...  # fmt: skip
 
 
+@runtime_checkable
 class HasDensity(Protocol):
     """Heads that can say how likely a token is."""
 

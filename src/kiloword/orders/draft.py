@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kiloword.noise import Noise
-from kiloword.orders.order import Fed, one_by_one, token_before
-from kiloword.tokens import Layout, Schedule
+from kiloword.orders.order import one_by_one, token_before
+from kiloword.tokens import Fed, Layout, Schedule
 
 # Axes: b pictures, n tokens, q tokens picked.
 

@@ -4,29 +4,19 @@ Every known way of drawing is a table of unknown shares (see `tokens/schedule.py
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from kiloword.noise import Noise
-from kiloword.tokens import Layout, Schedule
+from kiloword.tokens import Fed, Layout, Schedule
 
 # Axes: b pictures, n tokens of the picture, q tokens picked.
 
 
-@dataclass(frozen=True)
-class Fed:
-    """What the picked tokens' rows are made of: a token each (where `real`), its unknown share, and their place."""
-
-    tokens: Tensor
-    real: Bool[Tensor, "b q"]
-    level: Float[Tensor, "b q"]
-    place: Int[Tensor, "b q"]
-
-
+@runtime_checkable
 class Order(Protocol):
     """`causal` says that a token's row must not see rows of later steps of its own span."""
 

@@ -4,7 +4,7 @@ The null condition is for classifier-free guidance (Ho and Salimans 2022).
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -21,6 +21,7 @@ class Condition:
     vector: Float[Tensor, "b w"] | None = None
 
 
+@runtime_checkable
 class Prompt(Protocol):
     """Reads a batch of prompts; None stands for no prompt at all."""
 

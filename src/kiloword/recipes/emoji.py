@@ -25,14 +25,17 @@ def emoji_64() -> Recipe:
     levels, groups = (8, 8, 8, 5, 5), 8
     return Recipe(
         name="emoji-64",
-        about="Icons of 64x64 pixels with transparency, in five styles, from words in many languages; and words from them.",
+        about="Icons of 64x64 pixels with transparency, in five styles, from words in many languages.",
         model=image_model(tokenizer(levels, groups), Codes(levels * groups), width=320, depth=8),
         data=DataConfig(),
         tokenizer_training=TrainingConfig(
-            iterations=1900, batch=64, optimiser=MuonConfig(2.5e-3, weight_decay=0.02), warmup=50, average=0.998
+            iterations=1500, batch=64, optimiser=MuonConfig(2.5e-3, weight_decay=0.02), warmup=50, average=0.998
         ),
         training=TrainingConfig(
             iterations=2800, batch=128, optimiser=MuonConfig(2e-3, weight_decay=0.1), warmup=100, average=0.998
+        ),
+        decoder_training=TrainingConfig(
+            iterations=800, batch=64, optimiser=MuonConfig(1.5e-3, weight_decay=0.02), warmup=30, average=0.996
         ),
     )
 

@@ -56,7 +56,8 @@ def finetune(start: str, data: Path, out: Path, changes: dict[str, str], report:
     held_out = order[: max(1, round(len(captions) * settings.hold_out))]
     if len(captions) > 1:
         weights[held_out] = 0
-    lesson = ModelLesson(model, model.picture.tokenizer.layout(side, side), tokens, lines, weights, held_out, settings.both_ways)
+    layout = model.picture.tokenizer.layout(side, side)
+    lesson = ModelLesson(model, layout, tokens, lines, weights, held_out, settings.both_ways)
     run = Run(lesson, settings.training, out / "model", fabric())
     finish(run, "fine-tuning", report)
     folder = out / "checkpoint"

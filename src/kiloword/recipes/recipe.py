@@ -36,6 +36,7 @@ class Recipe:
     data: DataConfig
     tokenizer_training: TrainingConfig
     training: TrainingConfig
+    decoder_training: TrainingConfig | None = None  # more for the decoder alone: the tokens stay what they are
     reconstruction: ReconstructionConfig = ReconstructionConfig()
     both_ways: BothWaysConfig = BothWaysConfig()
 
@@ -48,7 +49,7 @@ def changed(config: Any, changes: dict[str, str]) -> Any:
 
 
 def _set(config: Any, path: list[str], value: str, whole: str) -> Any:
-    if not is_dataclass(config):
+    if not is_dataclass(config) or isinstance(config, type):
         raise ValueError(f"{whole}: there is nothing to set below a {type(config).__name__}")
     known = [field.name for field in fields(config)]
     if path[0] not in known:

@@ -1,10 +1,11 @@
-"""Carrying out a recipe in a folder: pictures, tokenizer, tokens, model, checkpoint; every stage resumes where it was."""
+"""Carrying out a recipe in a folder: pictures, tokenizer, tokens, model, checkpoint; every stage resumes."""
 
 import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from kiloword.engine.painter import Card, Painter
 from kiloword.model import ImageModel
 from kiloword.parts import ImageModelConfig
 from kiloword.recipes.recipe import Recipe
+from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokens import Categorical
 from kiloword.training.loop import Run
@@ -30,7 +32,7 @@ Report = Callable[[str, int, int, dict[str, float]], None]  # stage, iteration, 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures as bytes at twice the recipe's side, what is said of them, how often each is seen, and who is held out."""
+    """Pictures as bytes at twice the recipe's side, what is said of them, their weights, and which are held out."""
 
     values: Tensor
     metadata: list[dict]
@@ -66,6 +68,7 @@ def train_recipe(recipe: Recipe, data: Path, out: Path, report: Report) -> Path:
     model = parts.build(config)
     teach_tokenizer(model, recipe, pictures, out, report)
     teach_model(model, recipe, pictures, out, report)
+    teach_decoder(model, recipe, pictures, out, report)
     folder = out / "checkpoint"
     checkpoint.save(folder, Painter(model, card(recipe)), config)
     return folder
@@ -88,7 +91,7 @@ def fabric() -> Fabric:
 
 
 def teach_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
-    autoencoder = model.picture.tokenizer.tokenizer
+    autoencoder = picture_tokenizer(model)
     lesson = TokenizerLesson(autoencoder, pictures.values, pictures.weights, pictures.held_out, recipe.reconstruction)
     finish(Run(lesson, recipe.tokenizer_training, out / "tokenizer", fabric()), "tokenizer", report)
 
@@ -103,6 +106,24 @@ def teach_model(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path
     layout = tokenizer.layout(recipe.data.side, recipe.data.side)
     lesson = ModelLesson(model, layout, tokens, lines, pictures.weights, pictures.held_out, recipe.both_ways)
     finish(Run(lesson, recipe.training, out / "model", fabric()), "model", report)
+
+
+def teach_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
+    """Go on with the decoder alone, whole pictures mostly: the encoder, and so every token, stays what it is."""
+    if recipe.decoder_training is None:
+        return
+    autoencoder = picture_tokenizer(model)
+    autoencoder.requires_grad_(True)
+    autoencoder.encoder.requires_grad_(False)
+    lessons = replace(recipe.reconstruction, nested=0.1, masked=0.1)
+    lesson = TokenizerLesson(autoencoder, pictures.values, pictures.weights, pictures.held_out, lessons)
+    finish(Run(lesson, recipe.decoder_training, out / "decoder", fabric()), "decoder", report)
+
+
+def picture_tokenizer(model: ImageModel) -> Autoencoder:
+    """The autoencoder itself, out of the pyramid that wraps it."""
+    tokenizer = model.picture.tokenizer
+    return cast(Autoencoder, getattr(tokenizer, "tokenizer", tokenizer))
 
 
 def finish(run: Run, stage: str, report: Report) -> None:

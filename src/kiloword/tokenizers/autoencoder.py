@@ -11,9 +11,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.fsq import FSQConfig
-from kiloword.tokenizers.quantizer import Quantized
-from kiloword.tokenizers.vit import ViTConfig, ViTDecoder, ViTEncoder
+from kiloword.tokenizers.network import NetworkConfig
+from kiloword.tokenizers.quantizer import Quantized, QuantizerConfig
 from kiloword.tokens import Layout
 
 # Axes: b pictures, n tokens, k latent channels, H W pixels.
@@ -23,9 +22,9 @@ from kiloword.tokens import Layout
 class AutoencoderConfig:
     """Networks around a quantizer."""
 
-    encoder: ViTConfig
-    decoder: ViTConfig
-    quantizer: FSQConfig
+    encoder: NetworkConfig
+    decoder: NetworkConfig
+    quantizer: QuantizerConfig
 
     def __post_init__(self):
         if self.encoder.stride != self.decoder.stride:
@@ -42,8 +41,8 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.config = config
         self.quantizer = config.quantizer.build()
-        self.encoder = ViTEncoder(config.encoder, self.quantizer.channels)
-        self.decoder = ViTDecoder(config.decoder, self.quantizer.channels)
+        self.encoder = config.encoder.build_encoder(self.quantizer.channels)
+        self.decoder = config.decoder.build_decoder(self.quantizer.channels)
 
     @property
     def space(self):
@@ -78,8 +77,13 @@ class Autoencoder(nn.Module):
         shown = latent * rearrange(known, "b (h w) -> b 1 h w", h=latent.shape[2])
         return self.decoder(shown, layout).float()
 
+    @property
+    def groups(self) -> int:
+        """Groups of codes a token, the first of which matter most; 1 for quantizers that know no groups."""
+        return getattr(self.config.quantizer, "groups", 1)
+
     def keep_groups(self, latent: Float[Tensor, "b k h w"], groups: Tensor) -> Float[Tensor, "b k h w"]:
         """Latents of which picture i keeps only its first `groups[i]` groups of codes."""
-        each = len(self.config.quantizer.levels)
+        each = latent.shape[1] // self.groups
         channel = torch.arange(latent.shape[1], device=latent.device)
         return latent * (channel[None] < groups[:, None] * each)[:, :, None, None]

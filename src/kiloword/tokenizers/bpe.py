@@ -78,7 +78,7 @@ def _clean(text: str) -> str:
 @functools.lru_cache(maxsize=8)
 def _tokenizer(merges: tuple[str, ...]) -> Tokenizer:
     pieces = ["<end>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    pairs = [tuple(merge.split(" ")) for merge in merges]
+    pairs = [(left, right) for left, right in (merge.split(" ") for merge in merges)]
     known = dict.fromkeys([*pieces, *("".join(pair) for pair in pairs)])
     tokenizer = Tokenizer(models.BPE(vocab={piece: i for i, piece in enumerate(known)}, merges=pairs))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

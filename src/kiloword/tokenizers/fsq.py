@@ -41,6 +41,11 @@ class FSQConfig:
 class FSQ(nn.Module):
     """Bounded by tanh, rounded, gradients straight through."""
 
+    reach: Tensor
+    offset: Tensor
+    shift: Tensor
+    centre: Tensor
+
     def __init__(self, config: FSQConfig):
         super().__init__()
         levels = config.levels * config.groups

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokenizers.tokenizer import TokenizerConfig
 from kiloword.tokens import Layout
 
 # Axes: b pictures, n tokens of all grids, H W pixels.
@@ -23,7 +23,7 @@ from kiloword.tokens import Layout
 class PyramidConfig:
     """`shrink` are the factors by which drafts are smaller than the picture, largest first."""
 
-    tokenizer: AutoencoderConfig
+    tokenizer: TokenizerConfig
     shrink: tuple[int, ...] = (2,)
 
     def __post_init__(self):
@@ -54,6 +54,11 @@ class Pyramid(nn.Module):
         grids = [self.tokenizer.layout(height // s, width // s).sizes[-1] for s in (*self.config.shrink, 1)]
         return Layout(tuple(grids))
 
+    @property
+    def stride(self) -> int:
+        """Pixels a side that a token of the finest grid covers."""
+        return self.tokenizer.stride
+
     def grid(self, layout: Layout, scale: int) -> Layout:
         """One of the grids by itself, in the frame of the picture."""
         return Layout((layout.sizes[scale],), layout.frame)
@@ -68,7 +73,7 @@ class Pyramid(nn.Module):
 
     def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
         """The finest grid where its tokens are known, else the next coarser one enlarged; blank where nothing is."""
-        height, width = (side * self.tokenizer.stride for side in layout.sizes[-1])
+        height, width = (side * self.stride for side in layout.sizes[-1])
         picture = None
         for scale, (h, w) in enumerate(layout.sizes):
             part = layout.part(scale)

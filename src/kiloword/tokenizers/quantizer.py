@@ -4,7 +4,7 @@ van den Oord et al. 2017 (VQ-VAE) for the idea.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -25,11 +25,22 @@ class Quantized:
     losses: dict[str, Tensor] = field(default_factory=dict)
 
 
+@runtime_checkable
+class QuantizerConfig(Protocol):
+    """The settings that a quantizer is built from."""
+
+    def build(self) -> "Quantizer": ...
+
+
+@runtime_checkable
 class Quantizer(Protocol):
     """Latents of one grid to tokens, with a straight-through gradient, and back."""
 
-    space: TokenSpace
-    channels: int
+    @property
+    def space(self) -> TokenSpace: ...
+
+    @property
+    def channels(self) -> int: ...
 
     def quantize(self, latent: Float[Tensor, "b c h w"], layout: Layout, noise: Noise | None = None) -> Quantized: ...
 

@@ -3,7 +3,7 @@
 Tokens of a picture are those of all grids of a `Layout`, one grid after the other, each in raster order.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -15,10 +15,24 @@ from kiloword.tokens import Layout, TokenSpace
 # Axes: b pictures, n tokens, c channels, H W pixels.
 
 
+@runtime_checkable
+class TokenizerConfig(Protocol):
+    """The settings that a tokenizer is built from."""
+
+    def build(self) -> "Tokenizer": ...
+
+
+@runtime_checkable
 class Tokenizer(Protocol):
     """Pixels are premultiplied RGBA (or RGB) in [-1, 1]."""
 
-    space: TokenSpace
+    @property
+    def space(self) -> TokenSpace: ...
+
+    @property
+    def stride(self) -> int:
+        """Pixels a side that a token of the finest grid covers."""
+        ...
 
     def layout(self, height: int, width: int) -> Layout: ...
 

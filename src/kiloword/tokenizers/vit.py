@@ -36,6 +36,12 @@ class ViTConfig:
         """Pixels a side that one token covers."""
         return self.patch * self.merge
 
+    def build_encoder(self, latent_channels: int) -> "ViTEncoder":
+        return ViTEncoder(self, latent_channels)
+
+    def build_decoder(self, latent_channels: int) -> "ViTDecoder":
+        return ViTDecoder(self, latent_channels)
+
 
 class Places(nn.Module):
     """A learned projection of sines and cosines of where a patch lies in the frame (Tancik et al. 2020)."""

@@ -33,7 +33,7 @@ class Categorical:
     def check(self, tokens: Tensor) -> None:
         """Raise ValueError unless `tokens` [b, n] are ids of this space."""
         _require_shape(self, tokens, ())
-        _require_range(self, tokens, torch.full((), self.size))
+        _require_range(self, tokens)
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Codes:
     def check(self, tokens: Tensor) -> None:
         """Raise ValueError unless `tokens` [b, n, factors] are codes of this space."""
         _require_shape(self, tokens, self.tail)
-        _require_range(self, tokens, torch.tensor(self.sizes, device=tokens.device))
+        _require_range(self, tokens)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Bits:
     def check(self, tokens: Tensor) -> None:
         """Raise ValueError unless `tokens` [b, n, dim] are zeros and ones."""
         _require_shape(self, tokens, self.tail)
-        _require_range(self, tokens, torch.full((), 2))
+        _require_range(self, tokens)
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,21 @@ def _require_shape(space: TokenSpace, tokens: Tensor, tail: tuple[int, ...]) -> 
         raise ValueError(f"tokens of {space} have shape [{expected}], got {list(tokens.shape)}")
 
 
-def _require_range(space: TokenSpace, tokens: Tensor, sizes: Tensor) -> None:
+def values_of(space: TokenSpace) -> Tensor:
+    """How many values a token, or each of its factors, can take. Raises ValueError for continuous tokens."""
+    match space:
+        case Categorical(size):
+            return torch.tensor(size)
+        case Codes(sizes):
+            return torch.tensor(sizes)
+        case Bits(dim):
+            return torch.full((dim,), 2)
+    raise ValueError(f"{space} tokens are continuous: they have no finite number of values")
+
+
+def _require_range(space: TokenSpace, tokens: Tensor) -> None:
     if tokens.is_floating_point():
         raise ValueError(f"tokens of {space} are integers, got {tokens.dtype}")
-    wrong = (tokens < 0) | (tokens >= sizes.to(tokens.device))
+    wrong = (tokens < 0) | (tokens >= values_of(space).to(tokens.device))
     if wrong.any():
         raise ValueError(f"token {int(tokens[wrong][0])} is outside {space}")

@@ -1,16 +1,17 @@
 """The law of lessons: what is trained, on which rows of the data, and how a batch becomes a loss."""
 
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from torch import Tensor, nn
 
 
+@runtime_checkable
 class Lesson(Protocol):
     """Everything random in a lesson comes from torch's generator, which the loop seeds anew before every iteration."""
 
-    module: nn.Module
-    size: int  # rows of data to choose from
+    @property
+    def module(self) -> nn.Module: ...
 
     def choose(self, iteration: int, count: int) -> Tensor:
         """The `count` rows of data of an iteration: a function of its number alone."""

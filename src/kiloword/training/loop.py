@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from kiloword.training.lesson import Lesson
 from kiloword.training.optimiser import AdamWConfig, MuonConfig, course
+from kiloword.training.plot import plot_losses
 from kiloword.training.state import load_state, save_state
 
 
@@ -106,15 +107,15 @@ class Run:
         if self.fabric.world_size > 1:
             for parameter in self.module.parameters():
                 if parameter.grad is not None:
-                    parameter.grad = self.fabric.all_reduce(parameter.grad, reduce_op="mean")
+                    parameter.grad.copy_(cast(Tensor, self.fabric.all_reduce(parameter.grad, reduce_op="mean")))
 
     @torch.no_grad()
     def _follow(self) -> None:
         """Move the average: slowly at last, faster in the beginning when there is little to remember."""
         keep = min(self.config.average, (self.iteration + 1) / (self.iteration + 10))
-        pairs = zip(self.average.values(), self.module.state_dict().values(), strict=True)
-        floating = [(held, new.detach()) for held, new in pairs if held.is_floating_point()]
-        torch._foreach_lerp_([held for held, _ in floating], [new for _, new in floating], 1 - keep)
+        for held, new in zip(self.average.values(), self.module.state_dict().values(), strict=True):
+            if held.is_floating_point():
+                held.lerp_(new, 1 - keep)
 
     def look(self) -> dict[str, float]:
         """Let the lesson judge the averaged weights."""
@@ -129,6 +130,7 @@ class Run:
         finally:
             self.module.load_state_dict(current)
         self._log(figures)
+        plot_losses(self.folder / "losses.jsonl", self.folder / "losses.png")
         return figures
 
     def save(self) -> None:

@@ -1,7 +1,7 @@
 """Teaching an image model in both directions: prompt to picture, and picture to words.
 
-Prompts are dropped now and then for guidance (Ho and Salimans 2022); some of the codes that the transformer is shown are
-replaced by random ones, so that it leans on the prompt and forgives its own mistakes (Bengio et al. 2015, scheduled
+Prompts are dropped now and then for guidance (Ho and Salimans 2022); some of the codes that the transformer is shown
+are replaced by random ones, so that it leans on the prompt and forgives its own mistakes (Bengio et al. 2015, scheduled
 sampling, for the problem).
 """
 
@@ -19,7 +19,8 @@ from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
 from kiloword.tokens import Layout
-from kiloword.training.pictures import shuffled, shrink, vary
+from kiloword.tokens.space import values_of
+from kiloword.training.pictures import shrink, shuffled, vary
 from kiloword.training.sheet import contact_sheet
 
 # Axes: n pictures, k versions of each, t tokens, f factors.
@@ -54,9 +55,9 @@ class ModelLesson:
     ):  # fmt: skip
         self.module, self.layout, self.tokens, self.lines = module, layout, tokens, lines
         self.weights, self.held_out, self.config = weights, held_out, config
-        self.size = tokens.shape[1]
-        for parameter in module.picture.tokenizer.parameters():
-            parameter.requires_grad_(False)
+        for name, parameter in module.named_parameters():
+            if name.startswith("picture.tokenizer."):
+                parameter.requires_grad_(False)
 
     def choose(self, iteration: int, count: int) -> Tensor:
         return shuffled(self.weights, iteration, count, seed=2)
@@ -88,8 +89,7 @@ class ModelLesson:
 
     def _corrupt(self, tokens: Tensor) -> Tensor:
         space = self.module.picture.tokenizer.space
-        sizes = torch.tensor(getattr(space, "sizes", None) or space.size, device=tokens.device)
-        other = (torch.rand(tokens.shape, device=tokens.device) * sizes).long()
+        other = (torch.rand(tokens.shape, device=tokens.device) * values_of(space).to(tokens.device)).long()
         return torch.where(torch.rand(tokens.shape, device=tokens.device) < self.config.corrupt, other, tokens)
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
@@ -99,7 +99,8 @@ class ModelLesson:
         drawn, said = self.module.loss(asked, truth, truth, self.layout, None, asked, truth, self.config.capacity)
         assert said is not None
         factors = max(1, truth[0, 0].numel())
-        figures = {"held_out_draw": float(drawn.mean()) / factors, "held_out_text": float(said.sum() / (said != 0).sum())}
+        text = float(said.sum() / (said != 0).sum())
+        figures = {"held_out_draw": float(drawn.mean()) / factors, "held_out_text": text}
         trained = self.weights.nonzero()[:, 0]
         trained = trained[:: max(1, len(trained) // 24)][:24]
         chosen = torch.cat([trained, rows[:: max(1, len(rows) // 24)][:24]])

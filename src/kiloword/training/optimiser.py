@@ -34,7 +34,7 @@ class MuonConfig:
     momentum: float = 0.95
 
     def build(self, module: nn.Module) -> list[torch.optim.Optimizer]:
-        named = list(module.named_parameters())
+        named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         inside = {name for name, p in named if p.ndim == 2 and ".blocks." in f".{name}"}
         muon = torch.optim.Muon(
             [p for name, p in named if name in inside],

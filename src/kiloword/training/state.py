@@ -25,8 +25,8 @@ def save_state(
         for index, held in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{k}.{index}.{name}": torch.as_tensor(value) for name, value in held.items()}
     temporary = path.with_name(path.name + ".part")
-    contiguous = {name: value.detach().contiguous() for name, value in tensors.items()}
-    save_file(contiguous, temporary, metadata={"note": json.dumps({"format": 1, **note})})
+    copies = {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
+    save_file(copies, temporary, metadata={"note": json.dumps({"format": 1, **note})})
     with open(temporary, "rb") as file:
         os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -45,7 +45,7 @@ class TokenizerLesson:
         config: ReconstructionConfig = ReconstructionConfig(),
     ):
         self.module, self.pictures, self.weights, self.held_out = module, pictures, weights, held_out
-        self.config, self.size = config, len(pictures)
+        self.config = config
 
     def choose(self, iteration: int, count: int) -> Tensor:
         return shuffled(self.weights, iteration, count, seed=1)
@@ -62,18 +62,14 @@ class TokenizerLesson:
         groups, known = self._chances(len(rows), layout.count)
         drawn = module.render(module.keep_groups(latent, groups.to(latent.device)), layout, known.to(latent.device))
         losses = difference(drawn, pixels, config.absolute)
-        whole = (groups == self._groups) & known.all(1)
+        whole = (groups == self.module.groups) & known.all(1)
         return losses.mean(), {"whole": losses.detach().cpu()[whole].mean() if whole.any() else losses.detach().mean()}
 
-    @property
-    def _groups(self) -> int:
-        return self.module.config.quantizer.groups
-
     def _chances(self, b: int, n: int) -> tuple[Tensor, Tensor]:
-        few = torch.randint(1, self._groups + 1, (b,))
-        half = torch.full((b,), max(1, self._groups // 2))
+        few = torch.randint(1, self.module.groups + 1, (b,))
+        half = torch.full((b,), max(1, self.module.groups // 2))
         few = torch.where(torch.rand(b) < 0.6, half, few)
-        groups = torch.where(torch.rand(b) < self.config.nested, few, torch.full((b,), self._groups))
+        groups = torch.where(torch.rand(b) < self.config.nested, few, torch.full((b,), self.module.groups))
         stop = torch.where(torch.rand(b) < self.config.masked, torch.randint(1, n + 1, (b,)), torch.full((b,), n))
         return groups, torch.arange(n)[None] < stop[:, None]
 
@@ -86,10 +82,10 @@ class TokenizerLesson:
         latent = module.encode(pixels.to(device), layout).latent
         known = torch.ones(len(rows), layout.count, dtype=torch.bool, device=device)
         figures, sheets = {}, [pixels]
-        for groups in sorted({max(1, self._groups // 2), self._groups}):
+        for groups in sorted({max(1, self.module.groups // 2), self.module.groups}):
             kept = module.keep_groups(latent, torch.full((len(rows),), groups, device=device))
             drawn = module.render(kept, layout, known).cpu()
-            bits = layout.count * module.space.bits * groups / self._groups
+            bits = layout.count * module.space.bits * groups / self.module.groups
             figures[f"psnr_{round(bits)}_bits"] = float(psnr(drawn, pixels).mean())
             sheets.append(drawn)
         shown = torch.stack([sheet[:48] for sheet in sheets], dim=1).flatten(0, 1)

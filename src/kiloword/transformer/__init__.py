@@ -6,10 +6,10 @@ from kiloword.transformer.feed_forward import GELUConfig, SwiGLUConfig
 from kiloword.transformer.modulation import AdaLNConfig, UnmodulatedConfig
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 from kiloword.transformer.position import RotaryConfig
-from kiloword.transformer.rows import Stream, visible
+from kiloword.transformer.rows import Stream, Transformer, visible
 from kiloword.transformer.stack import Stack, StackConfig
 
 __all__ = [
     "AdaLNConfig", "AttentionConfig", "Cache", "GELUConfig", "KeyValueCache", "LayerNormConfig", "RMSNormConfig",
-    "RotaryConfig", "Stack", "StackConfig", "Stream", "SwiGLUConfig", "UnmodulatedConfig", "visible",
+    "RotaryConfig", "Stack", "StackConfig", "Stream", "SwiGLUConfig", "Transformer", "UnmodulatedConfig", "visible",
 ]

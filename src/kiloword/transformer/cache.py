@@ -3,7 +3,7 @@
 Pope et al. 2022 (Efficiently Scaling Transformer Inference) for the idea; preallocated, so that nothing grows.
 """
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,6 +12,7 @@ from torch import Tensor
 # Axes: b rows of the batch, q new places, h key heads, d channels of a head, c places held.
 
 
+@runtime_checkable
 class Cache(Protocol):
     """What a transformer needs of a cache."""
 

@@ -5,10 +5,13 @@ are one rule over the span and step of each row.
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from kiloword.transformer.cache import Cache
 
 # Axes: b rows of the batch, t places in a row, w width.
 
@@ -28,6 +31,18 @@ class Stream:
     causal: Bool[Tensor, "b t"] | None = None
     present: Bool[Tensor, "b t"] | None = None  # None: all of them
     modulation: Float[Tensor, "b #t w"] | None = None
+
+
+@runtime_checkable
+class Transformer(Protocol):
+    """Rows in, a hidden vector for each out."""
+
+    @property
+    def width(self) -> int: ...
+
+    def __call__(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]: ...
+
+    def cache(self, rows: int, capacity: int) -> Cache: ...
 
 
 def visible(stream: Stream) -> Bool[Tensor, "b t t"] | None:

@@ -96,9 +96,9 @@ class Stack(nn.Module):
 
     def cache(self, rows: int, capacity: int) -> KeyValueCache:
         """An empty cache for this stack with room for `capacity` places in each of `rows` rows."""
-        attention = self.blocks[0].attention
-        cache = KeyValueCache(self.config.depth, rows, capacity, attention.key_heads, attention.head_dim)
-        return cache.to(self.blocks[0].attention.qkv.weight)
+        attention = self.config.attention
+        heads, head_dim = attention.key_heads or attention.heads, attention.head_dim or self.width // attention.heads
+        return KeyValueCache(self.config.depth, rows, capacity, heads, head_dim).to(next(self.parameters()))
 
     def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
         """The hidden vector of every row. With a cache, rows also attend to all that it holds; call
