@@ -14,10 +14,12 @@ from torch import Tensor
 
 
 def from_image(image: Image.Image, size: tuple[int, int] | None = None) -> Float[Tensor, "4 H W"]:
-    """A picture as premultiplied RGBA, resized to `size` (rows, columns) if given."""
+    """A picture as premultiplied RGBA, resized to `size` (rows, columns) if given: means when shrinking."""
     premultiplied = image.convert("RGBA").convert("RGBa")
     if size is not None and premultiplied.size != size[::-1]:
-        premultiplied = premultiplied.resize((size[1], size[0]), Image.Resampling.LANCZOS)
+        grows = size[0] > image.height or size[1] > image.width
+        filter = Image.Resampling.LANCZOS if grows else Image.Resampling.BOX
+        premultiplied = premultiplied.resize((size[1], size[0]), filter)
     return from_bytes(torch.from_numpy(np.array(premultiplied)).movedim(-1, 0))
 
 

@@ -46,7 +46,7 @@ class CategoricalHead(nn.Module):
             self.exit.weight = self.embedding.weight
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
-        return self.entrance(self.embedding(fed.tokens), fed), None
+        return self.entrance(self.embedding(fed.tokens), fed, layout), None
 
     def loss(
         self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q"], memo: None = None, noise: Noise | None = None

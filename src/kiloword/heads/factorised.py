@@ -70,7 +70,7 @@ class FactorisedHead(nn.Module):
         return spread.scatter_(1, rows, 1.0).view(*tokens.shape[:2], -1)
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
-        return self.entrance(self._spread(fed.tokens) @ self.embedding, fed), None
+        return self.entrance(self._spread(fed.tokens) @ self.embedding, fed, layout), None
 
     def logits(self, hidden: Float[Tensor, "*b q w"], tokens: Int[Tensor, "b q f"]) -> Float[Tensor, "*b q f k"]:
         """Logits of every factor given the true factors before it."""

@@ -73,7 +73,9 @@ class Entrance(nn.Module):
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.02)
 
-    def forward(self, vectors: Float[Tensor, "b q w"], fed: Fed) -> Float[Tensor, "b q w"]:
+    def forward(self, vectors: Float[Tensor, "b q w"], fed: Fed, layout: Layout) -> Float[Tensor, "b q w"]:
+        if 0 < self.places < layout.count:
+            raise ValueError(f"the picture has {layout.count} tokens, this head has learned {self.places} places")
         vectors = torch.where(fed.real[..., None], vectors, self.start)
         place = fed.place if self.places else torch.zeros_like(fed.place)
         return vectors + self.place(place) + fed.level[..., None] * self.unknown

@@ -53,7 +53,7 @@ class Run:
         self.module: nn.Module = fabric.to_device(lesson.module)
         self.optimisers = config.optimiser.build(self.module)
         self.average = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
-        self.iteration = 0
+        self.iteration, self._whole = 0, True  # not whole: in the middle of a change of the weights
         self.state = folder / "state.safetensors"
         if self.state.exists():
             self.iteration = load_state(self.state, self.module, self.average, self.optimisers)["iteration"]
@@ -64,7 +64,7 @@ class Run:
             while self.iteration < self.config.iterations:
                 started = time.perf_counter()
                 figures = self._step()
-                self.iteration += 1
+                self.iteration, self._whole = self.iteration + 1, True
                 if self.iteration % self.config.log_every == 0 or self.iteration == self.config.iterations:
                     figures = {name: float(value) for name, value in figures.items()}
                     figures["rate"] = self.config.batch / (time.perf_counter() - started)
@@ -75,7 +75,8 @@ class Run:
                 if self.iteration % self.config.save_every == 0:
                     self.save()
         finally:
-            self.save()
+            if self._whole:
+                self.save()
 
     def _step(self) -> dict[str, Tensor]:
         config, fabric = self.config, self.fabric
@@ -96,6 +97,7 @@ class Run:
                 total[name] = total.get(name, torch.zeros(())) + value.detach().float() / len(pieces)
         self._sum_gradients()
         total["gradient"] = nn.utils.clip_grad_norm_(self.module.parameters(), config.clip)
+        self._whole = False
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad()

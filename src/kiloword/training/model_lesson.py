@@ -15,13 +15,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kiloword.engine.decode import draw
+from kiloword.evaluation.sheet import contact_sheet
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
 from kiloword.tokens import Layout
 from kiloword.tokens.space import values_of
 from kiloword.training.pictures import shrink, shuffled, vary
-from kiloword.training.sheet import contact_sheet
 
 # Axes: n pictures, k versions of each, t tokens, f factors.
 

@@ -13,11 +13,11 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from kiloword.evaluation.sheet import contact_sheet
 from kiloword.pixels import composite, psnr
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokens import Layout
 from kiloword.training.pictures import shrink, shuffled, vary
-from kiloword.training.sheet import contact_sheet
 
 # Axes: b pictures, H W pixels.
 

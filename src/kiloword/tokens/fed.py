@@ -1,0 +1,21 @@
+"""Fed: what the rows of some tokens are made of, agreed between an order and a head.
+
+The token before (van den Oord et al. 2016), the token itself, a part-noised latent (Zhou et al. 2024), or nothing.
+"""
+
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+# Axes: b pictures, q tokens picked.
+
+
+@dataclass(frozen=True)
+class Fed:
+    """What the picked tokens' rows are made of: a token each (where `real`), its unknown share, and their place."""
+
+    tokens: Tensor
+    real: Bool[Tensor, "b q"]
+    level: Float[Tensor, "b q"]
+    place: Int[Tensor, "b q"]
