@@ -1,0 +1,217 @@
+"""`kiloword generate`: words in, PNG files out."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer import Argument, Option
+
+from kiloword.cli.grouped import grouped
+
+if TYPE_CHECKING:
+    from kiloword.cli.output import Target
+    from kiloword.engine.painter import Painter, Preview, Request
+
+EXAMPLES = """Example: kiloword generate "a red apple" -o apple.png
+
+Example: kiloword generate "a sleepy cat" --style 3d -n 4 --seed 7 --scale 4 --animate cat.webp
+
+Example: kiloword generate "a green hat" --picture face.png --mask top.png -o hat.png"""
+
+
+@dataclass(frozen=True)
+class What:
+    """What to draw"""
+
+    prompt: Annotated[str, Argument(help="What to draw, in words.", show_default=False)]
+    style: Annotated[str | None, Option(help="A style of the model: see `kiloword models`.")] = None
+    n: Annotated[int, Option("-n", help="How many pictures; picture k has seed + k - 1.")] = 1
+    seed: Annotated[int | None, Option(help="The same seed draws the same picture again.")] = None
+    size: Annotated[str | None, Option(help="WIDTHxHEIGHT in pixels; a size of the model.")] = None
+
+
+@dataclass(frozen=True)
+class How:
+    """How to draw it (by default as the model's card says)"""
+
+    model: Annotated[str | None, Option(help="A shipped model, a folder, or owner/name on the hub.")] = None
+    guidance: Annotated[float | None, Option(help="How closely to follow the prompt; 1 is off.")] = None
+    temperature: Annotated[float | None, Option(help="0 takes the likeliest token each time.")] = None
+    top_p: Annotated[float | None, Option(help="Choose among the likeliest tokens of this total probability.")] = None
+    negative: Annotated[str | None, Option(help="What not to draw (needs guidance above 1).")] = None
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Changing a picture"""
+
+    picture: Annotated[Path | None, Option(help="A picture to change where the mask is transparent.")] = None
+    mask: Annotated[Path | None, Option(help="A picture that is transparent where to draw anew.")] = None
+
+
+@dataclass(frozen=True)
+class Where:
+    """What is written and shown"""
+
+    output: Annotated[
+        Path | None, Option("-o", "--output", help="A PNG file, or a folder. Default: named after the prompt.")
+    ] = None
+    scale: Annotated[int, Option(help="Enlarge the picture by this factor.")] = 1
+    filter: Annotated[str, Option(help="How to enlarge: nearest or lanczos.")] = "lanczos"
+    partials: Annotated[
+        int | None, Option(help="Also write so many pictures on the way. Default: 5 with --partials-dir.")
+    ] = None
+    partials_dir: Annotated[
+        Path | None, Option(help="Folder for the pictures on the way. Default: that of the output.")
+    ] = None
+    animate: Annotated[Path | None, Option(help="Also write the drawing as an animation: .webp, .gif or .png.")] = None
+    show: Annotated[
+        bool | None, Option("--show/--no-show", help="Draw in the terminal. Default: if stderr is one.")
+    ] = None
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object instead of the paths.")] = False
+
+
+def add(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLES)(grouped(generate))
+
+
+def generate(what: What, how: How, edit: Edit, where: Where) -> None:
+    """Draw pictures from words. The paths of the pictures are printed."""
+    targets = _targets(what, where)
+    request = _request(what, how, edit)
+    from kiloword import checkpoint
+
+    painter = checkpoint.load(how.model or checkpoint.DEFAULT)
+    request = _with_sampling(request, how, painter)
+    started = time.perf_counter()
+    with _screen(where, what.n) as screen:
+        finals = _draw(painter, request, where, targets, screen)
+    seconds = time.perf_counter() - started
+    from kiloword.cli.output import enlarge, write_png
+
+    drawn = []
+    for final, path in zip(finals, targets["pictures"].paths, strict=True):
+        write_png(path, enlarge(final.image, where.scale, where.filter), _texts(what, painter, final.seed))
+        drawn.append({"path": str(path), "seed": final.seed})
+    if where.as_json:
+        values = {**drawn[0], "model": painter.card.name, "prompt": what.prompt, "style": what.style}
+        print(json.dumps({**values, "seconds": round(seconds, 3), "pictures": drawn}, ensure_ascii=False))
+    else:
+        print("\n".join(picture["path"] for picture in drawn))
+
+
+def _targets(what: What, where: Where) -> dict[str, "Target"]:
+    """All files that will be written; whatever is wrong with them is found before anything is loaded."""
+    from kiloword.cli.output import FILTERS, Target, check_folder, moving, target
+
+    if not what.prompt.strip():
+        raise ValueError("the prompt is empty: say what to draw")
+    if what.n < 1:
+        raise ValueError(f"-n is {what.n}: draw at least 1 picture")
+    if not 1 <= where.scale <= 16:
+        raise ValueError(f"--scale is {where.scale}: enlarge by 1 to 16")
+    if where.partials is not None and where.partials < 0:
+        raise ValueError(f"--partials is {where.partials}: write 0 or more pictures on the way")
+    if where.filter not in FILTERS:
+        raise ValueError(f"--filter is {where.filter!r}: choose {' or '.join(FILTERS)}")
+    targets = {"pictures": target(where.output, what.prompt, what.n)}
+    if where.animate:
+        targets["animations"] = moving(where.animate, what.n)
+    if where.partials or (where.partials is None and where.partials_dir):
+        folder = where.partials_dir or targets["pictures"].folder
+        check_folder(folder)
+        targets["partials"] = Target(folder, targets["pictures"].stem, what.n)
+    return targets
+
+
+def _request(what: What, how: How, edit: Edit) -> "Request":
+    from kiloword.engine.painter import Request
+
+    return Request(
+        what.prompt, what.n, what.seed, what.style, _size(what.size), how.guidance, negative=how.negative,
+        picture=_opened(edit.picture), mask=_opened(edit.mask, mask=True),
+    )  # fmt: skip
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+)\s*[x×X*]\s*(\d+)", text.strip())
+    if not found:
+        raise ValueError(f"--size is {text!r}: write WIDTHxHEIGHT, like 64x64")
+    return int(found[2]), int(found[1])
+
+
+def _opened(path: Path | None, mask: bool = False) -> Any:
+    from kiloword.datasets.folder import open_picture
+
+    picture = open_picture(path) if path else None
+    if picture is not None and mask and picture.getchannel("A").getextrema()[0] == 255:
+        raise ValueError(f"{path} has no transparent pixels: make transparent what is to be drawn anew")
+    return picture
+
+
+def _with_sampling(request: "Request", how: How, painter: "Painter") -> "Request":
+    from dataclasses import replace
+
+    from kiloword.heads.head import Sampling
+
+    card = painter.card
+    temperature = card.temperature if how.temperature is None else how.temperature
+    return replace(request, sampling=Sampling(temperature, top_p=card.top_p if how.top_p is None else how.top_p))
+
+
+def _screen(where: Where, n: int) -> Any:
+    from rich.console import Console
+
+    console = Console(stderr=True, force_terminal=True if where.show else None)
+    if not console.is_terminal or console.is_dumb_terminal:
+        return nullcontext()
+    from kiloword.cli.screen import Screen
+
+    return Screen(console, n, pictures=where.show is not False and not console.no_color)
+
+
+def _draw(
+    painter: "Painter", request: "Request", where: Where, targets: dict[str, "Target"], screen: Any
+) -> list["Preview"]:
+    """The finished pictures; on the way, partial ones and animations are written."""
+    from kiloword.cli.output import enlarge, write_moving, write_png
+
+    partials = (5 if where.partials is None else where.partials) if "partials" in targets else 0
+    frames: list[list[Any]] = [[] for _ in range(request.n)]
+    finals = []
+    for preview, wanted in _previews(painter, request, partials, every=bool(screen or where.animate)):
+        if screen:
+            screen.show(preview)
+        image = enlarge(preview.image, where.scale, where.filter)
+        if where.animate:
+            frames[preview.index].append(image)
+        if preview.final:
+            finals.append(preview)
+        elif wanted:
+            path = targets["partials"].path(preview.index)
+            name = f"{path.stem}-step-{preview.step:0{len(str(preview.steps))}d}.png"
+            write_png(path.with_name(name), image, {"Software": "kiloword"})
+    for index, images in enumerate(frames if where.animate else []):
+        write_moving(targets["animations"].path(index), images)
+    return finals
+
+
+def _previews(painter: "Painter", request: "Request", partials: int, every: bool) -> Iterator[tuple["Preview", bool]]:
+    """Previews of the request and whether each is one of the `partials`; `every` asks for those of all other steps."""
+    for preview in painter.run(request, None if every else partials):
+        steps = preview.steps
+        chosen = {max(1, round(steps * k / (partials + 1))) for k in range(1, partials + 1)}
+        yield preview, preview.step in chosen
+
+
+def _texts(what: What, painter: "Painter", seed: int) -> dict[str, str]:
+    values = {"prompt": what.prompt, "style": what.style, "seed": str(seed), "model": painter.card.name}
+    return {"Software": "kiloword", **{name: value for name, value in values.items() if value is not None}}

@@ -1,0 +1,52 @@
+"""`kiloword models`: what can be drawn with."""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer import Option
+
+EXAMPLE = "Example: kiloword models --json"
+
+
+def add(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLE)(models)
+
+
+def models(as_json: Annotated[bool, Option("--json", help="Print one JSON object, not a table.")] = False) -> None:
+    """List the models that come with kiloword: their sizes, styles and licences."""
+    from kiloword import checkpoint
+
+    found = [_facts(checkpoint.SHIPPED / name) for name in checkpoint.shipped()]
+    if as_json:
+        print(json.dumps({"default": checkpoint.DEFAULT, "models": found}, ensure_ascii=False))
+        return
+    if not found:
+        raise ValueError("no model comes with this kiloword: give a folder or owner/name on the hub with --model")
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", "sizes", "styles", "parameters", "file", "licence", box=None)
+    for facts in found:
+        table.add_row(
+            facts["name"], " ".join(facts["sizes"]), " ".join(facts["styles"]), f"{facts['parameters'] / 1e6:.1f} M",
+            f"{facts['bytes'] / 1e6:.1f} MB", facts["licence"],
+        )  # fmt: skip
+    Console(soft_wrap=True).print(table)
+
+
+def _facts(folder: Path) -> dict[str, Any]:
+    from safetensors import safe_open
+
+    from kiloword.checkpoint import WEIGHTS, read_config
+
+    _, card = read_config(folder)
+    with safe_open(folder / WEIGHTS, "pt") as file:
+        parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    return {
+        "name": folder.name, "about": card.about, "sizes": [f"{width}x{height}" for height, width in card.sizes],
+        "styles": list(card.styles), "parameters": parameters, "bytes": (folder / WEIGHTS).stat().st_size,
+        "licence": card.licence, "guidance": card.guidance, "temperature": card.temperature, "top_p": card.top_p,
+    }  # fmt: skip

@@ -1,0 +1,60 @@
+"""`kiloword train`: a recipe from the start, or a model that is there on one's own pictures."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer import Argument, Option
+
+from kiloword.cli import Stopped, say
+
+EXAMPLES = """Example: kiloword train emoji-64 --out runs/mine --set training.batch=64
+
+Example: kiloword train --data my-pictures --from emoji-64"""
+
+
+def add(app: typer.Typer) -> None:
+    app.command(epilog=EXAMPLES)(train)
+
+
+def train(
+    recipe: Annotated[str | None, Argument(help="A recipe; without one, --from says what to go on with.")] = None,
+    data: Annotated[Path | None, Option(help="Folder of pictures or shards.")] = None,
+    start: Annotated[str | None, Option("--from", help="A model to go on with.")] = None,
+    out: Annotated[Path | None, Option(help="Folder of the run. Default: runs/RECIPE.")] = None,
+    changes: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change a recipe.")] = None,
+) -> None:
+    """Train a model. The folder of its checkpoint is printed; the same command goes on with a run that was stopped."""
+    if (recipe is None) == (start is None):
+        raise ValueError("say what to train: a recipe, or --data DIR --from MODEL (one of the two)")
+    if recipe is None and data is None:
+        raise ValueError(f"--from {start} needs pictures to learn: --data DIR")
+    if data is not None and not data.is_dir():
+        raise ValueError(f"--data {data} is not a folder: name the folder that holds the pictures")
+    fields = dict(_field(change) for change in changes or [])
+    from kiloword import recipes
+    from kiloword.cli.progress import progress
+
+    if recipe is not None and recipe not in recipes.names():
+        near = get_close_matches(recipe, recipes.names(), n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"there is no recipe {recipe!r}{hint} (recipes: {', '.join(recipes.names())})")
+    out = out or Path("runs") / (recipe or f"{Path(str(data)).resolve().name}-from-{Path(str(start)).name}")
+    try:
+        with progress() as report:
+            folder = recipes.run(
+                recipe, data=data, out=out, start=start, changes=fields,
+                report=lambda done, total, figures: report("iterations", done, total, figures),
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        raise Stopped(f"the run is saved in {out}, the same command goes on from there") from None
+    say(f'draw with it: kiloword generate "a red apple" --model {folder}')
+    print(folder)
+
+
+def _field(change: str) -> tuple[str, str]:
+    name, equals, value = change.partition("=")
+    if not (name.strip() and equals):
+        raise ValueError(f"--set {change!r} is not FIELD=VALUE: write it like training.batch=64")
+    return name.strip(), value.strip()

@@ -1,0 +1,110 @@
+"""The other commands: help, models, data, train, evaluate, bench."""
+
+import json
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from kiloword.cli import main
+
+COMMANDS = (
+    "generate", "describe", "train", "data", "data build", "data build emoji", "data folder", "evaluate",
+    "evaluate emoji", "bench", "models",
+)  # fmt: skip
+
+
+def test_help_waits_for_no_model():
+    code = "import sys; from kiloword.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and all(command in done.stdout for command in COMMANDS if " " not in command)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_every_help_shows_an_example(command: str, capsys):
+    assert main([*command.split(), "--help"]) == 0
+    assert "Example: kiloword" in capsys.readouterr().out
+
+
+def test_models_are_listed(tiny: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("kiloword.checkpoint.SHIPPED", tiny.parent)
+    assert main(["models", "--json"]) == 0
+    (facts,) = json.loads(capsys.readouterr().out)["models"]
+    assert facts["name"] == "tiny" and facts["sizes"] == ["64x64"] and facts["styles"] == ["flat", "3d"]
+    assert facts["licence"] == "Apache-2.0" and facts["parameters"] > 1000
+    assert main(["models"]) == 0
+    assert "tiny" in capsys.readouterr().out
+
+
+def test_a_folder_of_pictures_is_counted(tmp_path: Path, capsys):
+    Image.new("RGB", (40, 30)).save(tmp_path / "red_apple.png")
+    Image.new("RGBA", (20, 64)).save(tmp_path / "green-pear.png")
+    assert main(["data", "folder", str(tmp_path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["pictures"], facts["captions"], facts["transparent"]) == (2, 2, 1)
+    assert (facts["smallest_side"], facts["largest_side"]) == (20, 64)
+    assert facts["examples"] == ["green pear", "red apple"]
+
+
+@pytest.fixture
+def recipes(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
+    """A stand-in for the recipes, which would train for hours: the calls it got."""
+    calls: list[dict] = []
+
+    def run(name: str | None, *, report, **values) -> Path:
+        calls.append({"name": name, **values})
+        report(1, 2, {"loss": 3.0})
+        if "stop" in values["changes"]:
+            raise KeyboardInterrupt
+        return values["out"] / "checkpoint"
+
+    module = types.ModuleType("kiloword.recipes")
+    module.names, module.run = lambda: ["emoji-64"], run  # pyright: ignore
+    monkeypatch.setitem(sys.modules, "kiloword.recipes", module)
+    monkeypatch.setattr("kiloword.recipes", module, raising=False)
+    return calls
+
+
+def test_training_from_a_recipe_and_from_a_model(recipes: list[dict], tmp_path: Path, capsys):
+    assert main(["train", "emoji-64", "--set", "training.batch=64", "--set", "seed=1"]) == 0
+    assert capsys.readouterr().out == "runs/emoji-64/checkpoint\n"
+    assert main(["train", "--data", str(tmp_path), "--from", "emoji-64", "--out", "mine"]) == 0
+    changes = {"training.batch": "64", "seed": "1"}
+    assert recipes == [
+        {"name": "emoji-64", "data": None, "out": Path("runs/emoji-64"), "start": None, "changes": changes},
+        {"name": None, "data": tmp_path, "out": Path("mine"), "start": "emoji-64", "changes": {}},
+    ]
+
+
+def test_training_says_how_to_go_on_and_what_it_can_train(recipes: list[dict], capsys, monkeypatch):
+    words = ["train", "emoji-64", "--set", "stop=1"]
+    assert main(words) == 130
+    assert "saved in runs/emoji-64, the same command goes on from there" in capsys.readouterr().err
+    assert main(["train", "emoji64"]) == 2
+    assert "did you mean 'emoji-64'? (recipes: emoji-64)" in capsys.readouterr().err
+
+
+def test_evaluation_prints_its_figures(tiny: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+    figures = {"train": {"top1": 0.5}, "reconstruction": {"psnr": 21.0}}
+
+    def evaluate_emoji(painter, data, *, prompts, seed, progress, sheet, record):
+        progress("pictures drawn", 1, 2)
+        assert (painter.card.name, data, prompts, seed, sheet, record) == ("tiny", tmp_path, 5, 0, None, None)
+        return figures
+
+    monkeypatch.setattr("kiloword.evaluation.evaluate_emoji", evaluate_emoji, raising=False)
+    words = ["evaluate", "emoji", "--model", str(tiny), "--data", str(tmp_path), "--prompts", "5"]
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == figures
+    assert main(words) == 0
+    assert "reconstruction" in capsys.readouterr().out
+
+
+def test_bench_measures_this_machine(tiny: Path, capsys):
+    assert main(["bench", "--model", str(tiny), "--repeats", "1", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["cold_start_seconds"] > 0
+    assert all(figures[batch]["tokens_a_second"] > 0 for batch in ("batch_1", "batch_8"))

@@ -1,0 +1,146 @@
+"""Whatever a user gets wrong: exit code 2, one line that says what and how to mend it, and no file."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from kiloword.cli import main
+
+APPLE = ("generate", "a red apple")
+
+
+@pytest.fixture
+def line(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
+    """Runs a command that must fail in an empty folder; its one line is returned."""
+    monkeypatch.chdir(tmp_path)
+
+    def failing(*words: object, model: object = tiny, code: int = 2) -> str:
+        words = (*words, "--model", model) if words[0] in ("generate", "describe") and model else words
+        before = sorted(tmp_path.rglob("*"))
+        assert main([str(word) for word in words]) == code
+        out, err = capsys.readouterr()
+        assert out == "" and sorted(tmp_path.rglob("*")) == before
+        assert err.startswith("kiloword: ") and err.count("\n") == 1 and "Traceback" not in err
+        return err
+
+    return failing
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("generate", ""), "the prompt is empty"),
+        (("generate", " \t\n"), "the prompt is empty"),
+        (("generate", "apple " * 200), "the limit is 24"),
+        ((*APPLE, "--style", "flatt"), "did you mean 'flat'"),
+        ((*APPLE, "--size", "100x64"), "cannot draw 100x64 pixels; it draws 64x64"),
+        ((*APPLE, "--size", "big"), "write WIDTHxHEIGHT"),
+        ((*APPLE, "-n", 0), "draw at least 1"),
+        ((*APPLE, "-n", -3), "draw at least 1"),
+        ((*APPLE, "-n", 65), "from 1 to 64"),
+        ((*APPLE, "-n", "two"), "'-n'"),
+        ((*APPLE, "--seed", -1), "a seed is a whole number"),
+        ((*APPLE, "--guidance", "nan"), "guidance must be a finite number"),
+        ((*APPLE, "--guidance", "inf"), "guidance must be a finite number"),
+        ((*APPLE, "--temperature", "nan"), "temperature must be a finite number"),
+        ((*APPLE, "--temperature", -1), "temperature must be a finite number"),
+        ((*APPLE, "--top-p", 0), "top_p must be in (0, 1]"),
+        ((*APPLE, "--scale", 0), "--scale is 0"),
+        ((*APPLE, "--filter", "cubic"), "nearest or lanczos"),
+        ((*APPLE, "--partials", -1), "--partials is -1"),
+        ((*APPLE, "-o", "nowhere/a.png"), "there is no folder nowhere"),
+        ((*APPLE, "--partials-dir", "nowhere"), "there is no folder nowhere"),
+        ((*APPLE, "--animate", "nowhere/a.webp"), "there is no folder nowhere"),
+        ((*APPLE, "--animate", "a.mp4"), ".webp, .gif, .png"),
+        ((*APPLE, "-o", "a.jpg"), "name it a.png"),
+        ((*APPLE, "--picture", "none.png"), "none.png does not exist"),
+        ((*APPLE, "--colour", "red"), "--colour"),
+        (("generate",), "missing argument"),
+        (("describe", "none.png"), "none.png does not exist"),
+        (("draw",), "no such command 'draw'"),
+        (("data", "folder", "nowhere"), "nowhere is not a folder"),
+        (("data", "build", "emoji", "--styles", "3d"), "give --out DIR"),
+        (("data", "build", "emoji", "--styles", "4d", "--out", "x"), "choose from 3d"),
+        (("train",), "say what to train"),
+        (("train", "--from", "emoji-64"), "--data DIR"),
+        (("train", "--from", "emoji-64", "--data", "nowhere"), "nowhere is not a folder"),
+        (("train", "--from", "emoji-64", "--data", ".", "--set", "batch"), "FIELD=VALUE"),
+        (("evaluate", "emoji", "--sheet", "nowhere/a.png"), "there is no folder nowhere"),
+        (("evaluate", "emoji", "--prompts", 0), "--prompts is 0"),
+    ],
+)
+def test_the_line_says_what_is_wrong(line, words, said):
+    assert said in line(*words)
+
+
+def test_unknown_models_are_met_with_known_ones(line, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("kiloword.checkpoint.SHIPPED", tiny.parent)
+    assert "did you mean 'tiny'? (shipped: tiny)" in line(*APPLE, model="tinny")
+
+
+def test_a_mask_needs_a_picture_and_holes(line, tmp_path: Path):
+    Image.new("RGB", (64, 64)).save(tmp_path / "full.png")
+    assert "no transparent pixels" in line(*APPLE, "--picture", "full.png", "--mask", "full.png")
+    assert "both a picture and a mask" in line(*APPLE, "--picture", "full.png")
+
+
+def test_damaged_and_foreign_checkpoints(line, tiny: Path, tmp_path: Path):
+    def copy(name: str) -> Path:
+        return Path(shutil.copytree(tiny, tmp_path / name))
+
+    weights = copy("cut") / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    assert "cut/weights.safetensors is not a whole safetensors file" in line(*APPLE, model="./cut")
+    (copy("gone") / "weights.safetensors").unlink()
+    assert "gone/weights.safetensors" in line(*APPLE, model="./gone")
+    (tmp_path / "empty").mkdir()
+    assert "not a kiloword checkpoint" in line(*APPLE, model="./empty")
+    (copy("half") / "config.json").write_text('{"format": 1, "car')
+    assert "half/config.json cannot be read" in line(*APPLE, model="./half")
+    (copy("foreign") / "config.json").write_text('{"model_type": "llama"}')
+    assert "not a kiloword config" in line(*APPLE, model="./foreign")
+    newer = copy("newer") / "config.json"
+    newer.write_text(json.dumps({**json.loads(newer.read_text()), "format": 99}))
+    assert "update kiloword" in line(*APPLE, model="./newer")
+
+
+def test_a_disk_that_is_full_before_or_after_the_drawing(line, monkeypatch: pytest.MonkeyPatch):
+    def full(*_: object, **__: object):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as before:
+        before.setattr("tempfile.TemporaryFile", full)
+        assert "No space left on device; nothing was drawn" in line(*APPLE)
+    monkeypatch.setattr("kiloword.datasets.shards.os.fsync", full)
+    assert "a.png needs" in line(*APPLE, "-o", "a.png")
+
+
+def test_faults_of_ours_are_told_apart_and_ctrl_c_is_no_fault(line, capsys, monkeypatch: pytest.MonkeyPatch):
+    def raising(error: BaseException):
+        def load(*_: object):
+            raise error
+
+        monkeypatch.setattr("kiloword.checkpoint.load", load)
+
+    raising(TypeError("two\nlines"))
+    assert "a fault in kiloword, not yours (TypeError: two lines)" in line(*APPLE, code=1)
+    raising(KeyboardInterrupt())
+    assert line(*APPLE, code=130) == "kiloword: stopped\n"
+    raising(ModuleNotFoundError("No module named 'lightning_fabric'", name="lightning_fabric"))
+    assert "pip install 'kiloword[train]'" in line(*APPLE)
+    monkeypatch.setenv("KILOWORD_DEBUG", "1")
+    assert main([*APPLE]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_fault():
+    command = f"{sys.executable} -m kiloword --help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stderr == "" and done.returncode in (0, 1)

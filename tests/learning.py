@@ -1,0 +1,65 @@
+"""A lesson in a second: fit a curve, with dropout or without, from a run of one process or a part of one of several.
+
+As a program it trains in a process of its own: `python learning.py FOLDER ITERATIONS PROCESSES KILLED_AT`.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from kiloword.training.loop import Run, TrainingConfig
+from kiloword.training.optimiser import AdamWConfig, MuonConfig
+from kiloword.training.pictures import shuffled
+
+
+class Curve:
+    """The sine of three numbers' mean, nearly. Its module has blocks, as those that Muon is for."""
+
+    def __init__(self, dropout: float = 0.2):
+        generator = torch.Generator().manual_seed(0)
+        self.x = torch.randn(64, 3, generator=generator)
+        torch.manual_seed(0)
+        hidden = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Dropout(dropout))
+        self.module = nn.ModuleDict({"enter": nn.Linear(3, 8), "blocks": hidden, "leave": nn.Linear(8, 1)})
+        self.module.register_buffer("seen", torch.zeros((), dtype=torch.long))
+
+    def choose(self, iteration: int, count: int) -> Tensor:
+        return shuffled(torch.ones(64), iteration, count, seed=3)
+
+    def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        x = self.x[rows]
+        self.module.seen += len(rows)
+        error = self.module["leave"](self.module["blocks"](self.module["enter"](x)))[:, 0] - (x.sum(1) / 2).sin()
+        return error.square().mean(), {"worst": error.detach().abs().max()}
+
+    def look(self, folder: Path, iteration: int) -> dict[str, float]:
+        torch.rand(7)  # what a look draws must not change what is learned
+        return {"judged": float(self.loss(torch.arange(64))[0])}
+
+
+OPTIMISERS = {"adamw": AdamWConfig(learning_rate=0.01), "muon": MuonConfig(learning_rate=0.01)}
+
+
+def start(folder: Path, iterations: int, optimiser="muon", dropout=0.2, fabric: Fabric | None = None, **changes) -> Run:
+    """A run that logs every iteration."""
+    settings = {"batch": 8, "warmup": 2, "save_every": 2, "look_every": 0, "log_every": 1, **changes}
+    config = TrainingConfig(iterations, optimiser=OPTIMISERS[optimiser], **settings)
+    return Run(Curve(dropout), config, folder, fabric or Fabric(accelerator="cpu", devices=1))
+
+
+def program(folder: str, iterations: int, processes: int, killed_at: int) -> None:
+    """Train, several processes without dropout, and be killed after iteration `killed_at`, before it is saved."""
+    torch.set_num_threads(1)
+    fabric = Fabric(accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto")
+    fabric.launch()
+    run = start(Path(folder), iterations, dropout=0.2 if processes == 1 else 0.0, fabric=fabric)
+    run.train(lambda iteration, _: iteration == killed_at and os.kill(os.getpid(), signal.SIGKILL))
+
+
+if __name__ == "__main__":
+    program(sys.argv[1], *map(int, sys.argv[2:]))

@@ -1,0 +1,172 @@
+"""Tiny models put together from parts, every tokenizer with every order and every head that it goes with.
+
+Pictures have 8 rows and 4 columns of pixels, so that nobody confuses the two; a token covers 2 x 2 of them.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d
+
+from kiloword import parts
+from kiloword.heads.categorical import CategoricalConfig
+from kiloword.heads.factorised import FactorisedConfig
+from kiloword.model import Drawing, ImageModel, Modality
+from kiloword.orders.draft import DraftConfig
+from kiloword.orders.raster import RasterConfig
+from kiloword.prompts.class_label import ClassLabelConfig
+from kiloword.prompts.text_prefix import TextPrefixConfig
+from kiloword.tokenizers.autoencoder import AutoencoderConfig
+from kiloword.tokenizers.bpe import BPEConfig
+from kiloword.tokenizers.fsq import FSQConfig
+from kiloword.tokenizers.pyramid import PyramidConfig
+from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokenizers.vit import ViTConfig
+from kiloword.tokens import Categorical, Codes, Layout
+from kiloword.transformer import (
+    AdaLNConfig,
+    AttentionConfig,
+    GELUConfig,
+    LayerNormConfig,
+    RMSNormConfig,
+    RotaryConfig,
+    StackConfig,
+    SwiGLUConfig,
+)
+
+ROWS, COLUMNS = 8, 4  # of pixels
+WIDTH = 16
+LEVELS = (3, 2)
+TEXTS = ("a red apple", "a green pear on a blue house", "blue house", "a pear")
+
+
+def stack(width: int = WIDTH, depth: int = 2, **changes) -> StackConfig:
+    """Two heads that share one key head, and rotary positions."""
+    attention = AttentionConfig(2, key_heads=1, head_dim=8, query_norm=RMSNormConfig())
+    settings = {"attention": attention, "feed_forward": SwiGLUConfig(24), "position": RotaryConfig((2, 2, 2, 2))}
+    return StackConfig(width, depth, **{**settings, **changes})
+
+
+@cache
+def words() -> BPEConfig:
+    return BPEConfig.train(TEXTS * 5, 300)
+
+
+def vit() -> ViTConfig:
+    plain = StackConfig(8, 1, AttentionConfig(1), GELUConfig(8), LayerNormConfig())
+    return ViTConfig(plain, plain, patch=1, merge=2)
+
+
+def autoencoder(groups: int = 1) -> AutoencoderConfig:
+    return AutoencoderConfig(vit(), vit(), FSQConfig(LEVELS, groups))
+
+
+@dataclass(frozen=True)
+class ShadesConfig:
+    """How many shades of grey there are."""
+
+    size: int = 5
+
+    def build(self) -> "Shades":
+        return Shades(self)
+
+
+class Shades(nn.Module):
+    """A tokenizer that learns nothing: the shade of each cell as one id."""
+
+    stride = 2
+
+    def __init__(self, config: ShadesConfig):
+        super().__init__()
+        self.space = Categorical(config.size)
+
+    def layout(self, height: int, width: int) -> Layout:
+        return Layout(((height // 2, width // 2),))
+
+    def encode(self, pixels: Tensor, layout: Layout, noise=None) -> Quantized:
+        shade = avg_pool2d(pixels.mean(1, keepdim=True), 2).flatten(1)
+        tokens = ((shade + 1) / 2 * self.space.size).long().clamp(0, self.space.size - 1)
+        return Quantized(tokens, tokens, pixels)
+
+    def decode(self, tokens: Tensor, layout: Layout, known: Tensor) -> Tensor:
+        h, w = layout.sizes[-1]
+        shade = (tokens * known).float().view(-1, 1, h, w) / self.space.size * 2 - 1
+        return shade.repeat_interleave(2, 2).repeat_interleave(2, 3).expand(-1, 4, -1, -1)
+
+
+TOKENIZERS = {
+    "single": lambda: autoencoder().build(),
+    "pyramid": lambda: PyramidConfig(autoencoder()).build(),
+    "shades": lambda: ShadesConfig().build(),
+    "shades-draft": lambda: PyramidConfig(ShadesConfig()).build(),
+}
+ORDERS = {"rows": RasterConfig(), "columns": RasterConfig("columns"), "draft": DraftConfig()}
+HEADS = {
+    "factorised": FactorisedConfig(Codes(LEVELS), WIDTH, units=8, places=10),
+    "categorical": CategoricalConfig(Categorical(5), WIDTH, places=10),
+    "tied": CategoricalConfig(Categorical(5), WIDTH, tied=True),
+}
+LEGAL = [
+    (tokenizer, order, head)
+    for tokenizer, heads in {"single": ["factorised"], "shades": ["categorical", "tied"]}.items()
+    for head in heads
+    for order in ("rows", "columns")
+] + [("pyramid", "draft", "factorised"), ("shades-draft", "draft", "categorical"), ("shades-draft", "draft", "tied")]
+ILLEGAL = [
+    (tokenizer, order, head)
+    for tokenizer in TOKENIZERS
+    for order in ORDERS
+    for head in HEADS
+    if (tokenizer, order, head) not in LEGAL
+]
+
+
+def model(tokenizer: str, order: str, head: str, prompt: str = "text", seed: int = 0, **changes) -> ImageModel:
+    """A model of the named parts whose every parameter does something; `changes` are those of its stack."""
+    torch.manual_seed(seed)
+    picture = Modality(TOKENIZERS[tokenizer](), ORDERS[order].build(), HEADS[head].build())
+    read = TextPrefixConfig(words(), WIDTH) if prompt == "text" else ClassLabelConfig(3, WIDTH)
+    vocabulary = Categorical(words().build().space.size)
+    text = parts.TextConfig(words(), CategoricalConfig(vocabulary, WIDTH), limit=8)
+    return awake(ImageModel(picture, read.build(), stack(**changes).build(), text.build())).eval()
+
+
+def awake(module: nn.Module) -> nn.Module:
+    """Parameters that start at zero, and would hide a mistake behind them, start at random instead."""
+    for parameter in module.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.5)
+    return module
+
+
+def modulated() -> StackConfig:
+    return stack(modulation=AdaLNConfig())
+
+
+def layout_of(model: ImageModel) -> Layout:
+    return model.picture.tokenizer.layout(ROWS, COLUMNS)
+
+
+def pixels(count: int, seed: int = 0) -> Tensor:
+    return torch.rand(count, 4, ROWS, COLUMNS, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+def tokens(model: ImageModel, count: int, seed: int = 0) -> Tensor:
+    """Random tokens of the model's space for a picture's layout."""
+    space, generator = model.picture.tokenizer.space, torch.Generator().manual_seed(seed)
+    shape = (count, layout_of(model).count)
+    sizes = space.sizes if isinstance(space, Codes) else (space.size,)
+    drawn = torch.stack([torch.randint(size, shape, generator=generator) for size in sizes], dim=-1)
+    return drawn if isinstance(space, Codes) else drawn[..., 0]
+
+
+def drawing(model: ImageModel, prompts: list, guidance: float = 1.0, **changes) -> Drawing:
+    """A request for a picture of each prompt; 1 means no guidance."""
+    condition, b = model.prompt.read(prompts), len(prompts)
+    views, weights = [condition], torch.ones(1, b)
+    if guidance != 1:
+        views = [condition, model.prompt.null(condition)]
+        weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, b)
+    return Drawing(layout_of(model), views, weights, **changes)

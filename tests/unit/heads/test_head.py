@@ -1,0 +1,73 @@
+"""Choosing a value: temperature, top k and top p leave out what they say, and no more; guidance 1 is off."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kiloword.heads.head import Sampling, keep, weigh
+
+LOGITS = st.lists(st.floats(-6, 6, width=32), min_size=1, max_size=8, unique=True)
+
+
+@given(LOGITS, st.floats(0.1, 3))
+def test_temperature_divides_and_leaves_nothing_out(logits, temperature):
+    x = torch.tensor(logits)
+    assert torch.allclose(keep(x, Sampling(temperature)), x / temperature, atol=1e-5)
+
+
+@given(LOGITS)
+def test_temperature_zero_takes_the_likeliest(logits):
+    x = torch.tensor(logits)
+    assert keep(x, Sampling(0)).softmax(0).tolist() == [float(value == max(logits)) for value in logits]
+
+
+@given(LOGITS, st.integers(1, 9))
+def test_top_k_keeps_the_k_likeliest(logits, k):
+    x = torch.tensor(logits)
+    kept = keep(x, Sampling(top_k=k))
+    likeliest = sorted(logits, reverse=True)[:k]
+    assert kept.tolist() == [value if value in likeliest else -math.inf for value in x.tolist()]
+
+
+@given(LOGITS, st.floats(0.01, 1))
+def test_top_p_keeps_the_fewest_likeliest_that_reach_p(logits, p):
+    x = torch.tensor(logits)
+    kept, probabilities = keep(x, Sampling(top_p=p)) > -math.inf, x.double().softmax(0)
+    assert kept[x.argmax()]
+    for value in range(len(logits)):
+        before = probabilities[x > x[value]].sum().item()
+        if abs(before - p) > 1e-5:
+            assert kept[value].item() == (before < p)
+
+
+@given(st.integers(1, 3), st.floats(-3, 5))
+def test_weights_that_sum_to_one_move_along_the_views(b, guidance):
+    logits = torch.randn(2, b, 4, 5, generator=torch.Generator().manual_seed(0))
+    weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, b)
+    wanted = logits[1] + guidance * (logits[0] - logits[1])
+    assert torch.allclose(weigh(logits, weights), wanted, atol=1e-4)
+
+
+def test_guidance_one_is_off():
+    logits = torch.randn(2, 3, 4, 5)
+    off = torch.tensor([[1.0], [0.0]]).expand(2, 3)
+    assert torch.equal(weigh(logits, off), logits[0])
+    assert torch.equal(weigh(logits[:1], off[:1]), logits[0])
+
+
+@pytest.mark.parametrize(
+    "settings,message",
+    [
+        ({"temperature": -1.0}, "got -1"),
+        ({"temperature": math.nan}, "got nan"),
+        ({"top_k": -1}, "got -1"),
+        ({"top_p": 0.0}, "got 0"),
+        ({"top_p": 1.5}, "got 1.5"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Sampling(**settings)

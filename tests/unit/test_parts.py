@@ -1,0 +1,72 @@
+"""The table of parts: every part is written down as JSON and comes back equal; what it does not know it refuses."""
+
+import json
+from dataclasses import fields, is_dataclass
+
+import pytest
+import torch
+
+import tiny
+from kiloword import parts
+from kiloword.heads.head import Sampling
+from kiloword.tokenizers.pyramid import PyramidConfig
+from kiloword.tokens import Bits, Categorical, Codes, Vector
+from kiloword.transformer import UnmodulatedConfig
+
+WORDS = tiny.words()
+PICTURE = parts.ModalityConfig(PyramidConfig(tiny.autoencoder()), tiny.ORDERS["draft"], tiny.HEADS["factorised"])
+PROMPT = parts.TextPrefixConfig(WORDS, tiny.WIDTH)
+TEXT = parts.TextConfig(WORDS, parts.CategoricalConfig(Categorical(WORDS.build().space.size), tiny.WIDTH))
+MODEL = parts.ImageModelConfig(PICTURE, PROMPT, tiny.stack(), TEXT)
+EXAMPLES = [
+    MODEL, PICTURE, PROMPT, TEXT, WORDS, tiny.stack(), tiny.modulated(), tiny.vit(), tiny.autoencoder(),
+    PyramidConfig(tiny.autoencoder(), (4, 2)), tiny.autoencoder().quantizer, UnmodulatedConfig(),
+    parts.ClassLabelConfig(3, 8), *tiny.ORDERS.values(), *tiny.HEADS.values(),
+    Bits(3), Categorical(4), Codes((2, 3)), Vector(5),
+]  # fmt: skip
+
+
+def inside(config) -> list:
+    """A config and all configs in it."""
+    if isinstance(config, tuple):
+        return [part for value in config for part in inside(value)]
+    if not is_dataclass(config):
+        return []
+    return [config, *(part for field in fields(config) for part in inside(getattr(config, field.name)))]
+
+
+@pytest.mark.parametrize("config", EXAMPLES, ids=lambda config: type(config).__name__)
+def test_a_config_comes_back_equal(config):
+    assert parts.from_json(json.loads(json.dumps(parts.to_json(config)))) == config
+
+
+def test_every_part_of_the_table_has_an_example_here():
+    assert {type(part) for config in EXAMPLES for part in inside(config)} == set(parts.PARTS.values())
+
+
+def test_a_tag_belongs_to_one_part():
+    assert len(set(parts.PARTS.values())) == len(parts.PARTS)
+
+
+def test_a_model_is_built_from_what_was_written_down():
+    torch.manual_seed(0)
+    wanted = parts.build(MODEL).state_dict()
+    torch.manual_seed(0)
+    built = parts.build(parts.from_json(json.loads(json.dumps(parts.to_json(MODEL))))).state_dict()
+    assert wanted.keys() == built.keys() and all(torch.equal(wanted[name], built[name]) for name in wanted)
+
+
+def test_unknown_parts_and_fields_are_refused_by_name():
+    with pytest.raises(ValueError, match="unknown part 'flux': this kiloword knows adaln"):
+        parts.from_json({"part": "flux"})
+    with pytest.raises(ValueError, match="unknown part None"):
+        parts.from_json({"heads": 2})
+    with pytest.raises(ValueError, match="part 'swiglu' has no field depth, height"):
+        parts.from_json({"part": "swiglu", "hidden": 3, "height": 1, "depth": 2})
+    with pytest.raises(ValueError, match="Sampling is not in the table"):
+        parts.to_json(Sampling())
+
+
+def test_values_that_make_no_sense_are_refused_as_when_built_by_hand():
+    with pytest.raises(ValueError, match="at least 2 levels"):
+        parts.from_json({"part": "fsq", "levels": [1], "groups": 1})

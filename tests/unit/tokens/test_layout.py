@@ -1,0 +1,46 @@
+"""Every token of a layout has one place, inside the frame, and belongs to one grid."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kiloword.tokens import Layout
+
+SIDES = st.integers(1, 5)
+SIZES = st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=3).map(tuple)
+
+
+@given(SIZES)
+def test_the_grids_share_out_the_tokens(sizes):
+    layout = Layout(sizes)
+    places = [index for scale in range(len(sizes)) for index in range(layout.count)[layout.part(scale)]]
+    assert places == list(range(layout.count)) and layout.part(-1) == layout.part(len(sizes) - 1)
+
+
+@given(SIZES)
+def test_places_differ_and_lie_in_the_frame(sizes):
+    layout = Layout(sizes)
+    positions = layout.positions()
+    assert len({tuple(place) for place in positions.tolist()}) == layout.count
+    assert (positions[:, 1:] >= 0).all() and (positions[:, 1:] < torch.tensor(layout.frame)).all()
+
+
+@given(SIZES)
+def test_places_are_counted_in_units_of_the_frame_row_by_row(sizes):
+    layout = Layout(sizes, frame=(6, 12))
+    for scale, (h, w) in enumerate(sizes):
+        for index, place in enumerate(layout.positions()[layout.part(scale)].tolist()):
+            assert place == pytest.approx([scale, index // w * 6 / h, index % w * 12 / w])
+
+
+def test_nobody_else_sees_what_one_does_to_the_positions():
+    Layout(((2, 2),)).positions().zero_()
+    assert Layout(((2, 2),)).positions().any()
+
+
+def test_layouts_without_tokens_are_refused():
+    with pytest.raises(ValueError, match="at least one grid"):
+        Layout(())
+    with pytest.raises(ValueError, match=r"\(3, 0\)"):
+        Layout(((3, 0),))

@@ -1,0 +1,77 @@
+"""The cache holds for every row what was kept of it, whatever the lengths of the others."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kiloword.transformer import KeyValueCache
+
+ROWS, LAYERS = 3, 2
+LENGTHS = st.lists(st.integers(0, 3), min_size=ROWS, max_size=ROWS)
+
+
+def fresh(capacity: int = 20) -> KeyValueCache:
+    return KeyValueCache(LAYERS, ROWS, capacity, heads=1, head_dim=2)
+
+
+def grow(cache: KeyValueCache, held: list[list[float]], count: int, keep: list[int], mark: float) -> None:
+    """Append `count` places to every row, check all that comes back, keep some."""
+    new = mark + torch.arange(ROWS * count).view(ROWS, 1, count, 1).expand(-1, -1, -1, 2) / 100
+    for layer in range(LAYERS):
+        keys, values = cache.append(layer, new + layer, -new - layer)
+        assert (values == -keys).all()
+        for row, had in enumerate(held):
+            wanted = torch.tensor(had + new[row, 0, :, 0].tolist()) + layer
+            assert torch.allclose(keys[row, 0, : len(wanted), 0], wanted)
+    mask = cache.mask(None, count)
+    for row, had in enumerate(held):
+        seen = mask[row] if mask is not None else torch.ones(count, len(had) + count, dtype=torch.bool)
+        wanted = torch.arange(seen.shape[1]) < len(had) + count
+        assert (seen == wanted).all()
+        had += new[row, 0, : keep[row], 0].tolist()
+    cache.advance(torch.tensor(keep))
+
+
+@given(st.lists(st.tuples(LENGTHS, LENGTHS), min_size=1, max_size=4))
+def test_rows_keep_their_own_lengths_through_appending_and_rewinding(moves):
+    cache, held = fresh(capacity=40), [[] for _ in range(ROWS)]
+    for mark, (keep, back) in enumerate(moves, start=1):
+        grow(cache, held, 3, keep, float(mark))
+        held = [row[: max(0, len(row) - less)] for row, less in zip(held, back, strict=True)]
+        cache.rewind(torch.tensor([len(row) for row in held]))
+        assert cache.lengths == [len(row) for row in held]
+
+
+@given(LENGTHS, st.lists(st.integers(0, ROWS - 1), min_size=ROWS, max_size=ROWS))
+def test_a_fork_is_a_copy_of_its_rows_and_leaves_the_first_alone(keep, rows):
+    cache, held = fresh(), [[] for _ in range(ROWS)]
+    grow(cache, held, 3, keep, 1.0)
+    twin = cache.fork(torch.tensor(rows))
+    assert twin.lengths == [cache.lengths[row] for row in rows]
+    grow(twin, [list(held[row]) for row in rows], 2, [2] * ROWS, 7.0)
+    grow(cache, held, 1, [1] * ROWS, 3.0)
+
+
+def test_the_mask_says_how_new_places_see_each_other():
+    cache = fresh()
+    grow(cache, [[] for _ in range(ROWS)], 3, [0, 1, 2], 1.0)
+    causal = torch.ones(2, 2).tril().bool().expand(ROWS, -1, -1)
+    mask = cache.mask(causal, 2)
+    assert mask is not None and mask.shape == (ROWS, 2, 4)
+    assert mask[1].tolist() == [[True, True, False, False], [True, True, True, False]]
+
+
+def test_no_mask_is_needed_for_rows_of_one_length():
+    cache = fresh()
+    cache.advance(torch.full((ROWS,), 2))
+    assert cache.mask(None, 4) is None and cache.mask(torch.ones(ROWS, 1, 1, dtype=torch.bool), 1) is None
+
+
+def test_too_much_is_refused_with_numbers():
+    cache = fresh(capacity=4)
+    cache.advance(torch.tensor([1, 3, 2]))
+    with pytest.raises(ValueError, match="room for 4 places; 3 are held and 2 more come"):
+        cache.append(0, torch.zeros(ROWS, 1, 2, 2), torch.zeros(ROWS, 1, 2, 2))
+    with pytest.raises(ValueError, match="rewind to 2 places: 1 are held"):
+        cache.rewind(torch.tensor([2, 3, 2]))
