@@ -6,6 +6,7 @@ the left an early draft, on the right the finished picture.
 """
 
 import itertools
+import math
 import random
 import time
 
@@ -38,7 +39,14 @@ SIDE = 32
 COLOURS = {
     "red": "#e03030", "green": "#30b050", "blue": "#3060e0", "yellow": "#f0d020", "black": "#303030", "pink": "#f080b0",
 }  # fmt: skip
-SHAPES = ("circle", "square", "triangle", "cross")
+SHAPES = {  # corners, from -1 to 1
+    "circle": [(math.cos(turn / 16 * math.pi), math.sin(turn / 16 * math.pi)) for turn in range(32)],
+    "square": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
+    "triangle": [(0, -1), (1, 1), (-1, 1)],
+    "cross": [(a / 3, b / 3) for a, b in (
+        (-1, -3), (1, -3), (1, -1), (3, -1), (3, 1), (1, 1), (1, 3), (-1, 3), (-1, 1), (-3, 1), (-3, -1), (-1, -1)
+    )],
+}  # fmt: skip
 PLACES = {"": 0, " at the left": -7, " at the right": 7}
 NEVER_SEEN = {("red", "cross"), ("green", "triangle"), ("blue", "square"), ("yellow", "circle")}
 WORLD = list(itertools.product(COLOURS, SHAPES, PLACES))
@@ -50,23 +58,14 @@ def caption(colour: str, shape: str, place: str) -> str:
 
 def picture(colour: str, shape: str, place: str, chance: random.Random) -> Image.Image:
     """A picture of the caption; size and place vary a little. Drawn four times larger, for smooth edges."""
-    radius = 4 * chance.uniform(7, 8)
+    size = 4 * chance.uniform(7, 8)
     x, y = 4 * (SIDE / 2 + PLACES[place] + chance.uniform(-1, 1)), 4 * (SIDE / 2 + chance.uniform(-2, 2))
-    image = Image.new("RGBA", (4 * SIDE, 4 * SIDE), COLOURS[colour] + "00")
-    pen, ink = ImageDraw.Draw(image), COLOURS[colour]
-    if shape == "circle":
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=ink)
-    if shape == "square":
-        pen.rectangle((x - radius, y - radius, x + radius, y + radius), fill=ink)
-    if shape == "triangle":
-        pen.polygon([(x - radius, y + radius), (x + radius, y + radius), (x, y - radius)], fill=ink)
-    if shape == "cross":
-        pen.rectangle((x - radius, y - radius / 3, x + radius, y + radius / 3), fill=ink)
-        pen.rectangle((x - radius / 3, y - radius, x + radius / 3, y + radius), fill=ink)
-    return image.resize((SIDE, SIDE), Image.Resampling.BOX)
+    image = Image.new("RGBA", (4 * SIDE, 4 * SIDE))
+    ImageDraw.Draw(image).polygon([(x + size * a, y + size * b) for a, b in SHAPES[shape]], fill=COLOURS[colour])
+    return image.convert("RGBa").resize((SIDE, SIDE), Image.Resampling.BOX).convert("RGBA")
 
 
-def pictures(things: list, each: int, seed: int) -> tuple[torch.Tensor, list[str]]:
+def pictures(things: list[tuple[str, str, str]], each: int, seed: int) -> tuple[torch.Tensor, list[str]]:
     """Pixels in [-1, 1] with premultiplied alpha [b, 4, 32, 32], and captions."""
     chance = random.Random(seed)
     chosen = [thing for thing in things for _ in range(each)]
@@ -76,7 +75,7 @@ def pictures(things: list, each: int, seed: int) -> tuple[torch.Tensor, list[str
 # 2. The model: a modality is a tokenizer x an order x a head.
 
 WIDTH = 96
-LEVELS = (8, 8, 5, 5)
+LEVELS = (8, 8, 8, 8, 8, 8)
 
 
 def stack(width: int, depth: int, **more) -> StackConfig:
@@ -105,7 +104,7 @@ def model_config(captions: list[str]) -> ImageModelConfig:
 
 def teach(name: str, module: torch.nn.Module, iterations: int, rate: float, loss_of) -> None:
     """Plain training: Muon for the matrices of the transformers, AdamW for the rest; warm-up and cosine."""
-    optimisers, started = MuonConfig(rate).build(module), time.process_time()
+    optimisers, started = MuonConfig(rate).build(module), time.perf_counter()
     for iteration in range(iterations):
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
             group["lr"] = rate * course(iteration, iterations, warmup=20)
@@ -115,7 +114,7 @@ def teach(name: str, module: torch.nn.Module, iterations: int, rate: float, loss
             optimiser.step()
             optimiser.zero_grad()
         if (iteration + 1) % 100 == 0:
-            print(f"{name} {iteration + 1:4d}/{iterations}  loss {loss:.4f}  {time.process_time() - started:5.1f} s")
+            print(f"{name} {iteration + 1:4d}/{iterations}  loss {loss:.4f}  {time.perf_counter() - started:5.1f} s")
 
 
 def reconstruction_loss(tokenizer, pixels: torch.Tensor, layout) -> torch.Tensor:
@@ -132,9 +131,9 @@ def reconstruction_loss(tokenizer, pixels: torch.Tensor, layout) -> torch.Tensor
 
 
 def both_ways_loss(model, tokens: torch.Tensor, captions: list[str], layout) -> torch.Tensor:
-    """Draw 48 captions, a tenth of them left out (that is what guidance compares with), and describe 24 pictures."""
-    rows = torch.randint(len(tokens), (72,)).tolist()
-    draw, tell = rows[:48], rows[48:]
+    """Draw 24 captions, a tenth of them left out (that is what guidance compares with), and describe 8 pictures."""
+    rows = torch.randint(len(tokens), (32,)).tolist()
+    draw, tell = rows[:24], rows[24:]
     prompts = [captions[row] if random.random() > 0.1 else None for row in draw]
     drawn, told = model.loss(
         prompts, tokens[draw], tokens[draw], layout, captions=[captions[row] for row in tell], pictures=tokens[tell]
@@ -156,7 +155,7 @@ def share(ours: list[str], theirs: list[str]) -> float:
     return sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(ours)
 
 
-def ask(painter: Painter, things: list, name: str) -> None:
+def ask(painter: Painter, things: list[tuple[str, str, str]], name: str) -> None:
     pixels, captions = pictures(things, each=2, seed=3)
     drawn = torch.stack([from_image(painter.generate(text, seed=seed)[0]) for seed, text in enumerate(captions)])
     layout = painter.model.picture.tokenizer.layout(SIDE, SIDE)
@@ -189,15 +188,14 @@ def main() -> None:
     print(f"{len(pixels)} pictures, {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters")
 
     def some() -> torch.Tensor:
-        return pixels[torch.randint(len(pixels), (32,))]
+        return pixels[torch.randint(len(pixels), (16,))]
 
-    teach("tokenizer", tokenizer, 400, 3e-3, lambda: reconstruction_loss(tokenizer, some(), layout))
+    teach("tokenizer", tokenizer, 700, 1e-2, lambda: reconstruction_loss(tokenizer, some(), layout))
     with torch.no_grad():
         tokens = torch.cat([tokenizer.encode(part, layout).target for part in pixels.split(256)])
-    tokenizer.requires_grad_(False)
-    teach("model", model.requires_grad_(True), 600, 3e-3, lambda: both_ways_loss(model, tokens, captions, layout))
+    teach("model", model, 800, 1e-2, lambda: both_ways_loss(model, tokens, captions, layout))
 
-    painter = Painter(model, Card("toy", ((SIDE, SIDE),), guidance=2.0, temperature=0.8))
+    painter = Painter(model, Card("toy", ((SIDE, SIDE),), guidance=3.0, temperature=0.6))
     ask(painter, seen, "seen")
     ask(painter, unseen, "never seen")
     strip(painter, [caption(*thing) for thing in unseen[::2]]).save("toy.png")

@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import shutil
-import tempfile
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -72,10 +71,12 @@ def save(folder: str | Path, painter: Painter, config: Any, dtype: torch.dtype =
     """Write a checkpoint as a whole: the folder appears, or is replaced, only once both files are on disk."""
     folder = Path(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    temporary = folder.parent / f".{folder.name}-{os.getpid()}.part"
+    temporary.mkdir()
     try:
         tensors = {name: _stored(value, dtype) for name, value in painter.model.state_dict().items()}
         save_file(tensors, temporary / WEIGHTS)
+        (temporary / WEIGHTS).chmod(0o644)
         values = {"format": parts.FORMAT, "card": dataclasses.asdict(painter.card), "model": parts.to_json(config)}
         (temporary / CONFIG).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         old = folder.with_name(f".{folder.name}-old")
@@ -99,8 +100,9 @@ def read_config(folder: Path) -> tuple[Any, Card]:
     if values["format"] != parts.FORMAT:
         raise ValueError(f"{path} has format {values['format']}; this kiloword reads {parts.FORMAT}: update kiloword")
     try:
-        return parts.from_json(values["model"]), Card(**values["card"])
-    except TypeError as error:
+        card = {**values["card"], "sizes": tuple(map(tuple, values["card"]["sizes"]))}
+        return parts.from_json(values["model"]), Card(**card)
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: {_line(error)}") from error
 
 

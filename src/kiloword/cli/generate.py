@@ -206,10 +206,10 @@ def _draw(
 
 def _previews(painter: "Painter", request: "Request", partials: int, every: bool) -> Iterator[tuple["Preview", bool]]:
     """Previews of the request and whether each is one of the `partials`; `every` asks for those of all other steps."""
+    from kiloword.engine.painter import shown_steps
+
     for preview in painter.run(request, None if every else partials):
-        steps = preview.steps
-        chosen = {max(1, round(steps * k / (partials + 1))) for k in range(1, partials + 1)}
-        yield preview, preview.step in chosen
+        yield preview, preview.step in shown_steps(preview.steps, partials)
 
 
 def _texts(what: What, painter: "Painter", seed: int) -> dict[str, str]:

@@ -106,7 +106,7 @@ class Painter:
         layout = self.model.picture.tokenizer.layout(*size)
         drawing, original, fresh = self._drawing(request, layout, size)
         for progress in draw(self.model, drawing, Seeded(seeds)):
-            if progress.step not in _shown(progress.steps, partials):
+            if progress.step not in shown_steps(progress.steps, partials):
                 continue
             for index, pixels in enumerate(self._pixels(progress, layout, original, fresh)):
                 known = progress.known[index].cpu()
@@ -137,7 +137,7 @@ class Painter:
 
     def _drawing(
         self, request: Request, layout: Layout, size: tuple[int, int]
-    ) -> tuple[Drawing, Float[Tensor, "4 H W"] | None, Float[Tensor, "1 H W"] | None]:
+    ) -> tuple[Drawing, Float[Tensor, "4 H W"] | None, Bool[Tensor, "1 H W"] | None]:
         """The drawing, and for an edit the picture's pixels and where they may change."""
         n, card = request.n, self.card
         condition = self.model.prompt.read([self.phrase(request.prompt, request.style)] * n)
@@ -188,8 +188,8 @@ def kept_tokens(layout: Layout, kept: Bool[Tensor, "H W"]) -> Bool[Tensor, "1 n"
     return torch.cat(parts)[None]
 
 
-def _shown(steps: int, partials: int | None) -> set[int]:
+def shown_steps(steps: int, partials: int | None) -> set[int]:
     """The steps after which a picture is shown: `partials` of them spread evenly, and the last one."""
     if partials is None or partials >= steps:
         return set(range(1, steps + 1))
-    return {max(1, round(steps * k / (partials + 1))) for k in range(1, partials + 1)} | {steps}
+    return {math.ceil(steps * k / (partials + 1)) for k in range(1, partials + 1)} | {steps}

@@ -7,7 +7,6 @@ from PIL import Image
 
 from kiloword.pixels import from_image
 from kiloword.training.pictures import shrink, shuffled, to_bytes, vary
-from kiloword.training.sheet import contact_sheet
 
 
 def bytes_of(count: int, side: int) -> torch.Tensor:
@@ -59,11 +58,3 @@ def test_rows_are_those_of_the_iteration_and_have_their_weights():
     assert sorted(shuffled(weights, 0, 3, seed=1).tolist()) == [1, 2, 3]
     counts = torch.bincount(torch.cat([shuffled(weights, i, 40, seed=1) for i in range(50)]), minlength=4) / 2000
     assert counts.tolist() == pytest.approx([0, 0.25, 0.25, 0.5], abs=0.05)
-
-
-def test_a_sheet_shows_every_picture_over_white():
-    pixels = torch.full((3, 4, 2, 2), -1.0)
-    pixels[1, :2], pixels[1, 3] = 1.0, 1.0
-    sheet = contact_sheet(pixels, columns=2, gap=1)
-    assert sheet.size == (7, 7)
-    assert [sheet.getpixel(place) for place in ((1, 1), (4, 1), (1, 4))] == [(255,) * 3, (255, 255, 0), (255,) * 3]
