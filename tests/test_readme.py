@@ -22,7 +22,7 @@ FOLDERS = {
     "src/kiloword/weights": "The shipped models: weights.safetensors and config.json each",
     "tests": "unit/ mirrors the source; laws/ holds for every part; engine/ fast equals slow; e2e/ the command line",
 }
-WHOLE = ("docs", "examples", "src/kiloword")  # folders whose files are listed one by one
+WHOLE = ("benchmarks", "docs", "examples", "src/kiloword")  # folders whose files are listed one by one
 
 
 def tree() -> str:
@@ -30,7 +30,7 @@ def tree() -> str:
     lines = [_line(0, name, said) for name, said in SMALL.items() if (ROOT / name).exists()]
     for name, said in FOLDERS.items():
         folder = ROOT / name
-        if folder.is_dir() and name.count("/") < 2:
+        if name.count("/") < 2 and any(path.is_file() for path in folder.rglob("*")):
             lines.append(_line(0, name + "/", said or _said(folder)))
             lines += _inside(folder, 1) if name in WHOLE else []
     return "".join(lines)

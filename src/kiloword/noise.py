@@ -62,9 +62,9 @@ class Recorded:
 
 def pick(logits: Float[Tensor, "*b k"], uniform: Tensor) -> Int[Tensor, "*b"]:
     """The value that `uniform` [*b] selects: the number of cumulative probabilities, in float64, at or below it."""
-    cumulative = torch.softmax(logits.double(), dim=-1).cumsum(-1)
-    cumulative = cumulative / cumulative[..., -1:]
-    return (cumulative <= uniform.to(cumulative.device)[..., None]).sum(-1).clamp(max=logits.shape[-1] - 1)
+    cumulative = torch.softmax(logits, dim=-1, dtype=torch.float64).cumsum(-1)
+    share = cumulative / cumulative[..., -1:]  # ends with 1, which no uniform reaches
+    return (share <= uniform.to(share.device).unsqueeze(-1)).sum(-1)
 
 
 def mix(clean: Tensor, noise: Tensor, level: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
 """Whatever a user gets wrong: exit code 2, one line that says what and how to mend it, and no file."""
 
+import contextlib
 import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from kiloword import checkpoint
 from kiloword.cli import main
 
 APPLE = ("generate", "a red apple")
@@ -144,3 +147,14 @@ def test_a_reader_that_goes_away_is_no_fault():
     command = f"{sys.executable} -m kiloword --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stderr == "" and done.returncode in (0, 1)
+
+
+def test_a_ctrl_c_that_a_library_swallows_is_not_lost(line, monkeypatch: pytest.MonkeyPatch):
+    def swallowing(*words: object):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        return load(*words)
+
+    load = checkpoint.load
+    monkeypatch.setattr("kiloword.checkpoint.load", swallowing)
+    assert line(*APPLE, code=130) == "kiloword: stopped\n"

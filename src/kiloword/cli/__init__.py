@@ -9,6 +9,8 @@ import traceback
 import warnings
 from collections.abc import Sequence
 
+from kiloword.cli.stop import PRESSED, listening
+
 EXTRAS = {"lightning_fabric": "train", "matplotlib": "train", "resvg_py": "train"}  # module: the extra it comes with
 
 
@@ -20,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code is returned. KILOWORD_DEBUG=1 shows the traceback of what went wrong."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), listening():
             warnings.showwarning = _note
             code = _run(argv)
         sys.stdout.flush()
@@ -50,8 +52,10 @@ def explain(error: BaseException) -> tuple[int, str]:
     usage = getattr(error, "format_message", None)  # the option parser's errors are click's, or typer's copy of them
     if usage is not None:
         return 2, _usage(error, usage())
-    if isinstance(error, KeyboardInterrupt | Stopped) or type(error).__name__ == "Abort":
-        return 130, f"stopped{f': {error}' if str(error) else ''}"
+    if isinstance(error, Stopped):
+        return 130, f"stopped: {error}"
+    if isinstance(error, KeyboardInterrupt) or PRESSED.is_set():  # what an interrupted import raises tells nothing
+        return 130, "stopped"
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         return 2, f"this needs the package {error.name}: pip install 'kiloword[{EXTRAS[error.name]}]'"
     if isinstance(error, OSError) and error.strerror:

@@ -13,6 +13,7 @@ import typer
 from typer import Argument, Option
 
 from kiloword.cli.grouped import grouped
+from kiloword.cli.stop import check
 
 if TYPE_CHECKING:
     from kiloword.cli.output import Target
@@ -188,6 +189,7 @@ def _draw(
     frames: list[list[Any]] = [[] for _ in range(request.n)]
     finals = []
     for preview, wanted in _previews(painter, request, partials, every=bool(screen or where.animate)):
+        check()
         if screen:
             screen.show(preview)
         image = enlarge(preview.image, where.scale, where.filter)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kiloword.cli import say
+from kiloword.cli.stop import check
 
 EVERY = 30.0  # seconds between two lines
 
@@ -29,6 +30,7 @@ def progress() -> Iterator[Report]:
         tasks: dict[str, bars.TaskID] = {}
 
         def report(what: str, done: int, total: int | None, figures: dict[str, float]) -> None:
+            check()
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=None, figures="")
             bar.update(tasks[what], completed=done, total=total, figures=_said(figures))
@@ -43,6 +45,7 @@ class _Lines:
         self.what, self.first, self.started, self.last = "", 0, 0.0, time.monotonic()
 
     def __call__(self, what: str, done: int, total: int | None, figures: dict[str, float]) -> None:
+        check()
         now = time.monotonic()
         if what != self.what:
             self.what, self.first, self.started = what, done, now

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from kiloword.engine.decode import draw, write
+from kiloword.engine.decode import draw, stretch, write
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel, Progress
 from kiloword.noise import Seeded
@@ -84,6 +84,7 @@ class Painter:
 
     def __init__(self, model: ImageModel, card: Card):
         self.model, self.card = model.eval(), card
+        stretch(model)
 
     def generate(self, prompt: str, **settings) -> list[Image.Image]:
         """The pictures of a prompt. `settings` are the fields of `Request`."""

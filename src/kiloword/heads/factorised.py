@@ -18,6 +18,8 @@ from kiloword.tokens import Codes, Fed, Layout
 
 # Axes: v views, b pictures, q tokens, w width, f factors, u hidden units of a factor, k values of a factor (padded).
 
+NEVER = -1e4  # a logit whose probability is 0 in every number format, and stays so in a weighted sum of views
+
 
 @dataclass(frozen=True)
 class FactorisedConfig:
@@ -86,22 +88,22 @@ class FactorisedHead(nn.Module):
         logits = self.logits(hidden, target)
         return cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none").view(target.shape).sum(-1)
 
+    @torch.no_grad()
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
         noise: Noise, rows: Int[Tensor, "b"],
     ) -> Int[Tensor, "b q f"]:  # fmt: skip
-        units, factors = self.config.units, len(self.space.sizes)
-        uniform = noise.uniform((hidden.shape[2], factors), rows)
-        thought = self.hidden(hidden)
-        tokens = torch.zeros(*hidden.shape[1:3], factors, dtype=torch.long, device=hidden.device)
-        for factor, size in enumerate(self.space.sizes):
-            mine = silu(thought[..., factor * units : (factor + 1) * units])
-            logits = (mine @ self.exit[factor, :, :size] + self.bias[factor, :size]).float()
-            chosen = pick(keep(weigh(logits, weights), sampling), uniform[..., factor])
-            tokens[..., factor] = chosen
-            later = (factor + 1) * units
-            thought[..., later:] += self.before[self.offsets[factor] + chosen, later:]
-        return tokens
+        sizes = self.space.sizes
+        uniform = noise.uniform((hidden.shape[2], len(sizes)), rows).to(hidden.device)
+        thought = self.hidden(hidden)  # a choice is told to all factors: those before it have spoken already
+        mine, said = thought.split(self.config.units, dim=-1), self.before.split(sizes)
+        bias = self.bias.masked_fill(~self.legal, NEVER)
+        tokens = []
+        for part, matrix, b, before, u in zip(mine, self.exit, bias, said, uniform.unbind(-1), strict=True):
+            logits = weigh((silu(part) @ matrix + b).float(), weights)
+            tokens.append(pick(keep(logits, sampling), u))
+            thought += before[tokens[-1]]
+        return torch.stack(tokens, dim=-1)
 
     def log_prob(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q f"],

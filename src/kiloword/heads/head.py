@@ -83,20 +83,21 @@ class Entrance(nn.Module):
 
 def weigh(logits: Float[Tensor, "v b q k"], weights: Float[Tensor, "v b"]) -> Float[Tensor, "b q k"]:
     """The weighted sum over views; with one view, or weight 1 on the first, this is that view's logits."""
-    return (logits * weights[:, :, None, None]).sum(0) if len(logits) > 1 else logits[0]
+    return (logits * weights.unsqueeze(-1).unsqueeze(-1)).sum(0) if len(logits) > 1 else logits[0]
 
 
 def keep(logits: Float[Tensor, "*b k"], sampling: Sampling) -> Float[Tensor, "*b k"]:
     """Logits with temperature applied and all but the top k and the top p set to minus infinity."""
     if sampling.temperature == 0:
         return torch.where(logits == logits.amax(-1, keepdim=True), 0.0, -math.inf)
-    logits = logits / sampling.temperature
+    if sampling.temperature != 1:
+        logits = logits / sampling.temperature
     if 0 < sampling.top_k < logits.shape[-1]:
         least = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
         logits = logits.masked_fill(logits < least, -math.inf)
     if sampling.top_p < 1:
         descending, index = logits.sort(dim=-1, descending=True)
-        before = descending.softmax(-1).cumsum(-1) - descending.softmax(-1)
-        drop = (before > sampling.top_p).scatter(-1, index, before > sampling.top_p)
-        logits = logits.masked_fill(drop, -math.inf)
+        share = descending.softmax(-1)
+        drop = share.cumsum(-1) - share > sampling.top_p
+        logits = logits.masked_fill(torch.empty_like(drop).scatter_(-1, index, drop), -math.inf)
     return logits

@@ -148,6 +148,6 @@ def card(recipe: Recipe) -> Card:
     side = recipe.data.side
     styles = {style: phrase for style, phrase in wording.PHRASES.items() if style not in recipe.data.leave_out}
     return Card(
-        recipe.name, ((side, side),), styles, guidance=2.0, temperature=0.7,
+        recipe.name, ((side, side),), styles, guidance=3.0, temperature=0.5,
         licence="Apache-2.0; trained on pictures under MIT, Apache-2.0 and CC-BY-4.0 (see NOTICE)", about=recipe.about,
     )  # fmt: skip

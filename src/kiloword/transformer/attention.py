@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -43,8 +44,9 @@ class Attention(nn.Module):
         self.head_dim = config.head_dim or width // config.heads
         self.qkv = nn.Linear(width, (self.heads + 2 * self.key_heads) * self.head_dim, bias=config.bias)
         self.out = nn.Linear(self.heads * self.head_dim, width, bias=config.bias)
-        self.query_norm = config.query_norm.build(self.head_dim) if config.query_norm else nn.Identity()
-        self.key_norm = config.query_norm.build(self.head_dim) if config.query_norm else nn.Identity()
+        self.normed = config.query_norm is not None
+        self.query_norm = config.query_norm.build(self.head_dim) if self.normed else nn.Identity()
+        self.key_norm = config.query_norm.build(self.head_dim) if self.normed else nn.Identity()
 
     def forward(
         self,
@@ -57,11 +59,14 @@ class Attention(nn.Module):
         """Attend where `mask` is true (None: everywhere), over what `cache` holds for `layer` as well."""
         b, q, _ = x.shape
         parts = self.qkv(x).view(b, q, self.heads + 2 * self.key_heads, self.head_dim)
-        queries, keys, values = parts.split([self.heads, self.key_heads, self.key_heads], dim=2)
-        queries, keys = self.query_norm(queries).to(values.dtype), self.key_norm(keys).to(values.dtype)
+        turned, values = parts.split([self.heads + self.key_heads, self.key_heads], dim=2)
+        if self.normed:
+            queries, keys = turned.split([self.heads, self.key_heads], dim=2)
+            turned = torch.cat([self.query_norm(queries), self.key_norm(keys)], dim=2).to(values.dtype)
         if angles is not None:
-            queries, keys = rotate(queries, angles), rotate(keys, angles)
-        queries, keys, values = queries.transpose(1, 2), keys.transpose(1, 2), values.transpose(1, 2)
+            turned = rotate(turned, angles)
+        queries, keys = turned.transpose(1, 2).split([self.heads, self.key_heads], dim=1)
+        values = values.transpose(1, 2)
         if cache is not None:
             keys, values = cache.append(layer, keys, values)
         mixed = scaled_dot_product_attention(

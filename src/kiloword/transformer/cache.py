@@ -37,7 +37,7 @@ class KeyValueCache:
     def __init__(self, layers: int, rows: int, capacity: int, heads: int, head_dim: int):
         self.keys = torch.zeros(layers, rows, heads, capacity, head_dim)
         self.values = torch.zeros_like(self.keys)
-        self.lengths = [0] * rows
+        self._hold([0] * rows)
 
     @property
     def capacity(self) -> int:
@@ -46,50 +46,64 @@ class KeyValueCache:
     def to(self, like: Tensor) -> "KeyValueCache":
         """Move to the device and number format of `like`."""
         self.keys, self.values = self.keys.to(like), self.values.to(like)
+        self._hold(self.lengths)
         return self
 
     def append(
         self, layer: int, keys: Float[Tensor, "b h q d"], values: Float[Tensor, "b h q d"]
     ) -> tuple[Float[Tensor, "b h c d"], Float[Tensor, "b h c d"]]:
         """Write new keys and values behind those held; all that a query may look at."""
-        count, longest = keys.shape[2], max(self.lengths)
+        count, longest = keys.shape[2], self._longest
         if longest + count > self.capacity:
             raise ValueError(f"the cache has room for {self.capacity} places; {longest} are held and {count} more come")
         held_keys, held_values = self.keys[layer], self.values[layer]
-        if min(self.lengths) == longest:
-            held_keys[:, :, longest : longest + count] = keys
-            held_values[:, :, longest : longest + count] = values
+        if self._level:
+            held_keys.narrow(2, longest, count).copy_(keys)
+            held_values.narrow(2, longest, count).copy_(values)
         else:
-            for row, length in enumerate(self.lengths):
-                held_keys[row, :, length : length + count] = keys[row]
-                held_values[row, :, length : length + count] = values[row]
-        return held_keys[:, :, : longest + count], held_values[:, :, : longest + count]
+            rows, places = self._behind(count)
+            held_keys[rows, :, places] = keys.transpose(1, 2)
+            held_values[rows, :, places] = values.transpose(1, 2)
+        return held_keys.narrow(2, 0, longest + count), held_values.narrow(2, 0, longest + count)
 
     def mask(self, new: Bool[Tensor, "b q q"] | None, count: int) -> Bool[Tensor, "b q c"] | None:
         """Who of `count` new places attends to what `append` returns, given how the new ones see each other."""
-        longest, rows = max(self.lengths), len(self.lengths)
-        if min(self.lengths) == longest and (new is None or count == 1):
+        if self._level and (new is None or count == 1):
             return None
-        seen = torch.zeros(rows, count, longest + count, dtype=torch.bool)
-        for row, length in enumerate(self.lengths):
-            seen[row, :, :length] = True
-            seen[row, :, length : length + count] = True if new is None else new[row]
-        return seen.to(self.keys.device)
+        place = torch.arange(self._longest + count, device=self.keys.device) - self._behind(count)[1][:, :1]
+        if new is None:
+            return (place < count)[:, None].expand(-1, count, -1)
+        seen = new.gather(2, place.clamp(0, count - 1)[:, None].expand(-1, count, -1))
+        return (place < 0)[:, None] | ((place < count)[:, None] & seen)
 
     def advance(self, lengths: Int[Tensor, "b"]) -> None:
         """Keep the first `lengths[r]` new places of row r."""
-        self.lengths = [held + new for held, new in zip(self.lengths, lengths.tolist(), strict=True)]
+        self._hold([held + new for held, new in zip(self.lengths, lengths.tolist(), strict=True)])
 
     def rewind(self, lengths: Int[Tensor, "b"]) -> None:
         """Forget all but the first `lengths[r]` places of row r."""
         for held, wanted in zip(self.lengths, lengths.tolist(), strict=True):
             if not 0 <= wanted <= held:
                 raise ValueError(f"cannot rewind to {wanted} places: {held} are held")
-        self.lengths = lengths.tolist()
+        self._hold(lengths.tolist())
 
     def fork(self, rows: Int[Tensor, "b2"]) -> "KeyValueCache":
         """A cache of its own whose rows are copies of these rows."""
         twin = object.__new__(KeyValueCache)
         twin.keys, twin.values = self.keys[:, rows].clone(), self.values[:, rows].clone()
-        twin.lengths = [self.lengths[row] for row in rows.tolist()]
+        twin._hold([self.lengths[row] for row in rows.tolist()])
         return twin
+
+    def _hold(self, lengths: list[int]) -> None:
+        """What a pass asks of the lengths in every layer is worked out once, here."""
+        self.lengths = lengths
+        self._longest, self._level = max(lengths), min(lengths) == max(lengths)
+        self._places: tuple[Tensor, Tensor] | None = None
+
+    def _behind(self, count: int) -> tuple[Int[Tensor, "b 1"], Int[Tensor, "b q"]]:
+        """The numbers of the rows, and the `count` places behind what each of them holds."""
+        if self._places is None or self._places[1].shape[1] != count:
+            device = self.keys.device
+            ends = torch.tensor(self.lengths, device=device)[:, None]
+            self._places = torch.arange(len(ends), device=device)[:, None], ends + torch.arange(count, device=device)
+        return self._places

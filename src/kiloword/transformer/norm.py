@@ -26,7 +26,8 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w"]:
-        return nn.functional.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+        weight = self.weight if self.weight.dtype is x.dtype else self.weight.to(x.dtype)
+        return nn.functional.rms_norm(x, weight.shape, weight, self.eps)
 
 
 @dataclass(frozen=True)

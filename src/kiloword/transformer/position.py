@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Axes: b rows of the batch, t places in a row, h heads, d channels of a head, e = d / 2.
+# Axes: b rows of the batch, t places in a row, h heads, d channels of a head.
 
 
 @dataclass(frozen=True)
@@ -36,24 +36,26 @@ class Rotary:
     """Turns pairs (channel j, channel j + d/2) of queries and keys by angles that grow with the position."""
 
     def __init__(self, config: RotaryConfig):
-        self.axes = [axis for axis, channels in enumerate(config.channels) for _ in range(channels // 2)]
-        self.speeds = [
+        axes = [axis for axis, channels in enumerate(config.channels) for _ in range(channels // 2)]
+        speeds = [
             base ** (-2 * j / channels)
             for channels, base in zip(config.channels, config.bases, strict=True)
             for j in range(channels // 2)
         ]
+        self.axes = torch.tensor(axes * 2, device="cpu")
+        self.speeds = torch.tensor([-speed for speed in speeds] + speeds, device="cpu")
 
-    def angles(self, positions: Float[Tensor, "b t 4"]) -> tuple[Float[Tensor, "b t 1 e"], Float[Tensor, "b t 1 e"]]:
-        """Cosine and sine of the angle of every pair, to be handed to `rotate`."""
-        speeds = torch.tensor(self.speeds, device=positions.device)
-        angles = (positions[..., self.axes] * speeds).unsqueeze(2)
+    def angles(self, positions: Float[Tensor, "b t 4"]) -> tuple[Float[Tensor, "b t 1 d"], Float[Tensor, "b t 1 d"]]:
+        """Cosine and sine for every channel, to be handed to `rotate`; the first of a pair turns the other way."""
+        axes, speeds = self.axes.to(positions.device), self.speeds.to(positions.device)
+        angles = (positions.index_select(-1, axes) * speeds).unsqueeze(2)
         return angles.cos(), angles.sin()
 
 
 def rotate(
-    x: Float[Tensor, "b t h d"], angles: tuple[Float[Tensor, "b t 1 e"], Float[Tensor, "b t 1 e"]]
+    x: Float[Tensor, "b t h d"], angles: tuple[Float[Tensor, "b t 1 d"], Float[Tensor, "b t 1 d"]]
 ) -> Float[Tensor, "b t h d"]:
     """Turn the channel pairs of queries or keys."""
     cos, sin = angles[0].to(x.dtype), angles[1].to(x.dtype)
-    first, second = x.chunk(2, dim=-1)
-    return torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
+    partner = x.roll(x.shape[-1] // 2, dims=-1)
+    return x * cos + partner * sin

@@ -50,7 +50,7 @@ class Block(nn.Module):
         self.feed_forward_norm = config.norm.build(config.width)
         self.feed_forward = config.feed_forward.build(config.width)
         self.modulation = config.modulation.build(config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else nn.Identity()
 
     def forward(
         self,

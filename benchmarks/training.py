@@ -1,0 +1,134 @@
+"""Our training loop against a plain PyTorch loop over the same network and the same batches, in pictures a second.
+
+The network is the shipped recipe's, the data are made up. The plain loops have neither a moving average of the weights
+nor clipped gradients: `padded` is what one writes without packing, `packed` calls the same loss as our loop does.
+"""
+
+import copy
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from side_by_side import arguments, show, table
+from torch import Tensor
+
+from kiloword.model import ImageModel, prefix_span
+from kiloword.recipes import load
+from kiloword.stream import lay, picture_span
+from kiloword.tokens.space import values_of
+from kiloword.training.loop import Run, TrainingConfig
+from kiloword.training.optimiser import AdamWConfig
+
+WORDS = ["red", "green", "blue", "big", "small", "happy", "round", "apple", "pear", "house", "tree", "cat", "moon"]
+
+
+class MadeUp:
+    """A lesson of random tokens and random phrases, a fifth of them from picture to words."""
+
+    def __init__(self, module: ImageModel, size: int = 512):
+        self.module, self.size = module, size
+        self.layout = module.picture.tokenizer.layout(64, 64)
+        values = values_of(module.picture.tokenizer.space)
+        self.tokens = (torch.rand(size, self.layout.count, len(values)) * values).long()
+        chance = random.Random(0)
+        self.phrases = [" ".join(chance.choices(WORDS, k=chance.randint(2, 6))) for _ in range(size)]
+        for parameter in module.picture.tokenizer.parameters():
+            parameter.requires_grad_(False)
+
+    def choose(self, iteration: int, count: int) -> Tensor:
+        return torch.randint(self.size, (count,), generator=torch.Generator().manual_seed(iteration))
+
+    def loss(self, rows: Tensor, packed: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        tokens, phrases, few = self.tokens[rows], [self.phrases[row] for row in rows.tolist()], len(rows) // 5
+        way = self.module.loss if packed else padded_loss(self.module)
+        drawn, told = way(
+            phrases[few:], tokens[few:], tokens[few:], self.layout, None, phrases[:few], tokens[:few]
+        )  # fmt: skip
+        return drawn.mean() / tokens.shape[-1] + told.mean(), {}
+
+    def look(self, folder: Path, iteration: int) -> dict[str, float]:
+        return {}
+
+
+def padded_loss(model: ImageModel) -> Callable:
+    """The loss of a model, its two directions one after the other, every row as long as the longest."""
+
+    def loss(prompts, target, shown, layout, noise, captions, pictures):
+        b, n = shown.shape[:2]
+        order, head, condition = model.picture.order, model.picture.head, model.prompt.read(prompts)
+        fed = order.feed(shown, order.lesson(layout, b, noise), torch.arange(n).expand(b, -1), layout)
+        vectors, memo = head.enter(fed, layout)
+        step = order.schedule(layout, b, None, noise).start.long()
+        drawing = lay([prefix_span(condition), picture_span(vectors, layout, fed.place, step, order.causal)])
+        hidden = model.transformer(drawing)[:, -n:]
+        drawn = head.loss(hidden, target, memo, noise)
+        ids, present = model.text.encode(captions)
+        text = model.text.span(ids, present, torch.arange(ids.shape[1]).expand(len(ids), -1))
+        hidden = model.transformer(lay([model.reading_span(pictures, layout), text]))[:, n:]
+        return drawn, model.text.head.loss(hidden, ids, None, noise) * present
+
+    return loss
+
+
+def plain(lesson: MadeUp, batch: int, packed: bool) -> Callable[[int], None]:
+    """One iteration of a plain PyTorch loop."""
+    parameters = [p for p in lesson.module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
+    lesson.module.train()
+
+    def iterate(iteration: int) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, _ = lesson.loss(lesson.choose(iteration, batch), packed)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return iterate
+
+
+def main() -> None:
+    parser = arguments(__doc__.splitlines()[0], rounds=5)
+    parser.add_argument("--batch", type=int, default=128, help="pictures an iteration")
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    torch.manual_seed(0)
+    lesson = MadeUp(load("emoji-64").model.build())
+    rivals = {
+        "plain, padded": plain(copy.deepcopy(lesson), chosen.batch, packed=False),
+        "plain, packed": plain(copy.deepcopy(lesson), chosen.batch, packed=True),
+    }
+    seconds: dict[str, list[float]] = {"ours": [], **{name: [] for name in rivals}}
+    clock = time.process_time if chosen.cpu else time.perf_counter
+    last = [clock()]
+
+    def turn(iteration: int, figures: dict[str, float]) -> None:
+        """After each iteration of ours, one of each rival."""
+        seconds["ours"].append(clock() - last[0])
+        for name, rival in rivals.items():
+            started = clock()
+            rival(iteration)
+            seconds[name].append(clock() - started)
+        print(f"\rround {iteration - 1} of {chosen.rounds}", end="", file=sys.stderr, flush=True)
+        last[0] = clock()
+
+    training = TrainingConfig(
+        chosen.rounds + 1, chosen.batch, AdamWConfig(), save_every=10**9, look_every=0, log_every=1
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        Run(lesson, training, Path(folder), Fabric("cpu", devices=1, precision="bf16-mixed")).train(turn)
+    print(file=sys.stderr)
+    rate = {name: chosen.batch / statistics.median(values[1:]) for name, values in seconds.items()}
+    figures = {"pictures_s": rate, "ratio": {name: rate["ours"] / rate[name] for name in rivals}}
+    rows = [[name, value, rate["ours"] / value] for name, value in rate.items()]
+    title = f"training, batch {chosen.batch}, bf16 autocast, fused AdamW, {chosen.threads} threads"
+    show(chosen, figures, [table(title, ["loop", "pictures/s", "ours / this"], rows)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""In the shape of Llama our transformer is transformers' LlamaForCausalLM: the same logits, the same greedy tokens."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from kiloword.stream import lay
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+COUNT = 24
+
+
+@pytest.fixture(scope="module")
+def llama():
+    """benchmarks/llama.py, which knows how the weights are named on either side."""
+    pytest.importorskip("transformers")
+    sys.path.insert(0, str(BENCHMARKS))
+    try:
+        spec = importlib.util.spec_from_file_location("llama_benchmark", BENCHMARKS / "llama.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(BENCHMARKS))
+    return module
+
+
+@pytest.fixture(scope="module")
+def pair(llama):
+    """Ours and theirs with the same random weights."""
+    torch.manual_seed(0)
+    model = llama.build(llama.Shape(width=32, depth=3, heads=2, hidden=48, codes=300), COUNT)
+    return model, llama.twin(model)
+
+
+@torch.no_grad()
+def test_logits_are_the_same(llama, pair):
+    ours, theirs = pair
+    ids = torch.randint(300, (2, 40), generator=torch.Generator().manual_seed(1))
+    pick = torch.arange(41).expand(2, -1)
+    text = ours.text.span(torch.cat([ids, ids[:, :1]], dim=1), torch.ones(2, 41, dtype=torch.bool), pick)
+    seen = ours.reading_span(llama.starts(2), llama.LAYOUT)
+    hidden = ours.transformer(lay([seen, text]))
+    logits = ours.text.head.head.exit(hidden)
+    embedded = theirs.get_input_embeddings()(ids)
+    wanted = theirs(inputs_embeds=torch.cat([llama.beginning(ours, llama.starts(2)), embedded], dim=1)).logits
+    assert (logits - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("count", [1, 3])
+def test_greedy_tokens_are_the_same(llama, pair, count):
+    ours, theirs = pair
+    pictures = llama.starts(count)
+    drawn = llama.ours(ours, pictures)
+    assert torch.equal(drawn, llama.theirs(theirs, llama.beginning(ours, pictures), COUNT))
+    assert drawn.shape == (count, COUNT) and len(drawn.unique()) > 3
