@@ -101,9 +101,12 @@ def read_config(folder: Path) -> tuple[Any, Card]:
         raise ValueError(f"{path} has format {values['format']}; this kiloword reads {parts.FORMAT}: update kiloword")
     try:
         card = {**values["card"], "sizes": tuple(map(tuple, values["card"]["sizes"]))}
-        return parts.from_json(values["model"]), Card(**card)
+        model, card = parts.from_json(values["model"]), Card(**card)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: {_line(error)}") from error
+    if not isinstance(model, parts.ImageModelConfig) or not card.sizes:
+        raise ValueError(f"{path} does not describe an image model with the sizes that it draws")
+    return model, card
 
 
 def put_weights(module: torch.nn.Module, path: Path) -> None:

@@ -56,7 +56,7 @@ def recipes(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
 
     def run(name: str | None, *, report, **values) -> Path:
         calls.append({"name": name, **values})
-        report(1, 2, {"loss": 3.0})
+        report("iterations", 1, 2, {"loss": 3.0})
         if "stop" in values["changes"]:
             raise KeyboardInterrupt
         return values["out"] / "checkpoint"

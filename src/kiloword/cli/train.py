@@ -45,7 +45,7 @@ def train(
         with progress() as report:
             folder = recipes.run(
                 recipe, data=data, out=out, start=start, changes=fields,
-                report=lambda done, total, figures: report("iterations", done, total, figures),
+                report=report,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise Stopped(f"the run is saved in {out}, the same command goes on from there") from None

@@ -18,26 +18,26 @@ def run(
     out: Path,
     start: str | None = None,
     changes: dict[str, str] | None = None,
-    report: Callable[[int, int, dict[str, float]], None] = lambda iteration, iterations, figures: None,
+    report: Callable[[str, int, int, dict[str, float]], None] = lambda stage, iteration, iterations, figures: None,
 ) -> Path:
-    """Carry out a recipe, or with `start` fine-tune that model on `data`; the checkpoint's folder is returned."""
+    """Carry out a recipe, or with `start` fine-tune that model on `data`; the checkpoint's folder is returned.
+
+    `report` hears of the stage, the iteration, their number and the latest figures.
+    """
     from kiloword.recipes import finetune, recipe
     from kiloword.recipes.run import train_recipe
-
-    def tell(stage: str, iteration: int, iterations: int, figures: dict[str, float]) -> None:
-        report(iteration, iterations, figures)
 
     if start is not None:
         if data is None:
             raise ValueError("fine-tuning needs a folder of pictures: give --data DIR")
-        return finetune.finetune(start, data, out, changes or {}, tell)
+        return finetune.finetune(start, data, out, changes or {}, report)
     if name not in NAMES:
         raise ValueError(f"there is no recipe {name!r}; there are: {', '.join(names())}")
     if data is None:
         from kiloword.datasets.cache import ensure_emoji
 
         data = ensure_emoji()
-    return train_recipe(recipe.changed(load(name), changes or {}), data, out, tell)
+    return train_recipe(recipe.changed(load(name), changes or {}), data, out, report)
 
 
 def load(name: str):

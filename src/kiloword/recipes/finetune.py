@@ -41,7 +41,7 @@ def finetune(start: str, data: Path, out: Path, changes: dict[str, str], report:
     model = parts.build(config)
     checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
     side = card.sizes[0][0]
-    samples = list(shards.read(data) if shards.shard_paths(data) else pictures_folder.read(data))
+    samples = list(shards.read(data) if any(data.glob("shard-*.tar")) else pictures_folder.read(data))
     if not samples:
         raise ValueError(f"{data} holds no pictures with captions: see `kiloword data folder --help`")
     captions = [str(sample.metadata["caption"]) for sample in samples]

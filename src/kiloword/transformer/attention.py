@@ -45,8 +45,8 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(width, (self.heads + 2 * self.key_heads) * self.head_dim, bias=config.bias)
         self.out = nn.Linear(self.heads * self.head_dim, width, bias=config.bias)
         self.normed = config.query_norm is not None
-        self.query_norm = config.query_norm.build(self.head_dim) if self.normed else nn.Identity()
-        self.key_norm = config.query_norm.build(self.head_dim) if self.normed else nn.Identity()
+        self.query_norm = config.query_norm.build(self.head_dim) if config.query_norm else nn.Identity()
+        self.key_norm = config.query_norm.build(self.head_dim) if config.query_norm else nn.Identity()
 
     def forward(
         self,
