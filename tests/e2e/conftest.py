@@ -1,5 +1,6 @@
 """A tiny model that was never trained, saved as users get their models; its size is 64x64, its styles are two."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     checkpoint.save(folder, Painter(config().build(), card), config())
     return folder
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heard():
+    """A shell starts background jobs with Ctrl-C ignored, and children inherit that: these tests want it heard."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
