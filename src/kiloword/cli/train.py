@@ -11,7 +11,9 @@ from kiloword.cli import Stopped, say
 
 EXAMPLES = """Example: kiloword train emoji-64 --out runs/mine --set training.batch=64
 
-Example: kiloword train --data my-pictures --from emoji-64"""
+Example: kiloword train --data my-pictures --from emoji-64
+
+Example: kiloword train emoji-64 --from emoji-64 --set training.iterations=4000"""
 
 
 def add(app: typer.Typer) -> None:
@@ -19,15 +21,15 @@ def add(app: typer.Typer) -> None:
 
 
 def train(
-    recipe: Annotated[str | None, Argument(help="A recipe; without one, --from says what to go on with.")] = None,
+    recipe: Annotated[str | None, Argument(help="A recipe. With --from: go on with that model on the recipe's data.")] = None,
     data: Annotated[Path | None, Option(help="Folder of pictures or shards.")] = None,
     start: Annotated[str | None, Option("--from", help="A model to go on with.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the run. Default: runs/RECIPE.")] = None,
     changes: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change a recipe.")] = None,
 ) -> None:
     """Train a model. The folder of its checkpoint is printed; the same command goes on with a run that was stopped."""
-    if (recipe is None) == (start is None):
-        raise ValueError("say what to train: a recipe, or --data DIR --from MODEL (one of the two)")
+    if recipe is None and start is None:
+        raise ValueError("say what to train: a recipe, or --data DIR --from MODEL")
     if recipe is None and data is None:
         raise ValueError(f"--from {start} needs pictures to learn: --data DIR")
     if data is not None and not data.is_dir():

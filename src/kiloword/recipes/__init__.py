@@ -20,14 +20,15 @@ def run(
     changes: dict[str, str] | None = None,
     report: Callable[[str, int, int, dict[str, float]], None] = lambda stage, iteration, iterations, figures: None,
 ) -> Path:
-    """Carry out a recipe, or with `start` fine-tune that model on `data`; the checkpoint's folder is returned.
+    """Carry out a recipe, with `start` from that model's weights on; without a recipe, fine-tune `start` on `data`.
 
+    The checkpoint's folder is returned.
     `report` hears of the stage, the iteration, their number and the latest figures.
     """
     from kiloword.recipes import finetune, recipe
     from kiloword.recipes.run import train_recipe
 
-    if start is not None:
+    if name is None and start is not None:
         if data is None:
             raise ValueError("fine-tuning needs a folder of pictures: give --data DIR")
         return finetune.finetune(start, data, out, changes or {}, report)
@@ -37,7 +38,7 @@ def run(
         from kiloword.datasets.cache import ensure_emoji
 
         data = ensure_emoji()
-    return train_recipe(recipe.changed(load(name), changes or {}), data, out, report)
+    return train_recipe(recipe.changed(load(name), changes or {}), data, out, report, start)
 
 
 def load(name: str):

@@ -57,16 +57,26 @@ def load_pictures(folder: Path, side: int, toned: float = 1.0, leave_out: tuple[
     return Pictures(torch.stack(values), metadata, torch.tensor(weights) * trained, held_out)
 
 
-def train_recipe(recipe: Recipe, data: Path, out: Path, report: Report) -> Path:
-    """Everything from pictures to a checkpoint folder, which is returned."""
+def train_recipe(recipe: Recipe, data: Path, out: Path, report: Report, start: str | None = None) -> Path:
+    """Everything from pictures to a checkpoint folder, which is returned.
+
+    `start` names a checkpoint to go on with: its parts and weights stand in for the recipe's own, and its tokenizer
+    is not taught again.
+    """
     out.mkdir(parents=True, exist_ok=True)
     settings = {"recipe": recipe.name, "model": parts.to_json(recipe.model), "training": asdict(recipe.training)}
     (out / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
     pictures = load_pictures(data, recipe.data.side, recipe.data.toned, recipe.data.leave_out)
-    config = with_vocabulary(recipe, pictures.metadata)
     torch.manual_seed(recipe.training.seed)
-    model = parts.build(config)
-    teach_tokenizer(model, recipe, pictures, out, report)
+    if start is None:
+        config = with_vocabulary(recipe, pictures.metadata)
+        model = parts.build(config)
+        teach_tokenizer(model, recipe, pictures, out, report)
+    else:
+        source = checkpoint.find(start)
+        config, _ = checkpoint.read_config(source)
+        model = parts.build(config)
+        checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
     teach_model(model, recipe, pictures, out, report)
     teach_decoder(model, recipe, pictures, out, report)
     folder = out / "checkpoint"
@@ -86,8 +96,9 @@ def with_vocabulary(recipe: Recipe, metadata: list[dict]) -> ImageModelConfig:
 
 
 def fabric() -> Fabric:
-    """One device, bf16 where it helps."""
-    return Fabric(accelerator="auto", devices=1, precision="bf16-mixed")
+    """One device; bf16 on a GPU and where the CPU multiplies it in hardware, else float32 (emulation is far slower)."""
+    fast = torch.accelerator.is_available() or torch.cpu.get_capabilities().get("amx_bf16", False)
+    return Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if fast else "32-true")
 
 
 def teach_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:

@@ -1,7 +1,6 @@
 """Optimisers and the learning rate's course.
 
-AdamW: Loshchilov and Hutter 2017. Muon: Jordan et al. 2024, with the update scaled to AdamW's size as in Liu et al.
-2025 (Muon is Scalable for LLM Training, section 2.2). Cosine decay: Loshchilov and Hutter 2016.
+AdamW and cosine decay: Loshchilov and Hutter 2017 and 2016; Muon stands in its own file.
 """
 
 import math
@@ -10,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+
+from kiloword.training.muon import Muon
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,8 @@ class MuonConfig:
     def build(self, module: nn.Module) -> list[torch.optim.Optimizer]:
         named = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
         inside = {name for name, p in named if p.ndim == 2 and ".blocks." in f".{name}"}
-        muon = torch.optim.Muon(
-            [p for name, p in named if name in inside],
-            lr=self.learning_rate, weight_decay=self.weight_decay, momentum=self.momentum,
-            adjust_lr_fn="match_rms_adamw",
-        )  # fmt: skip
+        chosen = [p for name, p in named if name in inside]
+        muon = Muon(chosen, lr=self.learning_rate, weight_decay=self.weight_decay, momentum=self.momentum)
         rest = AdamWConfig(self.learning_rate, self.betas, self.weight_decay)
         return [muon, adamw(((name, p) for name, p in named if name not in inside), rest)]
 
