@@ -20,10 +20,19 @@ from kiloword.prompts.class_label import ClassLabelConfig
 from kiloword.prompts.text_prefix import TextPrefixConfig
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bpe import BPEConfig
+from kiloword.tokenizers.bsq import BSQConfig
+from kiloword.tokenizers.bsq_scales import BSQScalesConfig
 from kiloword.tokenizers.fsq import FSQConfig
+from kiloword.tokenizers.gumbel import GumbelConfig
+from kiloword.tokenizers.kl import KLConfig
+from kiloword.tokenizers.multicode import MulticodeConfig
+from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokenizers.residual import ResidualConfig
+from kiloword.tokenizers.rq import RQConfig
 from kiloword.tokenizers.vit import ViTConfig
+from kiloword.tokenizers.vq import VQConfig
 from kiloword.tokens import Categorical, Codes, Layout
 from kiloword.transformer import (
     AdaLNConfig,
@@ -47,6 +56,23 @@ def stack(width: int = WIDTH, depth: int = 2, **changes) -> StackConfig:
     attention = AttentionConfig(2, key_heads=1, head_dim=8, query_norm=RMSNormConfig())
     settings = {"attention": attention, "feed_forward": SwiGLUConfig(24), "position": RotaryConfig((2, 2, 2, 2))}
     return StackConfig(width, depth, **{**settings, **changes})
+
+
+# One small example of every quantizer; the codes of the second lot are not found again from their own latents.
+QUANTIZERS = {
+    "bsq": BSQConfig(5),
+    "bsq-scales": BSQScalesConfig(5, (((1, 1), (2, 2), (4, 4)), ((2, 1), (3, 2))), flip=0.4),
+    "fsq": FSQConfig((5, 4), groups=2),
+    "gumbel": GumbelConfig(7, 3),
+    "kl": KLConfig(4, scale=0.5),
+    "multicode": MulticodeConfig(3, 8, 2),
+    "palette": PaletteConfig(7, 3),
+    "residual": ResidualConfig(VQConfig(16, 3, normalised=False), (1, 2, 3, 4, 5), phis=2),
+    "rq": RQConfig(VQConfig(16, 3, normalised=False, learning="mean"), depth=3),
+    "vq": VQConfig(16, 4),
+    "vq-mean": VQConfig(16, 3, normalised=False, learning="mean", revive=0.5),
+}
+NOT_IDEMPOTENT = {"gumbel", "kl", "residual", "rq", "bsq-scales"}
 
 
 @cache
@@ -76,7 +102,7 @@ class ShadesConfig:
 class Shades(nn.Module):
     """A tokenizer that learns nothing: the shade of each cell as one id."""
 
-    stride = 2
+    stride, channels = 2, 4
 
     def __init__(self, config: ShadesConfig):
         super().__init__()

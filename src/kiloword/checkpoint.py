@@ -4,7 +4,9 @@ import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kiloword import parts
+from kiloword import parts, published
 from kiloword.engine.painter import Card, Painter
+from kiloword.published.convert import arrange, convert
+from kiloword.published.fetch import fetch
+from kiloword.tokenizers.tokenizer import Tokenizer, TokenizerConfig
 
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = "emoji-64"
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizerCard:
+    """What a user has to know of a tokenizer that stands alone; `page` names the published system that it is."""
+
+    name: str
+    licence: str
+    about: str = ""
+    page: str = ""
 
 
 def shipped() -> list[str]:
@@ -38,6 +53,23 @@ def load(name: str | Path = DEFAULT, device: str | torch.device = "cpu") -> Pain
     return Painter(model.to(device), card)
 
 
+def load_tokenizer(name: str | Path = DEFAULT, device: str | torch.device = "cpu") -> tuple[Tokenizer, TokenizerCard]:
+    """A tokenizer: one that was pulled or trained by itself, or the picture tokenizer of a model.
+
+    Raises ValueError as `load` does.
+    """
+    folder = find(name)
+    values = _read(folder / CONFIG)
+    if "tokenizer" not in values:
+        painter = load(folder, device)
+        card = painter.card
+        return painter.model.picture.tokenizer, TokenizerCard(card.name, card.licence, card.about)
+    config, card = read_tokenizer_config(folder)
+    tokenizer = parts.build(config)
+    put_weights(tokenizer, folder / WEIGHTS)
+    return tokenizer.to(device).eval(), card
+
+
 def find(name: str | Path) -> Path:
     """The folder of a model's checkpoint; a hub id that is not cached yet is pulled."""
     if (SHIPPED / str(name) / CONFIG).exists():
@@ -47,9 +79,14 @@ def find(name: str | Path) -> Path:
         if not (folder / CONFIG).exists():
             raise ValueError(f"{folder} holds no {CONFIG}, so it is not a kiloword checkpoint")
         return folder
+    if str(name).partition("/")[0] in published.names():
+        folder = pulled(str(name))
+        if not (folder / CONFIG).exists():
+            raise ValueError(f"{name} has not been pulled yet: kiloword pull {name}")
+        return folder
     if str(name).count("/") == 1 and not str(name).startswith((".", "/", "~")):
         return pull(str(name))
-    near = get_close_matches(str(name), shipped(), n=1, cutoff=0.4)
+    near = get_close_matches(str(name), [*shipped(), *published.names()], n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else "give one of them, a folder, or owner/name on the hub"
     raise ValueError(f"there is no model {str(name)!r}: {hint} (shipped: {', '.join(shipped()) or 'none'})")
 
@@ -67,17 +104,62 @@ def pull(name: str) -> Path:
         raise ValueError(f"{name} could not be pulled from the hub: {_line(error)}") from error
 
 
+def pulled(name: str) -> Path:
+    """The folder in the cache where a published tokenizer ("page" or "page/variant") lies once it has been pulled."""
+    from kiloword.datasets.cache import cache_dir
+
+    page, variant = published.variant(name)
+    return cache_dir() / "published" / page.name / variant
+
+
+def pull_published(
+    name: str,
+    given: Sequence[Path] = (),
+    out: Path | None = None,
+    report: Callable[[str, int, int | None], None] = lambda file, done, total: None,
+) -> Path:
+    """Write a published tokenizer as a checkpoint, from its authors' files: fetched ones, or those `given`.
+
+    `report` hears of a file's bytes. Raises ValueError, with nothing written, if the files are not what they should be.
+    """
+    from kiloword.datasets.cache import cache_dir
+
+    page, variant = published.variant(name)
+    folder, chosen = out or pulled(name), page.variants[variant]
+    if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, WEIGHTS}):
+        raise ValueError(f"{folder} is there and is no tokenizer's folder: name a new one with --out")
+    paths = arrange(list(given), chosen) if given else []
+    for file in () if given else chosen.files:
+        paths.append(fetch(file, cache_dir() / "files" / page.name, partial(report, file.name)))
+    config, system = convert(page, variant, paths)
+    save_tokenizer(
+        folder, system, config, TokenizerCard(f"{page.name}/{variant}", page.licence, chosen.about, page.name)
+    )
+    return folder
+
+
 def save(folder: str | Path, painter: Painter, config: Any, dtype: torch.dtype = torch.float16) -> None:
     """Write a checkpoint as a whole: the folder appears, or is replaced, only once both files are on disk."""
-    folder = Path(folder)
+    values = {"format": parts.FORMAT, "card": dataclasses.asdict(painter.card), "model": parts.to_json(config)}
+    _write(Path(folder), painter.model, values, dtype)
+
+
+def save_tokenizer(
+    folder: str | Path, tokenizer: torch.nn.Module, config: Any, card: TokenizerCard, dtype: torch.dtype = torch.float32
+) -> None:
+    """Write a tokenizer by itself, as a whole or not at all."""
+    values = {"format": parts.FORMAT, "card": dataclasses.asdict(card), "tokenizer": parts.to_json(config)}
+    _write(Path(folder), tokenizer, values, dtype)
+
+
+def _write(folder: Path, module: torch.nn.Module, values: dict[str, Any], dtype: torch.dtype) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.parent / f".{folder.name}-{os.getpid()}.part"
     temporary.mkdir()
     try:
-        tensors = {name: _stored(value, dtype) for name, value in painter.model.state_dict().items()}
+        tensors = {name: _stored(value, dtype) for name, value in module.state_dict().items()}
         save_file(tensors, temporary / WEIGHTS)
         (temporary / WEIGHTS).chmod(0o644)
-        values = {"format": parts.FORMAT, "card": dataclasses.asdict(painter.card), "model": parts.to_json(config)}
         (temporary / CONFIG).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         old = folder.with_name(f".{folder.name}-old")
         if folder.exists():
@@ -89,16 +171,13 @@ def save(folder: str | Path, painter: Painter, config: Any, dtype: torch.dtype =
 
 
 def read_config(folder: Path) -> tuple[Any, Card]:
-    """The parts and the card of a checkpoint."""
+    """The parts and the card of a model's checkpoint."""
     path = folder / CONFIG
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {_line(error)}") from error
-    if not isinstance(values, dict) or not {"format", "card", "model"} <= values.keys():
+    values = _read(path)
+    if "tokenizer" in values:
+        raise ValueError(f"{path} describes a tokenizer, not a model that draws")
+    if "model" not in values:
         raise ValueError(f"{path} is not a kiloword config: format, card and model are needed")
-    if values["format"] != parts.FORMAT:
-        raise ValueError(f"{path} has format {values['format']}; this kiloword reads {parts.FORMAT}: update kiloword")
     try:
         card = {**values["card"], "sizes": tuple(map(tuple, values["card"]["sizes"]))}
         model, card = parts.from_json(values["model"]), Card(**card)
@@ -107,6 +186,32 @@ def read_config(folder: Path) -> tuple[Any, Card]:
     if not isinstance(model, parts.ImageModelConfig) or not card.sizes:
         raise ValueError(f"{path} does not describe an image model with the sizes that it draws")
     return model, card
+
+
+def read_tokenizer_config(folder: Path) -> tuple[Any, TokenizerCard]:
+    """The parts and the card of a tokenizer's checkpoint."""
+    path = folder / CONFIG
+    values = _read(path)
+    try:
+        config, card = parts.from_json(values["tokenizer"]), TokenizerCard(**values["card"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: {_line(error)}") from error
+    if not isinstance(config, TokenizerConfig):
+        raise ValueError(f"{path} does not describe a tokenizer")
+    return config, card
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """A config.json of this format."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {_line(error)}") from error
+    if not isinstance(values, dict) or not {"format", "card"} <= values.keys():
+        raise ValueError(f"{path} is not a kiloword config: format, card and model are needed")
+    if values["format"] != parts.FORMAT:
+        raise ValueError(f"{path} has format {values['format']}; this kiloword reads {parts.FORMAT}: update kiloword")
+    return values
 
 
 def put_weights(module: torch.nn.Module, path: Path) -> None:

@@ -3,7 +3,7 @@
 A checkpoint names its parts by these tags, so a tag never changes its meaning; `FORMAT` counts changes of the fields.
 """
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 from kiloword.heads.categorical import CategoricalConfig
@@ -15,13 +15,30 @@ from kiloword.prompts.class_label import ClassLabelConfig
 from kiloword.prompts.text_prefix import TextPrefixConfig
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bpe import BPEConfig
+from kiloword.tokenizers.bsq import BSQConfig
+from kiloword.tokenizers.bsq_scales import BSQScalesConfig
+from kiloword.tokenizers.cnn import CNNConfig
+from kiloword.tokenizers.contrastive import ContrastiveConfig, TextTowerConfig
+from kiloword.tokenizers.dvae import DVAEConfig
+from kiloword.tokenizers.factorisation import FactorisationConfig
 from kiloword.tokenizers.fsq import FSQConfig
+from kiloword.tokenizers.gumbel import GumbelConfig
+from kiloword.tokenizers.kl import KLConfig
+from kiloword.tokenizers.multicode import MulticodeConfig
+from kiloword.tokenizers.palette import PaletteConfig
+from kiloword.tokenizers.pixelwise import PixelwiseConfig
 from kiloword.tokenizers.pyramid import PyramidConfig
+from kiloword.tokenizers.residual import ResidualConfig
+from kiloword.tokenizers.rq import RQConfig
+from kiloword.tokenizers.siglip import SigLIPConfig
 from kiloword.tokenizers.vit import ViTConfig
+from kiloword.tokenizers.vitamin import ViTaminConfig
+from kiloword.tokenizers.vq import VQConfig
 from kiloword.tokens import Bits, Categorical, Codes, Vector
 from kiloword.transformer import (
     AdaLNConfig,
     AttentionConfig,
+    GeGLUConfig,
     GELUConfig,
     LayerNormConfig,
     RMSNormConfig,
@@ -79,28 +96,46 @@ PARTS: dict[str, type] = {
     "autoencoder": AutoencoderConfig,
     "bits": Bits,
     "bpe": BPEConfig,
+    "bsq": BSQConfig,
+    "bsq-scales": BSQScalesConfig,
     "categorical": CategoricalConfig,
     "categorical-space": Categorical,
     "class-label": ClassLabelConfig,
+    "cnn": CNNConfig,
     "codes": Codes,
+    "contrastive": ContrastiveConfig,
     "draft": DraftConfig,
+    "dvae": DVAEConfig,
+    "factorisation": FactorisationConfig,
     "factorised": FactorisedConfig,
     "fsq": FSQConfig,
+    "geglu": GeGLUConfig,
     "gelu": GELUConfig,
+    "gumbel": GumbelConfig,
     "image-model": ImageModelConfig,
+    "kl": KLConfig,
     "layer-norm": LayerNormConfig,
     "modality": ModalityConfig,
+    "multicode": MulticodeConfig,
+    "palette": PaletteConfig,
+    "pixelwise": PixelwiseConfig,
     "pyramid": PyramidConfig,
     "raster": RasterConfig,
+    "residual": ResidualConfig,
     "rms-norm": RMSNormConfig,
     "rotary": RotaryConfig,
+    "rq": RQConfig,
+    "siglip": SigLIPConfig,
     "stack": StackConfig,
     "swiglu": SwiGLUConfig,
     "text": TextConfig,
     "text-prefix": TextPrefixConfig,
+    "text-tower": TextTowerConfig,
     "unmodulated": UnmodulatedConfig,
     "vector": Vector,
     "vit": ViTConfig,
+    "vitamin": ViTaminConfig,
+    "vq": VQConfig,
 }
 TAGS = {part: tag for tag, part in PARTS.items()}
 
@@ -123,7 +158,7 @@ def to_json(config: Any) -> Any:
 
 
 def from_json(values: Any) -> Any:
-    """The config that `to_json` wrote down. Raises ValueError for unknown parts and fields."""
+    """The config that `to_json` wrote down. Raises ValueError for unknown parts, and unknown or missing fields."""
     if isinstance(values, list):
         return tuple(from_json(value) for value in values)
     if not isinstance(values, dict):
@@ -132,7 +167,12 @@ def from_json(values: Any) -> Any:
     if tag not in PARTS:
         raise ValueError(f"unknown part {tag!r}: this kiloword knows {', '.join(PARTS)}")
     given = {name: from_json(value) for name, value in values.items() if name != "part"}
-    unknown = given.keys() - {field.name for field in fields(PARTS[tag])}
+    known = [field for field in fields(PARTS[tag]) if field.init]
+    unknown = given.keys() - {field.name for field in known}
     if unknown:
         raise ValueError(f"part {tag!r} has no field {', '.join(sorted(unknown))}")
+    needed = [field.name for field in known if field.default is MISSING and field.default_factory is MISSING]
+    missing = [name for name in needed if name not in given]
+    if missing:
+        raise ValueError(f"part {tag!r} needs its field {', '.join(missing)}")
     return PARTS[tag](**given)

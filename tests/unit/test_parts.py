@@ -11,17 +11,25 @@ from kiloword import parts
 from kiloword.heads.head import Sampling
 from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokens import Bits, Categorical, Codes, Vector
-from kiloword.transformer import UnmodulatedConfig
+from kiloword.transformer import GeGLUConfig, UnmodulatedConfig
 
 WORDS = tiny.words()
 PICTURE = parts.ModalityConfig(PyramidConfig(tiny.autoencoder()), tiny.ORDERS["draft"], tiny.HEADS["factorised"])
 PROMPT = parts.TextPrefixConfig(WORDS, tiny.WIDTH)
 TEXT = parts.TextConfig(WORDS, parts.CategoricalConfig(Categorical(WORDS.build().space.size), tiny.WIDTH))
 MODEL = parts.ImageModelConfig(PICTURE, PROMPT, tiny.stack(), TEXT)
+VITAMIN = parts.ViTaminConfig(tiny.stack(8, 1, feed_forward=GeGLUConfig(8)), 2, (2, 4), (1, 2), (2, 1))
+FACTORISED = parts.FactorisationConfig(VITAMIN, 8)
+FEATURED = parts.AutoencoderConfig(FACTORISED, FACTORISED, parts.MulticodeConfig(2, 8, 2))
 EXAMPLES = [
     MODEL, PICTURE, PROMPT, TEXT, WORDS, tiny.stack(), tiny.modulated(), tiny.vit(), tiny.autoencoder(),
     PyramidConfig(tiny.autoencoder(), (4, 2)), tiny.autoencoder().quantizer, UnmodulatedConfig(),
     parts.ClassLabelConfig(3, 8), *tiny.ORDERS.values(), *tiny.HEADS.values(),
+    parts.PaletteConfig(8), parts.PixelwiseConfig(), parts.DVAEConfig(8, groups=2), parts.GumbelConfig(16, 4),
+    parts.CNNConfig(8, (1, 2), groups=(4,)), parts.KLConfig(4), parts.VQConfig(16, 4),
+    parts.ContrastiveConfig(FEATURED, parts.TextTowerConfig(tiny.stack(8, 1), 9, 5), 4), parts.SigLIPConfig(8, 1, 2, 8),
+    parts.ResidualConfig(parts.VQConfig(8, 4, normalised=False), (1, 3)), parts.BSQConfig(4),
+    parts.RQConfig(parts.VQConfig(8, 4, normalised=False)), parts.BSQScalesConfig(4, (((1, 1), (3, 2)),), flip=0.2),
     Bits(3), Categorical(4), Codes((2, 3)), Vector(5),
 ]  # fmt: skip
 
@@ -56,13 +64,17 @@ def test_a_model_is_built_from_what_was_written_down():
     assert wanted.keys() == built.keys() and all(torch.equal(wanted[name], built[name]) for name in wanted)
 
 
-def test_unknown_parts_and_fields_are_refused_by_name():
+def test_unknown_and_missing_parts_and_fields_are_refused_by_name():
     with pytest.raises(ValueError, match="unknown part 'flux': this kiloword knows adaln"):
         parts.from_json({"part": "flux"})
     with pytest.raises(ValueError, match="unknown part None"):
         parts.from_json({"heads": 2})
     with pytest.raises(ValueError, match="part 'swiglu' has no field depth, height"):
         parts.from_json({"part": "swiglu", "hidden": 3, "height": 1, "depth": 2})
+    with pytest.raises(ValueError, match=r"part 'stack' needs its field depth, attention, feed_forward$"):
+        parts.from_json({"part": "stack", "width": 8})
+    with pytest.raises(ValueError, match=r"part 'categorical-space' needs its field size$"):
+        parts.from_json({"part": "text", "head": {"part": "categorical", "space": {"part": "categorical-space"}}})
     with pytest.raises(ValueError, match="Sampling is not in the table"):
         parts.to_json(Sampling())
 

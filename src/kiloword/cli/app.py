@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from kiloword import __version__
-from kiloword.cli import bench, data, describe, evaluate, generate, models, train
+from kiloword.cli import bench, data, describe, evaluate, generate, models, pull, study, tokens, train, verify
 
 HELP = "Draw pictures from words, describe pictures in words, and train the model that does both."
 
@@ -14,9 +14,11 @@ def command() -> Any:
     """The whole command line as one command."""
     app = typer.Typer(help=HELP, epilog='Example: kiloword generate "a red apple" -o apple.png', **PLAIN)
     app.callback()(_options)
-    for module in (generate, describe, train, evaluate, bench, models):
+    for module in (generate, describe, train, evaluate, bench, models, pull, verify):
         module.add(app)
     data.add(app)
+    tokens.add(app)
+    study.add(app)
     return typer.main.get_command(app)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kiloword.noise import Noise
 from kiloword.tokenizers.network import NetworkConfig
-from kiloword.tokenizers.quantizer import Quantized, QuantizerConfig
+from kiloword.tokenizers.quantizer import Multiscale, Quantized, QuantizerConfig, forget
 from kiloword.tokens import Layout
 
 # Axes: b pictures, n tokens, k latent channels, H W pixels.
@@ -35,13 +35,13 @@ class AutoencoderConfig:
 
 
 class Autoencoder(nn.Module):
-    """A tokenizer of one grid. Unknown tokens are zero latents to its decoder."""
+    """A tokenizer of one grid, or of the quantizer's several. Unknown tokens are zero latents to its decoder."""
 
     def __init__(self, config: AutoencoderConfig):
         super().__init__()
         self.config = config
         self.quantizer = config.quantizer.build()
-        self.encoder = config.encoder.build_encoder(self.quantizer.channels)
+        self.encoder = config.encoder.build_encoder(self.quantizer.encoder_channels)
         self.decoder = config.decoder.build_decoder(self.quantizer.channels)
 
     @property
@@ -53,12 +53,18 @@ class Autoencoder(nn.Module):
         """Pixels a side that one token covers."""
         return self.config.encoder.stride
 
+    @property
+    def channels(self) -> int:
+        """Channels of its pictures: 4 (RGBA) or 3 (RGB)."""
+        return self.config.encoder.channels
+
     def layout(self, height: int, width: int) -> Layout:
         if min(height, width) < self.stride or height % self.stride or width % self.stride:
             raise ValueError(
                 f"this tokenizer takes pictures whose sides are multiples of {self.stride}, got {height}x{width}"
             )
-        return Layout(((height // self.stride, width // self.stride),))
+        h, w = height // self.stride, width // self.stride
+        return Layout(self.quantizer.grids(h, w) if isinstance(self.quantizer, Multiscale) else ((h, w),))
 
     def encode(self, pixels: Float[Tensor, "b c H W"], layout: Layout, noise: Noise | None = None) -> Quantized:
         h, w = layout.sizes[-1]
@@ -68,14 +74,19 @@ class Autoencoder(nn.Module):
         return self.quantizer.quantize(self.encoder(pixels, layout), layout, noise)
 
     def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
-        return self.render(self.quantizer.lookup(tokens, layout), layout, known)
+        return self.decoder(self.quantizer.lookup(forget(tokens, known, self.space), layout), layout).float()
 
     def render(
         self, latent: Float[Tensor, "b k h w"], layout: Layout, known: Bool[Tensor, "b n"]
     ) -> Float[Tensor, "b c H W"]:
-        """Pixels from latents of which only the known ones are looked at."""
-        shown = latent * rearrange(known, "b (h w) -> b 1 h w", h=latent.shape[2])
-        return self.decoder(shown, layout).float()
+        """Pixels from latents of the finest grid, of which only the known ones are looked at."""
+        return self.decoder(self.keep_known(latent, layout, known), layout).float()
+
+    def keep_known(
+        self, latent: Float[Tensor, "b k h w"], layout: Layout, known: Bool[Tensor, "b n"]
+    ) -> Float[Tensor, "b k h w"]:
+        """Latents of the finest grid, zero where they are not known."""
+        return latent * rearrange(known[:, layout.part(-1)], "b (h w) -> b 1 h w", h=latent.shape[2])
 
     @property
     def groups(self) -> int:

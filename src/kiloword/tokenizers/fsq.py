@@ -8,16 +8,14 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, check_latent
 from kiloword.tokens import Codes, Layout
 
 # Axes: b pictures, n tokens, f factors of a token, c = f latent channels, h w grid.
-
-UNKNOWN = -1  # a factor that is not known; it looks up to zero
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class FSQ(nn.Module):
         levels = config.levels * config.groups
         self.config = config
         self.space = Codes(levels)
-        self.channels = len(levels)
+        self.channels = self.encoder_channels = len(levels)
         half = [(level - 1) * 1.001 / 2 for level in levels]
         offset = [0.0 if level % 2 else 0.5 for level in levels]
         self.register_buffer("reach", torch.tensor(half), persistent=False)
@@ -62,10 +60,7 @@ class FSQ(nn.Module):
 
     def quantize(self, latent: Float[Tensor, "b c h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
         """Codes in raster order; the latent returned is `lookup` of them, with the gradient of the bounded latent."""
-        if latent.shape[1] != self.channels:
-            raise ValueError(f"FSQ of {self.space} takes {self.channels} latent channels, got {latent.shape[1]}")
-        if not torch.isfinite(latent).all():
-            raise ValueError("the latent to be quantized holds NaN or infinity")
+        check_latent(latent, self.encoder_channels, f"FSQ of {self.space}")
         places = rearrange(latent.float(), "b c h w -> b (h w) c")
         bounded = torch.tanh(places + self.shift) * self.reach - self.offset
         codes = bounded.detach().round().long() + self.centre
@@ -73,8 +68,19 @@ class FSQ(nn.Module):
         looked_up = rearrange(straight / self.centre, "b (h w) c -> b c h w", h=latent.shape[2])
         return Quantized(target=codes, shown=codes, latent=looked_up)
 
-    def lookup(self, tokens: Int[Tensor, "b n f"], layout: Layout) -> Float[Tensor, "b c h w"]:
-        """Latents in [-1, 1] of codes; `UNKNOWN` ones give 0."""
-        values = (tokens - self.centre) / self.centre
-        values = torch.where(tokens == UNKNOWN, torch.zeros_like(values), values)
+    def lookup(self, tokens: Tensor, layout: Layout) -> Float[Tensor, "b c h w"]:
+        """Latents in [-1, 1] of codes, or their means under distributions."""
+        if tokens.is_floating_point():
+            places = torch.arange(tokens.shape[-1], device=tokens.device)
+            total = tokens.sum(-1)
+            values = (tokens @ places.to(tokens) - total * self.centre) / self.centre
+        else:
+            values = (tokens - self.centre) / self.centre
+            values = torch.where(tokens == UNKNOWN, torch.zeros_like(values), values)
         return rearrange(values, "b (h w) c -> b c h w", h=layout.sizes[-1][0])
+
+    def unbounded(self, latent: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        """What an encoder has to say for `quantize` to give this looked-up latent: the tanh undone."""
+        shape = (1, -1, 1, 1)
+        inside = latent * self.centre.view(shape) + self.offset.view(shape)
+        return torch.atanh(inside / self.reach.view(shape)) - self.shift.view(shape)

@@ -3,6 +3,7 @@
 Rumelhart et al. 1986 for autoencoders; the channels of the latent are the quantizer's.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
@@ -36,3 +37,18 @@ class Encoder(Protocol):
 @runtime_checkable
 class Decoder(Protocol):
     def __call__(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b c H W"]: ...
+
+
+@runtime_checkable
+class Local(Protocol):
+    """The power of networks most of which a large picture can go through piece by piece.
+
+    `steps` one after the other are the network. At its coarse end, the encoder's last and the decoder's first `wide` of
+    them need the whole picture; in the others a place sees its surroundings only, but for group norms.
+    """
+
+    @property
+    def steps(self) -> Sequence[Callable[[Tensor], Tensor]]: ...
+
+    @property
+    def wide(self) -> int: ...

@@ -59,6 +59,11 @@ class Pyramid(nn.Module):
         """Pixels a side that a token of the finest grid covers."""
         return self.tokenizer.stride
 
+    @property
+    def channels(self) -> int:
+        """Channels of its pictures: 4 (RGBA) or 3 (RGB)."""
+        return self.tokenizer.channels
+
     def grid(self, layout: Layout, scale: int) -> Layout:
         """One of the grids by itself, in the frame of the picture."""
         return Layout((layout.sizes[scale],), layout.frame)

@@ -6,13 +6,16 @@ van den Oord et al. 2017 (VQ-VAE) for the idea.
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kiloword.noise import Noise
-from kiloword.tokens import Layout, TokenSpace
+from kiloword.tokens import Bits, Layout, TokenSpace
 
-# Axes: b pictures, n tokens, c latent channels, h w grid.
+# Axes: b pictures, n tokens, c latent channels, e channels from the encoder, h w grid, s t a coarser grid, p places.
+
+UNKNOWN = -1  # a token, or a factor of one, that is not known; it looks up to zero
 
 
 @dataclass(frozen=True)
@@ -34,14 +37,74 @@ class QuantizerConfig(Protocol):
 
 @runtime_checkable
 class Quantizer(Protocol):
-    """Latents of one grid to tokens, with a straight-through gradient, and back."""
+    """Latents to tokens, with a straight-through gradient, and back. One grid of tokens, unless it is `Multiscale`."""
 
     @property
     def space(self) -> TokenSpace: ...
 
     @property
-    def channels(self) -> int: ...
+    def channels(self) -> int:
+        """Channels of the latents that `lookup` gives to the decoder."""
+        ...
 
-    def quantize(self, latent: Float[Tensor, "b c h w"], layout: Layout, noise: Noise | None = None) -> Quantized: ...
+    @property
+    def encoder_channels(self) -> int:
+        """Channels that the encoder hands over: those of the latent, or logits (gumbel), or mean and variance (kl)."""
+        ...
 
-    def lookup(self, tokens: Tensor, layout: Layout) -> Float[Tensor, "b c h w"]: ...
+    def quantize(self, latent: Float[Tensor, "b e h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
+        """Raises ValueError, with the numbers, for a latent of the wrong shape and for NaN."""
+        ...
+
+    def lookup(self, tokens: Tensor, layout: Layout) -> Float[Tensor, "b c h w"]:
+        """Latents of tokens; where a token or a factor of it is `UNKNOWN`, that share is zero.
+
+        In place of the tokens of a finite space stands a distribution over them: floats [b, n, size] for ids,
+        [b, n, factors, largest size] for codes, [b, n, bits] with the probability of a 1 for bits.
+        """
+        ...
+
+
+@runtime_checkable
+class Multiscale(Protocol):
+    """The power of quantizers whose tokens lie on several grids, coarse to fine (Tian et al. 2024, VAR)."""
+
+    def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        """The grids for a latent of that size; the last one is that size itself."""
+        ...
+
+    def canvas(self, shown: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
+        """What the tokens of the scales before `scale` have painted so far, at the size of grid `scale`."""
+        ...
+
+
+@runtime_checkable
+class Tempered(Protocol):
+    """The power of quantizers that draw soft tokens to learn; the training lowers `temperature` (Jang et al. 2016)."""
+
+    temperature: float
+
+
+@runtime_checkable
+class Fittable(Protocol):
+    """The power of quantizers that are fitted to latents at once and have nothing to be trained (Chen et al. 2020)."""
+
+    def fit(self, pixels: Float[Tensor, "p c"]) -> None: ...
+
+
+def forget(tokens: Tensor, known: Bool[Tensor, "b n"], space: TokenSpace) -> Tensor:
+    """Tokens of which the unknown ones look up to nothing: `UNKNOWN`, zeros, or bits that are as likely 0 as 1."""
+    shape = (*known.shape, *(1,) * (tokens.ndim - 2))
+    numbers = 0.5 if isinstance(space, Bits) else 0.0
+    return torch.where(known.view(shape), tokens, numbers if tokens.is_floating_point() else UNKNOWN)
+
+
+def check_latent(latent: Tensor, channels: int, who: str, layout: Layout | None = None) -> None:
+    """Raise ValueError unless `latent` is [b, channels, h, w], finite, and as large as the layout's last grid."""
+    if latent.ndim != 4 or latent.shape[1] != channels:
+        raise ValueError(f"{who} takes latents of [b, {channels}, h, w], got {list(latent.shape)}")
+    if layout is not None and tuple(latent.shape[2:]) != layout.sizes[-1]:
+        h, w = layout.sizes[-1]
+        raise ValueError(f"{who}: the layout ends with a grid of {h}x{w}, the latent is {list(latent.shape)}")
+    if not torch.isfinite(latent).all():
+        raise ValueError(f"{who}: the latent to be quantized holds NaN or infinity")

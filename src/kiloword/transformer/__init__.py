@@ -2,7 +2,7 @@
 
 from kiloword.transformer.attention import AttentionConfig
 from kiloword.transformer.cache import Cache, KeyValueCache
-from kiloword.transformer.feed_forward import GELUConfig, SwiGLUConfig
+from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, SwiGLUConfig
 from kiloword.transformer.modulation import AdaLNConfig, UnmodulatedConfig
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 from kiloword.transformer.position import RotaryConfig
@@ -10,6 +10,7 @@ from kiloword.transformer.rows import Stream, Transformer, visible
 from kiloword.transformer.stack import Stack, StackConfig
 
 __all__ = [
-    "AdaLNConfig", "AttentionConfig", "Cache", "GELUConfig", "KeyValueCache", "LayerNormConfig", "RMSNormConfig",
-    "RotaryConfig", "Stack", "StackConfig", "Stream", "SwiGLUConfig", "Transformer", "UnmodulatedConfig", "visible",
-]
+    "AdaLNConfig", "AttentionConfig", "Cache", "GELUConfig", "GeGLUConfig", "KeyValueCache", "LayerNormConfig",
+    "RMSNormConfig", "RotaryConfig", "Stack", "StackConfig", "Stream", "SwiGLUConfig", "Transformer",
+    "UnmodulatedConfig", "visible",
+]  # fmt: skip

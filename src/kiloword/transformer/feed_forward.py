@@ -1,10 +1,12 @@
-"""Feed-forward networks: SwiGLU (Shazeer 2020) and the GELU network (Hendrycks and Gimpel 2016)."""
+"""Feed-forward networks: SwiGLU and GeGLU (Shazeer 2020), and the GELU network (Hendrycks and Gimpel 2016)."""
 
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
+
+from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 
 
 @dataclass(frozen=True)
@@ -52,3 +54,28 @@ class GELU(nn.Module):
 
     def forward(self, x: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w"]:
         return self.out(functional.gelu(self.up(x), approximate=self.approximate))
+
+
+@dataclass(frozen=True)
+class GeGLUConfig:
+    """out(gelu(gate n(x)) * (up n(x))) with biases and a norm n of its own, as ViTamin has it (Chen et al. 2023)."""
+
+    hidden: int
+    norm: RMSNormConfig | LayerNormConfig = LayerNormConfig()
+
+    def build(self, width: int) -> nn.Module:
+        return GeGLU(self, width)
+
+
+class GeGLU(nn.Module):
+    """Gate and up projections in one matrix, gate first; GELU by tanh."""
+
+    def __init__(self, config: GeGLUConfig, width: int):
+        super().__init__()
+        self.norm = config.norm.build(width)
+        self.gate_up = nn.Linear(width, 2 * config.hidden)
+        self.out = nn.Linear(config.hidden, width)
+
+    def forward(self, x: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w"]:
+        gate, up = self.gate_up(self.norm(x)).chunk(2, dim=-1)
+        return self.out(functional.gelu(gate, approximate="tanh") * up)

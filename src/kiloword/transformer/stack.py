@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from kiloword.transformer.attention import AttentionConfig
 from kiloword.transformer.cache import Cache, KeyValueCache
-from kiloword.transformer.feed_forward import GELUConfig, SwiGLUConfig
+from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, SwiGLUConfig
 from kiloword.transformer.modulation import AdaLNConfig, UnmodulatedConfig
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 from kiloword.transformer.position import RotaryConfig
@@ -24,7 +24,7 @@ class StackConfig:
     width: int
     depth: int
     attention: AttentionConfig
-    feed_forward: SwiGLUConfig | GELUConfig
+    feed_forward: SwiGLUConfig | GeGLUConfig | GELUConfig
     norm: RMSNormConfig | LayerNormConfig = RMSNormConfig()
     position: RotaryConfig | None = None
     modulation: UnmodulatedConfig | AdaLNConfig = UnmodulatedConfig()

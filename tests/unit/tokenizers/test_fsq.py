@@ -69,7 +69,7 @@ def test_unknown_codes_look_up_to_zero():
 
 def test_wrong_latents_are_refused():
     fsq = FSQConfig((8, 5)).build()
-    with pytest.raises(ValueError, match="takes 2 latent channels, got 3"):
+    with pytest.raises(ValueError, match=r"latents of \[b, 2, h, w\], got \[1, 3, 2, 3\]"):
         fsq.quantize(torch.zeros(1, 3, 2, 3), GRID)
     for value in (math.nan, math.inf):
         with pytest.raises(ValueError, match="NaN or infinity"):
@@ -81,3 +81,10 @@ def test_wrong_levels_are_refused():
         FSQConfig((8, 1))
     with pytest.raises(ValueError, match="at least one group of codes a token, got 0"):
         FSQConfig(groups=0)
+
+
+def test_a_mean_under_a_distribution_lies_between_its_codes():
+    fsq = FSQConfig((8, 5)).build()
+    even = torch.zeros(1, 6, 2, 8)
+    even[..., 0, 2], even[..., 0, 4], even[..., 1, 3] = 0.5, 0.5, 1.0
+    assert torch.equal(fsq.lookup(even, GRID), fsq.lookup(torch.full((1, 6, 2), 3), GRID))

@@ -1,0 +1,50 @@
+"""One page per published system: its parts, its files, its names and how to check it against its authors' own code."""
+
+from difflib import get_close_matches
+from importlib import import_module
+
+from kiloword.published.page import Figure, File, From, Page, Preparation, Record, Stages, Variant
+
+__all__ = ["Figure", "File", "From", "Page", "Preparation", "Record", "Stages", "Variant", "names", "page", "recorded"]
+
+# name -> module that holds PAGE, and the first letters of the recordings that concern it
+PAGES = {
+    "chameleon-vqgan": ("chameleon", ("chameleon_vqgan",)),
+    "dalle-dvae": ("dalle_dvae", ("dalle_dvae",)),
+    "igpt-palette": ("igpt_palette", ("igpt_",)),
+    "infinity-vae": ("infinity_vae", ("infinity_bsq_vae",)),
+    "llamagen-vq": ("llamagen_vq", ("llamagen_vq",)),
+    "mar-kl16": ("mar_kl16", ("mar_kl16",)),
+    "metamorph-features": ("metamorph", ()),
+    "unitok": ("unitok", ("unitok_tokenizer",)),
+    "var-vae": ("var_vae", ("var_vqvae", "var_quantizer")),
+}
+
+
+def names() -> list[str]:
+    """All pages."""
+    return sorted(PAGES)
+
+
+def page(name: str) -> Page:
+    """The page of that name. Raises ValueError, suggesting a near one, if there is none."""
+    if name not in PAGES:
+        near = get_close_matches(name, PAGES, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"there is no published system {name!r}{hint} (known: {', '.join(names())})")
+    return import_module(f"kiloword.published.{PAGES[name][0]}").PAGE
+
+
+def variant(name: str) -> tuple[Page, str]:
+    """The page and the variant of "page" (its first variant) or "page/variant"."""
+    first, _, second = name.partition("/")
+    found = page(first)
+    chosen = second or next(iter(found.variants))
+    if chosen not in found.variants:
+        raise ValueError(f"{first} has no variant {chosen!r}: there are {', '.join(found.variants)}")
+    return found, chosen
+
+
+def recorded(name: str) -> list[Page]:
+    """The pages that a recording of that name concerns."""
+    return [page(known) for known, (_, prefixes) in PAGES.items() if name.startswith(prefixes)]

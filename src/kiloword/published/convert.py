@@ -1,0 +1,86 @@
+"""From authors' files to one of our systems: which file is which, whether they fit, and if not, to what they would.
+
+Source: defined here, after the pages.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kiloword import parts
+from kiloword.published.foreign import read_variant
+from kiloword.published.page import Page, Variant, fill, names_of
+
+
+def convert(page: Page, variant: str, paths: list[Path]) -> tuple[Any, nn.Module]:
+    """The config and the system of a variant, with the weights of its files, which are given in the page's order.
+
+    Raises ValueError for files that cannot be read, and for weights of something else, with their names and shapes.
+    """
+    chosen = page.variants[variant]
+    tensors = read_variant(paths, chosen)
+    config = page.parts(chosen.arguments)
+    system = parts.build(config).eval()
+    try:
+        fill(page, config, system, tensors)
+    except ValueError as error:
+        others = [name for name in page.variants if name != variant and fits(page, page.variants[name], tensors)]
+        hint = f"; they are those of {page.name}/{others[0]}" if others else ""
+        raise ValueError(f"{', '.join(map(str, paths))}: {error}{hint}") from error
+    return config, system
+
+
+def fits(page: Page, variant: Variant, tensors: dict[str, Tensor]) -> bool:
+    """Whether the tensors are, by their names and sizes, the weights of a variant."""
+    config = page.parts(variant.arguments)
+    with torch.device("meta"):
+        system = parts.build(config)
+    own = system.state_dict()
+    tensors = {page.spelled(name): value for name, value in tensors.items()}
+    sources = names_of(page, config, system)
+    return all(
+        all(name in tensors for name in source.names)
+        and own[ours].numel() == sum(tensors[name].numel() for name in source.names)
+        for ours, source in sources.items()
+    )
+
+
+def arrange(given: list[Path], variant: Variant) -> list[Path]:
+    """Files and folders that a user has, as the page's files in their order: by name, else by stem, else what is left.
+
+    Raises ValueError if some are missing or too many.
+    """
+    if len(given) == 1 and given[0].is_dir():
+        return [_in_folder(given[0], file.name) for file in variant.files]
+    wanted = ", ".join(file.name for file in variant.files)
+    if len(given) != len(variant.files):
+        raise ValueError(
+            f"this system comes in {len(variant.files)} file{'s' * (len(variant.files) > 1)} ({wanted}), "
+            f"{len(given)} given: name each with a --from, or their folder"
+        )
+    for path in given:
+        if not path.is_file():
+            raise ValueError(f"{path} is not a file: give {wanted}")
+    left = list(given)
+    found: dict[str, Path] = {}
+    for same in (
+        lambda path, name: path.name == name,
+        lambda path, name: path.stem == Path(name).stem,
+        lambda *_: True,
+    ):
+        for file in variant.files:
+            match = next((path for path in left if same(path, file.name)), None)
+            if file.name not in found and match is not None:
+                found[file.name] = match
+                left.remove(match)
+    return [found[file.name] for file in variant.files]
+
+
+def _in_folder(folder: Path, name: str) -> Path:
+    """A file of that name in a folder, or the same as safetensors."""
+    for path in (folder / name, (folder / name).with_suffix(".safetensors")):
+        if path.is_file():
+            return path
+    raise ValueError(f"{folder} holds no {name}: give the file with --from")

@@ -1,0 +1,154 @@
+"""The law of pages: what kiloword knows of one published system, so that its authors' files load and can be checked.
+
+A page is data and small functions: which parts the system is made of at any size, where its files lie, under which
+names the authors keep each of our weights, and which of our calls gives each tensor that was recorded from their code.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# The recorded tensor's name -> the call that makes it from our parts.
+Stages = Mapping[str, Callable[[], Tensor]]
+
+
+@dataclass(frozen=True)
+class File:
+    """A file as its authors published it.
+
+    `under` are the keys that lead to the weights inside it, `part` is put before the names found there ("encoder").
+    """
+
+    name: str
+    repository: str = ""  # owner/name on the Hugging Face hub; empty where `url` says it
+    url: str = ""
+    under: tuple[str, ...] = ()
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One published size: the authors' constructor arguments, the parameters it has, and its files."""
+
+    arguments: dict[str, Any]
+    parameters: int
+    files: tuple[File, ...]
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that the authors report, and where."""
+
+    what: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class From:
+    """Where one of our weights comes from: the authors' names, joined along the first axis; `transposed` afterwards.
+
+    Shapes that differ in axes of size 1 only (a 1x1 convolution and a matrix) are taken for equal.
+    """
+
+    names: tuple[str, ...]
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How the authors make a picture ready: short side resized, centre cropped, alpha laid over a grey in [0, 1]."""
+
+    size: int | None = None
+    enlarge: float = 1.0  # the short side becomes `enlarge * size` before the crop
+    filter: str = "LANCZOS"
+    background: float = 1.0
+
+
+@dataclass(frozen=True)
+class Record:
+    """A recording of the authors' code: its config.json, the tensors, and our system built of their weights."""
+
+    settings: dict[str, Any]
+    tensors: dict[str, Tensor]
+    system: Any
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return self.settings["config"]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A published system. `parts` turns the authors' arguments into our config, `theirs` our weight's name into theirs.
+
+    `ignored` are patterns of keys in the authors' files that no part of ours needs. `spelled` gives those that are not
+    the same in all files the name they have in `theirs`. `recorded_weights` completes a recording's weights from its
+    other tensors.
+    """
+
+    name: str
+    title: str
+    source: str  # repository and commit that the facts come from
+    licence: str
+    variants: dict[str, Variant]
+    parts: Callable[[dict[str, Any]], Any]
+    theirs: Callable[[str, Any], From]
+    stages: Callable[[Record], Stages]
+    ignored: tuple[str, ...] = ()
+    spelled: Callable[[str], str] = lambda name: name
+    preparation: Preparation = Preparation()
+    reported: tuple[Figure, ...] = ()
+    recorded_weights: Callable[[dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]] = lambda weights, io: weights
+
+
+def names_of(page: Page, config: Any, system: nn.Module) -> dict[str, From]:
+    """The authors' names of all weights of a system."""
+    return {name: page.theirs(name, config) for name in system.state_dict()}
+
+
+def fill(page: Page, config: Any, system: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Put the authors' tensors into a system, as numbers of its own format.
+
+    Raises ValueError naming what is missing, what is there too much and what has another shape.
+    """
+    own, wanted = system.state_dict(), names_of(page, config, system)
+    tensors = {page.spelled(name): value for name, value in tensors.items()}
+    needed = {name for source in wanted.values() for name in source.names}
+    ignored = [re.compile(pattern) for pattern in page.ignored]
+    missing = sorted(needed - tensors.keys())
+    extra = sorted(n for n in tensors.keys() - needed if not any(pattern.fullmatch(n) for pattern in ignored))
+    if missing or extra:
+        raise ValueError(
+            f"these are not the weights of {page.title} at this size: {len(missing)} missing ({some(missing)}), "
+            f"{len(extra)} unknown ({some(extra)})"
+        )
+    found = {}
+    for name, source in wanted.items():
+        values = [tensors[n] for n in source.names]
+        value = torch.cat(values) if len(values) > 1 else values[0]
+        value = value.squeeze().t() if source.transposed else value
+        if squeezed(value) != squeezed(own[name]):
+            raise ValueError(
+                f"{' + '.join(source.names)} has shape {list(value.shape)}, "
+                f"{page.title} at this size needs {list(own[name].shape)}"
+            )
+        if value.is_floating_point() and not torch.isfinite(value).all():
+            raise ValueError(f"{' + '.join(source.names)} holds NaN or infinity")
+        found[name] = value.reshape(own[name].shape).to(own[name].dtype)
+    system.load_state_dict(found, assign=True)
+
+
+def squeezed(value: Tensor) -> tuple[int, ...]:
+    """A shape without its axes of size 1."""
+    return tuple(side for side in value.shape if side != 1)
+
+
+def some(names: list[str]) -> str:
+    """The first names of a list, for a message."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "") if names else "none"

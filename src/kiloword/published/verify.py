@@ -1,0 +1,93 @@
+"""Verification: does a system, rebuilt here from its authors' weights, compute what their code computed?
+
+Ids and bits have to be equal; everything else within a relative error of 1e-4 in float32, ||ours - theirs|| / ||theirs||.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from kiloword import parts, published
+from kiloword.published.foreign import read_recording
+from kiloword.published.page import Page, Record, fill
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recorded tensor: how far ours is from it. `error` counts different ids where they have to be equal."""
+
+    page: str
+    tensor: str
+    error: float
+    exact: bool
+    passed: bool
+
+
+def verify(folder: Path) -> Iterator[Row]:
+    """Every recorded stage of every page that the recording in `folder` concerns.
+
+    Raises ValueError if the folder holds no recording, or one of a system that no page describes.
+    """
+    settings = read_settings(folder)
+    pages = published.recorded(settings["name"])
+    if not pages:
+        raise ValueError(f"{folder}: no page describes {settings['name']!r} (known: {', '.join(published.names())})")
+    tensors = _tensors(folder)
+    for page in pages:
+        record = Record(settings, tensors, rebuild(page, folder, settings, tensors))
+        for name, stage in page.stages(record).items():
+            with torch.inference_mode():
+                yield compare(page.name, name, stage(), tensors[name])
+
+
+def read_settings(folder: Path) -> dict[str, Any]:
+    """The config.json of a recording."""
+    path = folder / "config.json"
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error
+    if not isinstance(settings, dict) or not {"name", "config"} <= settings.keys():
+        raise ValueError(f"{path} does not describe a recording: name and config are needed")
+    return settings
+
+
+def rebuild(page: Page, folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
+    """Our system at the recording's size, with the recording's weights."""
+    try:
+        config = page.parts(settings["config"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: the arguments of {page.title} lack or misuse {error}") from error
+    system = parts.build(config).eval()
+    weights = read_recording(folder, settings, page)
+    fill(page, config, system, page.recorded_weights(weights, tensors))
+    return system
+
+
+def compare(page: str, name: str, ours: Tensor, theirs: Tensor) -> Row:
+    """One row of the table; another shape is an infinite error."""
+    exact = not theirs.is_floating_point() and theirs.dtype != torch.bfloat16
+    if ours.shape != theirs.shape:
+        return Row(page, f"{name} {list(ours.shape)} for {list(theirs.shape)}", float("inf"), exact, False)
+    if exact:
+        wrong = int((ours.long() != theirs.long()).sum())
+        return Row(page, name, wrong, True, wrong == 0)
+    difference = (ours.double() - theirs.double()).norm()
+    error = float(difference / theirs.double().norm().clamp(min=1e-12))
+    return Row(page, name, error, False, error <= TOLERANCE)
+
+
+def _tensors(folder: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(folder / "io.safetensors")
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"{folder / 'io.safetensors'} cannot be read: {error}") from error

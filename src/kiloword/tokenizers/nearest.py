@@ -1,0 +1,34 @@
+"""Nearest codes by squared distance, exactly, in memory that neither the picture nor the codebook decides.
+
+van den Oord et al. 2017 (VQ-VAE), equation 1: |z - e|^2 is smallest where z.e - |e|^2/2 is largest.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+
+# Axes: p places, v codes, c channels.
+
+BLOCK = 64  # scores of which the largest is found first, then its place among them: quicker than an argmax over all
+SCORES = {"cpu": 2**20}  # scores held at a time: as many as a cache has room for
+MANY_SCORES = 2**26  # where there is no such cache
+
+
+def nearest(places: Float[Tensor, "p c"], codes: Float[Tensor, "v c"]) -> Int[Tensor, "p"]:
+    """Ids of the nearest codes; of equally near ones any."""
+    count = len(codes) + -len(codes) % BLOCK
+    table = torch.cat([codes, -codes.square().sum(1, keepdim=True) / 2], dim=1)
+    table = pad(table.t(), (0, count - len(codes)))
+    table[-1, len(codes) :] = -torch.inf
+    rows = max(1, SCORES.get(places.device.type, MANY_SCORES) // count)
+    with torch.no_grad(), torch.autocast(places.device.type, enabled=False):
+        found = [_largest(pad(some, (0, 1), value=1.0) @ table) for some in places.split(rows)]
+    return torch.cat(found)
+
+
+def _largest(scores: Float[Tensor, "p v"]) -> Int[Tensor, "p"]:
+    blocks = scores.unflatten(1, (-1, BLOCK))
+    block = blocks.amax(2).argmax(1)
+    inside = blocks[torch.arange(len(blocks), device=blocks.device), block].argmax(1)
+    return block * BLOCK + inside

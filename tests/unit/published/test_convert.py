@@ -1,0 +1,90 @@
+"""Conversion: files find their places, weights that are something else are named, even as what they are."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from kiloword import parts, published
+from kiloword.published.convert import arrange, convert
+from kiloword.published.page import File, Variant, names_of
+
+PAGE = published.page("dalle-dvae")
+FILES = (File("encoder.pt", part="encoder"), File("decoder.pt", part="decoder"))
+
+
+def arguments(width: int) -> dict:
+    shared = {"n_hid": width, "n_blk_per_group": 1, "vocab_size": 6, "group_count": 2}
+    return {"encoder_kwargs": shared, "decoder_kwargs": {**shared, "n_init": 4}}
+
+
+SMALL = dataclasses.replace(
+    PAGE, variants={f"{width}": Variant(arguments(width), 0, FILES) for width in (4, 8)}
+)  # fmt: skip
+
+
+def save(folder: Path, width: int) -> tuple[torch.nn.Module, list[Path]]:
+    """A system and its files, as its authors would have published it."""
+    config = SMALL.parts(arguments(width))
+    system = parts.build(config)
+    halves: dict[str, dict[str, torch.Tensor]] = {"encoder": {}, "decoder": {}}
+    for name, source in names_of(SMALL, config, system).items():
+        part, _, rest = source.names[0].partition(".")
+        value = system.state_dict()[name]
+        halves[part][rest] = value.t()[:, :, None, None].clone() if source.transposed else value
+    for part, weights in halves.items():
+        torch.save(weights, folder / f"{part}.pt")
+    return system, [folder / "encoder.pt", folder / "decoder.pt"]
+
+
+def test_a_system_is_made_of_its_files(tmp_path):
+    wanted, paths = save(tmp_path, 8)
+    config, found = convert(SMALL, "8", paths)
+    assert config == SMALL.parts(arguments(8)) and not found.training
+    assert all(torch.equal(value, wanted.state_dict()[name]) for name, value in found.state_dict().items())
+
+
+def test_another_variant_is_recognised(tmp_path):
+    _, paths = save(tmp_path, 4)
+    with pytest.raises(ValueError, match=r"has shape .* needs .*; they are those of dalle-dvae/4$"):
+        convert(SMALL, "8", paths)
+
+
+def test_missing_and_unknown_weights_are_named(tmp_path):
+    _, paths = save(tmp_path, 8)
+    weights = torch.load(paths[0])
+    weights["head.w"] = weights.pop("blocks.input.w")
+    torch.save(weights, paths[0])
+    with pytest.raises(
+        ValueError, match=r"encoder.pt.*1 missing \(encoder.blocks.input.w\), 1 unknown \(encoder.head.w\)$"
+    ):
+        convert(SMALL, "8", paths)
+
+
+def test_files_are_found_by_name_then_by_stem_then_by_what_is_left(tmp_path):
+    variant = SMALL.variants["8"]
+    for name in ("encoder.pt", "decoder.pt", "decoder.safetensors", "other.bin"):
+        (tmp_path / name).touch()
+
+    def names(*given: str) -> list[str]:
+        return [path.name for path in arrange([tmp_path / name for name in given], variant)]
+
+    assert names(".") == ["encoder.pt", "decoder.pt"]
+    assert names("decoder.pt", "encoder.pt") == ["encoder.pt", "decoder.pt"]
+    assert names("decoder.safetensors", "other.bin") == ["other.bin", "decoder.safetensors"]
+    (tmp_path / "decoder.pt").unlink()
+    assert names(".") == ["encoder.pt", "decoder.safetensors"]
+
+
+def test_too_few_too_many_and_absent_files_are_refused(tmp_path):
+    variant = SMALL.variants["8"]
+    (tmp_path / "encoder.pt").touch()
+    with pytest.raises(ValueError, match=r"holds no decoder.pt"):
+        arrange([tmp_path], variant)
+    with pytest.raises(ValueError, match=r"comes in 2 files \(encoder.pt, decoder.pt\), 1 given"):
+        arrange([tmp_path / "encoder.pt"], variant)
+    with pytest.raises(ValueError, match=r"comes in 2 files .*, 3 given"):
+        arrange([tmp_path / "encoder.pt"] * 3, variant)
+    with pytest.raises(ValueError, match=r"none.pt is not a file: give encoder.pt, decoder.pt"):
+        arrange([tmp_path / "encoder.pt", tmp_path / "none.pt"], variant)
