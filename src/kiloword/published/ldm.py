@@ -52,7 +52,7 @@ def _modules(network: str, path: list[str], config: AutoencoderConfig, dialect: 
             return [f"mid.{dialect.middle[2 * int(i)]}.{_IN_BLOCK.get(layer, layer)}"]
         case ["middle", "attentions", "0", layer]:
             return [f"mid.{dialect.middle[1]}.{part}" for part in _attention(layer, dialect)]
-        case ["levels", level, "resample", _]:
+        case ["levels", level, "resample", "conv"]:
             return [f"{_level(network, int(level), config, dialect)}.{_RESAMPLES[network]}"]
         case ["levels", level, "blocks", i, layer]:
             place = _level(network, int(level), config, dialect)

@@ -132,7 +132,7 @@ def fill(page: Page, config: Any, system: nn.Module, tensors: dict[str, Tensor])
     for name, source in wanted.items():
         values = [tensors[n] for n in source.names]
         value = torch.cat(values) if len(values) > 1 else values[0]
-        value = value.squeeze().t() if source.transposed else value
+        value = value.squeeze().movedim(0, -1) if source.transposed else value
         if squeezed(value) != squeezed(own[name]):
             raise ValueError(
                 f"{' + '.join(source.names)} has shape {list(value.shape)}, "

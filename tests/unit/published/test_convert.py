@@ -1,6 +1,7 @@
 """Conversion: files find their places, weights that are something else are named, even as what they are."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from kiloword import parts, published
 from kiloword.published.convert import arrange, convert
 from kiloword.published.page import File, Variant, names_of
+from kiloword.tokenizers.tokenizer import TokenizerConfig
 
 PAGE = published.page("dalle-dvae")
 FILES = (File("encoder.pt", part="encoder"), File("decoder.pt", part="decoder"))
@@ -88,3 +90,12 @@ def test_too_few_too_many_and_absent_files_are_refused(tmp_path):
         arrange([tmp_path / "encoder.pt"] * 3, variant)
     with pytest.raises(ValueError, match=r"none.pt is not a file: give encoder.pt, decoder.pt"):
         arrange([tmp_path / "encoder.pt", tmp_path / "none.pt"], variant)
+
+
+@pytest.mark.parametrize("name", published.names())
+def test_every_published_tokenizer_can_be_written_down(name):
+    page = published.page(name)
+    for variant in page.variants.values():
+        config = page.parts(variant.arguments)
+        assert isinstance(config, TokenizerConfig)
+        assert parts.from_json(json.loads(json.dumps(parts.to_json(config)))) == config
