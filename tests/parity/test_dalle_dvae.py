@@ -143,5 +143,8 @@ def test_weights_of_another_size_are_named():
         fill(PAGE, config, system, {name: value for name, value in weights.items() if name != "encoder.blocks.input.w"})
     with pytest.raises(ValueError, match=r"encoder.blocks.input.b has shape \[9\].* needs \[8\]"):
         fill(PAGE, config, system, weights | {"encoder.blocks.input.b": torch.zeros(9)})
+    wide = torch.zeros(*weights["decoder.blocks.input.w"].shape[:2], 3, 3)
+    with pytest.raises(ValueError, match=r"decoder.blocks.input.w has shape"):
+        fill(PAGE, config, system, weights | {"decoder.blocks.input.w": wide})
     with pytest.raises(ValueError, match=r"encoder.blocks.input.b holds NaN"):
         fill(PAGE, config, system, weights | {"encoder.blocks.input.b": torch.full((8,), torch.nan)})

@@ -135,7 +135,7 @@ def test_decoder_levels_are_counted_from_the_pixels_or_as_they_are_run():
     assert ldm.theirs(name, config).names == ("decoder.up.2.block.1.nin_shortcut.weight",)
     names = ldm.theirs(name, config, llamagen_vq.DIALECT).names
     assert names == ("decoder.conv_blocks.0.res.1.nin_shortcut.weight",)
-    wrapped = ldm.theirs("encoder.levels.1.resample.1.bias", config, ldm.Dialect(wrapped=True)).names
+    wrapped = ldm.theirs("encoder.levels.1.resample.conv.bias", config, ldm.Dialect(wrapped=True)).names
     assert wrapped == ("encoder.down.1.downsample.conv.conv.bias",)
     assert ldm.theirs("decoder.norm.bias", config, ldm.Dialect(wrapped=True)).names == ("decoder.norm_out.norm.bias",)
 

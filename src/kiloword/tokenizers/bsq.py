@@ -1,6 +1,6 @@
 """Binary spherical quantization: the latent is brought to length 1, and a token is the signs of its channels.
 
-Zhao et al. 2024 (Image and Video Tokenization with Binary Spherical Quantization), section 4.
+Zhao et al. 2024 (Image and Video Tokenization with Binary Spherical Quantization).
 """
 
 import math
@@ -50,9 +50,10 @@ class BSQ(nn.Module):
         """Bits in raster order, 1 where a channel is above zero; the gradient is that of the latent of length 1."""
         check_latent(latent, self.channels, f"BSQ of {self.channels} bits")
         unit = normalize(latent.float(), dim=1)
-        corner = corners((unit > 0).long())
-        bits = rearrange((unit > 0).long(), "b c h w -> b (h w) c")
-        return Quantized(bits, bits, unit + (corner - unit).detach(), losses_of(unit, corner, self.config.sharpness))
+        bits = (unit > 0).long()
+        corner, tokens = corners(bits), rearrange(bits, "b c h w -> b (h w) c")
+        straight = unit + (corner - unit).detach()
+        return Quantized(tokens, tokens, straight, losses_of(unit, corner, self.config.sharpness))
 
     def lookup(self, tokens: Tensor, layout: Layout) -> Float[Tensor, "b c h w"]:
         """Corners of bits, or mean corners under probabilities of 1."""
@@ -77,7 +78,7 @@ def losses_of(
 def entropy_loss(unit: Float[Tensor, "b c h w"], sharpness: float) -> Float[Tensor, ""]:
     """Mean entropy of the soft bits less that of the mean bits, in nats a bit; -ln 2 where it is best.
 
-    A soft bit is the softmax over its two values of the squared distances to them (eq. 10, with bits independent).
+    A soft bit is the softmax over its two values of the squared distances to them, bits taken as independent.
     """
     logits = 4 * sharpness / math.sqrt(unit.shape[1]) * unit
     share = torch.sigmoid(logits)

@@ -1,6 +1,6 @@
 """Binary spherical quantization on grids from coarse to fine, each correcting those before it, flipped bits included.
 
-Han et al. 2024 (Infinity), sections 3.2 (bitwise multi-scale quantizer) and 3.4 (bitwise self-correction).
+Han et al. 2024 (Infinity): the bitwise multi-scale residual quantizer and bitwise self-correction.
 """
 
 import math

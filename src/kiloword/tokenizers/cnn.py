@@ -4,19 +4,22 @@ Esser et al. 2021 (taming transformers: VQGAN) and Rombach et al. 2022 (latent d
 MAR, Chameleon and Infinity with other numbers.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import reduce
+from itertools import pairwise, takewhile, zip_longest
 
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from torch import Tensor, channels_last, nn
+from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad, scaled_dot_product_attention, silu
 
 from kiloword.tokens import Layout
 
 # Axes: b pictures, c d channels, H W pixels, z channels of the trunk's latent, k channels of the quantizer's, h w grid.
+
+Step = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,22 @@ class Attention(nn.Module):
         return x + self.out(rearrange(seen, "b 1 (h w) c -> b c h w", h=x.shape[2]))
 
 
-class Double(nn.Module):
-    """Every place repeated 2x2 times, then a 3x3 convolution: as four 2x2 convolutions, one for each corner of a place.
+class Halve(nn.Module):
+    """Every second place of a 3x3 convolution; the border of zeros is on the right and below only."""
 
-    Of three taps along an axis two fall on the same place, so that their weights are added: 16 products in place of 36.
+    def __init__(self, channels: int):
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c s t"]:
+        return self.conv(pad(x, (0, 1, 0, 1)))
+
+
+class Double(nn.Module):
+    """Every place repeated 2x2 times, then a 3x3 convolution.
+
+    Done as four 2x2 convolutions, one for each corner of a place: two of three taps along an axis fall on the same
+    place, so that their weights can be added first. That is 16 products in place of 36.
     """
 
     def __init__(self, channels: int):
@@ -127,20 +142,19 @@ class Double(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
-        (b, c, h, w), corners = x.shape, (0, 1)
-        doubled = torch.empty((b, c, 2 * h, 2 * w), dtype=x.dtype, device=x.device, memory_format=channels_last)
-        for low in corners:
-            rows = joined(self.conv.weight, 2, low)
-            for right in corners:
+        doubled = x.new_empty(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
+        for low in (0, 1):
+            kernel = joined(self.conv.weight, 2, low)
+            for right in (0, 1):
                 seen = pad(x, (1 - right, right, 1 - low, low))
-                doubled[:, :, low::2, right::2] = conv2d(seen, joined(rows, 3, right), self.conv.bias)
+                doubled[:, :, low::2, right::2] = conv2d(seen, joined(kernel, 3, right), self.conv.bias)
         return doubled
 
 
-def joined(kernel: Float[Tensor, "d c k l"], axis: int, second: int) -> Float[Tensor, "d c s t"]:
-    """Two taps of three: seen from the first half of a doubled place the last two join, from the second the first two."""
+def joined(kernel: Float[Tensor, "d c k l"], axis: int, corner: int) -> Float[Tensor, "d c m n"]:
+    """Three taps as two: the last two together for the corner that comes first along an axis, else the first two."""
     first, middle, last = kernel.unbind(axis)
-    return torch.stack([first + middle, last] if second else [first, middle + last], dim=axis)
+    return torch.stack([first + middle, last] if corner else [first, middle + last], dim=axis)
 
 
 class Level(nn.Module):
@@ -152,11 +166,13 @@ class Level(nn.Module):
         self.attentions = nn.ModuleList(Attention(config, width) for width in widths[1 : attentions + 1])
         self.resample = resample or nn.Identity()
 
+    @property
+    def steps(self) -> list[nn.Module]:
+        turns = zip_longest(self.blocks, self.attentions)
+        return [*(step for turn in turns for step in turn if step is not None), self.resample]
+
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d s t"]:
-        for i, block in enumerate(self.blocks):
-            x = block(x)
-            x = self.attentions[i](x) if i < len(self.attentions) else x
-        return self.resample(x)
+        return in_turn(self.steps, x)
 
 
 class CNNEncoder(nn.Module):
@@ -169,22 +185,32 @@ class CNNEncoder(nn.Module):
         self.levels = nn.ModuleList()
         for i, (before, after) in enumerate(pairwise(widths)):
             attentions = config.blocks if i in config.attention else 0
-            resample = halve(after) if i < config.halvings else None
+            resample = Halve(after) if i < config.halvings else None
             self.levels.append(Level(config, [before, *[after] * config.blocks], attentions, resample))
         self.middle = Level(config, [last] * 3, config.middle)
         self.norm = norm(config, last)
         self.leave = nn.Conv2d(last, config.z, 3, padding=1)
         self.bridge = bridge(config, config.z, latent_channels)
 
+    @property
+    def steps(self) -> list[Step]:
+        return [self.enter, *inside([*self.levels, self.middle]), self.finish, self.bridge]
+
+    @property
+    def wide(self) -> int:
+        """Steps from the first attention on."""
+        narrow = takewhile(lambda step: not isinstance(step, Attention), self.steps)
+        return len(self.steps) - len([*narrow])
+
     def forward(self, pixels: Float[Tensor, "b c H W"], layout: Layout) -> Float[Tensor, "b k h w"]:
         return self.bridge(self.trunk(pixels))
 
     def trunk(self, pixels: Float[Tensor, "b c H W"]) -> Float[Tensor, "b z h w"]:
         """All before the bridge."""
-        x = self.enter(pixels.contiguous(memory_format=channels_last))
-        for level in self.levels:
-            x = level(x)
-        return self.leave(swish(self.norm(self.middle(x))))
+        return in_turn(self.steps[:-1], pixels)
+
+    def finish(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b z h w"]:
+        return self.leave(swish(self.norm(x)))
 
 
 class CNNDecoder(nn.Module):
@@ -204,15 +230,35 @@ class CNNDecoder(nn.Module):
         self.norm = norm(config, widths[0])
         self.leave = nn.Conv2d(widths[0], config.channels, 3, padding=1)
 
+    @property
+    def steps(self) -> list[Step]:
+        return [self.bridge, self.enter, *inside([self.middle, *self.levels]), self.finish]
+
+    @property
+    def wide(self) -> int:
+        """Steps up to the last attention."""
+        narrow = takewhile(lambda step: not isinstance(step, Attention), reversed(self.steps))
+        return len(self.steps) - len([*narrow])
+
     def forward(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b c H W"]:
         return self.trunk(self.bridge(latent))
 
     def trunk(self, latent: Float[Tensor, "b z h w"]) -> Float[Tensor, "b c H W"]:
         """All after the bridge."""
-        x = self.middle(self.enter(latent.contiguous(memory_format=channels_last)))
-        for level in self.levels:
-            x = level(x)
+        return in_turn(self.steps[1:], latent)
+
+    def finish(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b c h w"]:
         return self.leave(swish(self.norm(x)))
+
+
+def inside(levels: Sequence[nn.Module]) -> list[nn.Module]:
+    """The steps of some levels."""
+    return [step for level in levels if isinstance(level, Level) for step in level.steps]
+
+
+def in_turn(steps: Sequence[Step], x: Tensor) -> Tensor:
+    """One step after the other."""
+    return reduce(lambda value, step: step(value), steps, x)
 
 
 def swish(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
@@ -222,11 +268,6 @@ def swish(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
 
 def norm(config: CNNConfig, channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(config.groups_of(channels), channels, eps=1e-6)
-
-
-def halve(channels: int) -> nn.Module:
-    """Half the grid; the border of zeros is on the right and below only."""
-    return nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.Conv2d(channels, channels, 3, stride=2))
 
 
 def bridge(config: CNNConfig, before: int, after: int) -> nn.Module:

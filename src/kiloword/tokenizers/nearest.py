@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-# Axes: p places, v codes, c channels.
+# Axes: p places, v codes, c channels, d = c + 1, u columns of a table.
 
 BLOCK = 64  # scores of which the largest is found first, then its place among them: quicker than an argmax over all
 SCORES = {"cpu": 2**20}  # scores held at a time: as many as a cache has room for
@@ -17,11 +17,20 @@ MANY_SCORES = 2**26  # where there is no such cache
 
 def nearest(places: Float[Tensor, "p c"], codes: Float[Tensor, "v c"]) -> Int[Tensor, "p"]:
     """Ids of the nearest codes; of equally near ones any."""
-    count = len(codes) + -len(codes) % BLOCK
+    return nearest_in(table_of(codes), places)
+
+
+def table_of(codes: Float[Tensor, "v c"]) -> Float[Tensor, "d u"]:
+    """Codes made ready for several searches: a column a code, below it -|e|^2/2; columns that fill up never win."""
     table = torch.cat([codes, -codes.square().sum(1, keepdim=True) / 2], dim=1)
-    table = pad(table.t(), (0, count - len(codes)))
+    table = pad(table.t(), (0, -len(codes) % BLOCK))
     table[-1, len(codes) :] = -torch.inf
-    rows = max(1, SCORES.get(places.device.type, MANY_SCORES) // count)
+    return table
+
+
+def nearest_in(table: Float[Tensor, "d u"], places: Float[Tensor, "p c"]) -> Int[Tensor, "p"]:
+    """Ids of the nearest codes of a table."""
+    rows = max(1, SCORES.get(places.device.type, MANY_SCORES) // table.shape[1])
     with torch.no_grad(), torch.autocast(places.device.type, enabled=False):
         found = [_largest(pad(some, (0, 1), value=1.0) @ table) for some in places.split(rows)]
     return torch.cat(found)

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, mse_loss, normalize
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.nearest import nearest
+from kiloword.tokenizers.nearest import nearest_in, table_of
 from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, check_latent
 from kiloword.tokenizers.vq import VQConfig
 from kiloword.tokens import Categorical, Layout, in_proportion
 
-# Axes: b pictures, n tokens of all grids, k tokens of one, c latent channels, h w the finest grid, s t a coarser one.
+# Axes: b pictures, n tokens of all grids, k tokens of one, c latent channels, h w the finest grid, s t a coarser one,
+# d u a table of codes.
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,12 @@ class Residual(nn.Module):
         check_latent(latent, self.channels, f"residual quantization of {self.channels} channels", layout)
         latent = latent.float()
         left, painted = latent.detach(), torch.zeros_like(latent)
+        codes = self.codebook.codes.detach()
+        table = table_of(normalize(codes, dim=1) if self.config.by_angle else codes)
         ids, rows, commitments, distances = [], [], [], []
         for scale, size in enumerate(layout.sizes):
             rows.append(rearrange(interpolate(left, size, mode="area"), "b c s t -> b (s t) c"))
-            ids.append(self._search(rows[-1]))
+            ids.append(self._search(table, rows[-1]))
             stroke = self._stroke(ids[-1], layout, scale)
             left, painted = left - stroke.detach(), painted + stroke
             commitments.append(mse_loss(latent, painted.detach()))
@@ -101,16 +104,14 @@ class Residual(nn.Module):
             painted = painted + self._stroke(tokens[:, layout.part(scale)], layout, scale)
         return painted
 
-    def _search(self, rows: Float[Tensor, "b k c"]) -> Int[Tensor, "b k"]:
+    def _search(self, table: Float[Tensor, "d u"], rows: Float[Tensor, "b k c"]) -> Int[Tensor, "b k"]:
         """The nearest codes of one grid."""
-        codes = self.codebook.codes.detach()
-        if self.config.by_angle:
-            rows, codes = normalize(rows, dim=-1), normalize(codes, dim=-1)
-        return nearest(rows.flatten(0, 1), codes).view(rows.shape[:2])
+        rows = normalize(rows, dim=2) if self.config.by_angle else rows
+        return nearest_in(table, rows.flatten(0, 1)).view(rows.shape[:2])
 
     def _stroke(self, tokens: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c h w"]:
         """What the tokens of one grid add to the finest one."""
-        codes = self.codebook.lookup(tokens, Layout((layout.sizes[scale],)))
+        codes = self.codebook.lookup(tokens, Layout((layout.sizes[scale],))).float()
         codes = interpolate(codes, layout.sizes[-1], mode="bicubic")
         if not self.phis:
             return codes

@@ -49,7 +49,7 @@ class RQ(nn.Module):
         self.channels = self.encoder_channels = config.codebook.code_dim
 
     def quantize(self, latent: Float[Tensor, "b c h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
-        """The losses are means over the depths, of the sums so far (eq. 8): each of them shall be near the latent."""
+        """The losses are means over the depths, of the sums so far: each of them shall be near the latent."""
         check_latent(latent, self.channels, f"RQ of {self.space}", layout)
         latent = latent.float()
         left, painted = latent.detach(), torch.zeros_like(latent)

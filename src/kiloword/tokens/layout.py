@@ -4,6 +4,7 @@ A single grid serves raster systems (Chen et al. 2020, Image GPT); several serve
 (Tian et al. 2024, VAR) and drafts. Rows and columns are counted in the frame, as Han et al. 2024 (Infinity) do.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -49,6 +50,16 @@ class Layout:
     def positions(self) -> Float[Tensor, "n 3"]:
         """(scale, y, x) of every token; y and x in units of the frame, from the grid cell's upper left corner."""
         return _positions(self).clone()
+
+
+def in_proportion(sizes: Sequence[tuple[int, int]], height: int, width: int) -> tuple[tuple[int, int], ...]:
+    """Grids stretched alike, so that the last one is height x width: sides are rounded, halves up, and at least 1."""
+
+    def side(length: int, to: int, last: int) -> int:
+        return max(1, (2 * length * to + last) // (2 * last))
+
+    rows, columns = sizes[-1]
+    return tuple((side(h, height, rows), side(w, width, columns)) for h, w in sizes)
 
 
 @lru_cache(maxsize=64)

@@ -84,6 +84,8 @@ def test_the_losses_have_finite_slopes_and_the_entropy_pushes_away_from_zero(sca
     assert set(losses) == {"commitment_loss", "entropy_loss"}
     (slope,) = torch.autograd.grad(losses["entropy_loss"], latent)
     assert torch.isfinite(slope).all()
+    alike = torch.ones(2, 5, 2, 3, requires_grad=True)  # their mean bits are 1 in float32
+    assert torch.isfinite(torch.autograd.grad(entropy_loss(alike, 1e3), alike)[0]).all()
     unsure = torch.tensor([0.01, -0.01]).view(2, 1, 1, 1).expand(2, 5, 2, 3).clone().requires_grad_()
     (push,) = torch.autograd.grad(entropy_loss(unsure, 100.0), unsure)
     assert (push[0] < 0).all() and (push[1] > 0).all()

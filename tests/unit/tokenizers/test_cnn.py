@@ -4,11 +4,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn.functional import interpolate
 
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
-from kiloword.tokenizers.cnn import Attention, CNNConfig, double, halve
+from kiloword.tokenizers.cnn import Attention, CNNConfig, Double, Halve, in_turn
 from kiloword.tokenizers.fsq import FSQConfig
-from kiloword.tokenizers.network import Decoder, Encoder, NetworkConfig
+from kiloword.tokenizers.network import Decoder, Encoder, Local, NetworkConfig
 from kiloword.tokens import Layout
 
 SMALL = CNNConfig(width=4, multipliers=(1, 2, 1), blocks=1, attention=(2,), groups=(2,), z=6)
@@ -75,6 +76,21 @@ def test_the_trunk_is_all_but_the_bridge():
     assert torch.equal(decoder(latent, layout), decoder.trunk(decoder.bridge(latent)))
 
 
+@settings(max_examples=10)
+@given(settings_of_networks())
+def test_the_steps_are_the_network_and_those_with_attention_are_wide(given_settings):
+    config, layout = CNNConfig(**given_settings), Layout(((2, 3),))
+    encoder, decoder = config.build_encoder(4), config.build_decoder(4)
+    pixels, latent = torch.randn(1, config.channels, 2 * config.stride, 3 * config.stride), torch.randn(1, 4, 2, 3)
+    assert isinstance(encoder, Local) and isinstance(decoder, Local)
+    assert torch.equal(in_turn(encoder.steps, pixels), encoder(pixels, layout))
+    assert torch.equal(in_turn(decoder.steps, latent), decoder(latent, layout))
+    for network, wide in ((encoder, encoder.steps[-encoder.wide or 99 :]), (decoder, decoder.steps[: decoder.wide])):
+        attentions = [layer for layer in network.modules() if isinstance(layer, Attention)]
+        assert [step for step in wide if isinstance(step, Attention)] == attentions
+        assert bool(attentions) == bool(wide)
+
+
 def test_without_a_bridge_the_channels_have_to_agree():
     config = CNNConfig(4, (1, 1), 1, groups=(2,), z=6, bridge=0)
     encoder = config.build_encoder(6)
@@ -86,18 +102,31 @@ def test_without_a_bridge_the_channels_have_to_agree():
 
 
 def test_halving_sees_zeros_on_the_right_and_below_only():
-    down = halve(1)
-    torch.nn.init.ones_(down[1].weight)
-    torch.nn.init.zeros_(down[1].bias)
+    down = Halve(1)
+    torch.nn.init.ones_(down.conv.weight)
+    torch.nn.init.zeros_(down.conv.bias)
     assert torch.equal(down(torch.ones(1, 1, 4, 4))[0, 0], torch.tensor([[9.0, 6.0], [6.0, 4.0]]))
 
 
-def test_doubling_repeats_every_place_before_its_convolution():
-    up = double(1)
-    torch.nn.init.dirac_(up[1].weight)
-    torch.nn.init.zeros_(up[1].bias)
-    grid = torch.tensor([[[[1.0, 2.0]]]])
-    assert torch.equal(up(grid)[0, 0], torch.tensor([[1.0, 1.0, 2.0, 2.0]] * 2))
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 2))
+def test_doubling_is_repetition_and_a_convolution(h, w, b):
+    layer, x = Double(3), torch.randn(b, 3, h, w, requires_grad=True)
+    slow = layer.conv(interpolate(x, scale_factor=2, mode="nearest"))
+    assert torch.allclose(layer(x), slow, atol=1e-5)
+    weight = torch.randn_like(slow)
+    wanted = torch.autograd.grad((slow * weight).sum(), [x, *layer.parameters()])
+    found = torch.autograd.grad((layer(x) * weight).sum(), [x, *layer.parameters()])
+    assert all(torch.allclose(ours, theirs, atol=1e-4) for ours, theirs in zip(found, wanted, strict=True))
+
+
+def test_without_gradients_the_same_comes_out_and_nothing_outside_is_overwritten():
+    encoder, decoder, layout = SMALL.build_encoder(3), SMALL.build_decoder(3), Layout(((2, 1),))
+    pixels, latent = torch.randn(1, 3, 8, 4), torch.randn(1, 3, 2, 1)
+    before = pixels.clone(), latent.clone()
+    wanted = encoder(pixels, layout), decoder(latent, layout)
+    with torch.no_grad():
+        assert torch.equal(encoder(pixels, layout), wanted[0]) and torch.equal(decoder(latent, layout), wanted[1])
+    assert torch.equal(pixels, before[0]) and torch.equal(latent, before[1])
 
 
 def test_attention_is_that_of_its_formula():

@@ -1,4 +1,4 @@
-"""Vector quantization: the nearest code it is, gradients pass straight through, codebooks learn and come alive again."""
+"""Vector quantization: the nearest code it is, gradients pass straight through, dead codes come alive."""
 
 import math
 

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiloword.tokens import Layout
+from kiloword.tokens import Layout, in_proportion
 
 SIDES = st.integers(1, 5)
 SIZES = st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=3).map(tuple)
@@ -44,3 +44,17 @@ def test_layouts_without_tokens_are_refused():
         Layout(())
     with pytest.raises(ValueError, match=r"\(3, 0\)"):
         Layout(((3, 0),))
+
+
+@given(SIZES, SIDES, SIDES)
+def test_grids_in_proportion_end_as_asked_and_stay_near_the_exact_ones(sizes, height, width):
+    found = in_proportion(sizes, height, width)
+    assert len(found) == len(sizes) and found[-1] == (height, width) and min(min(size) for size in found) >= 1
+    assert in_proportion(sizes, *sizes[-1]) == sizes
+    for (h, w), (rows, columns) in zip(sizes, found, strict=True):
+        for side, exact in ((rows, h * height / sizes[-1][0]), (columns, w * width / sizes[-1][1])):
+            assert side == 1 or abs(side - exact) <= 0.5
+
+
+def test_halves_are_rounded_up():
+    assert in_proportion(((1, 1), (3, 5), (6, 10)), 3, 5) == ((1, 1), (2, 3), (3, 5))
