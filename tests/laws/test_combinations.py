@@ -6,9 +6,13 @@ import pytest
 import torch
 
 import tiny
+from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import Drawing, ImageModel, Text
 from kiloword.noise import Seeded
+from kiloword.parts import TextConfig
+from kiloword.prompts.class_label import ClassLabelConfig
+from kiloword.tokens import Categorical
 
 PROMPTS = {"text": ["a red apple", None, ""], "class": [0, None, 2]}
 
@@ -77,9 +81,7 @@ def test_modulation_without_a_vector_is_refused():
 
 def test_given_tokens_outside_the_space_are_refused():
     model = tiny.model("single", "rows", "factorised")
-    drawing = tiny.drawing(
-        model, ["a pear"], tokens=torch.full((1, 8, 2), 7), given=torch.ones(1, 8, dtype=torch.bool)
-    )
+    drawing = tiny.drawing(model, ["a pear"], tokens=torch.full((1, 8, 2), 7), given=torch.ones(1, 8, dtype=torch.bool))
     with pytest.raises(ValueError, match="token 7 is outside"):
         next(model.draw(drawing, Seeded([0])))
 
@@ -92,8 +94,22 @@ def test_a_picture_with_more_tokens_than_learned_places_is_refused():
         next(model.draw(drawing, Seeded([0])))
 
 
-@pytest.mark.xfail(strict=True, reason="check() does not compare the widths of the parts")
 def test_parts_of_different_widths_are_refused():
+    model, wide = tiny.model("single", "rows", "factorised"), 2 * tiny.WIDTH
+    with pytest.raises(ValueError, match=r"one width, these differ: transformer 32, prompt 16, picture head 16$"):
+        ImageModel(model.picture, model.prompt, tiny.stack(width=wide).build())
+    with pytest.raises(ValueError, match="transformer 16, prompt 32, picture head 16, text head 16"):
+        ImageModel(model.picture, ClassLabelConfig(3, wide).build(), model.transformer, model.text)
+    with pytest.raises(ValueError, match="transformer 16, prompt 16, picture head 16, text head 32"):
+        ImageModel(model.picture, model.prompt, model.transformer, text(width=wide))
+
+
+def test_a_text_head_of_another_vocabulary_is_refused():
     model = tiny.model("single", "rows", "factorised")
-    with pytest.raises(ValueError, match="width"):
-        ImageModel(model.picture, model.prompt, tiny.stack(width=2 * tiny.WIDTH).build())
+    with pytest.raises(ValueError, match=r"text: the tokenizer gives .* and the head predicts Categorical\(size=7\)"):
+        ImageModel(model.picture, model.prompt, model.transformer, text(size=7))
+
+
+def text(size: int | None = None, width: int = tiny.WIDTH) -> Text:
+    space = Categorical(size or tiny.words().build().space.size)
+    return TextConfig(tiny.words(), CategoricalConfig(space, width)).build()

@@ -108,7 +108,8 @@ def test_what_cannot_be_quantized_is_refused_with_the_numbers(name):
     with pytest.raises(ValueError, match="NaN"):
         quantizer.quantize(latent, layout)
     wide = torch.zeros(1, quantizer.encoder_channels + 1, 3, 3)
-    with pytest.raises(ValueError, match=rf"{quantizer.encoder_channels}.*\[1, {quantizer.encoder_channels + 1}, 3, 3\]"):
+    channels = quantizer.encoder_channels
+    with pytest.raises(ValueError, match=rf"{channels}.*\[1, {channels + 1}, 3, 3\]"):
         quantizer.quantize(wide, layout)
 
 

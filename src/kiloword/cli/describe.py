@@ -20,7 +20,7 @@ def describe(
     as_json: Annotated[bool, Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
     """Say what pictures show: one line each, after the file's name where there are several."""
-    from kiloword.datasets.folder import open_picture
+    from kiloword.pictures import open_picture
 
     images = [open_picture(path) for path in pictures]
     from kiloword import checkpoint

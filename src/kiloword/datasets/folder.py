@@ -6,15 +6,12 @@ Source: the imagefolder convention of Hugging Face datasets (`metadata.jsonl` or
 import csv
 import json
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageOps
-
 from kiloword.datasets.shards import Sample
+from kiloword.pictures import open_picture
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
 CAPTION_FIELDS = ("text", "caption")
@@ -33,25 +30,6 @@ def read(folder: Path) -> Iterator[Sample]:
         metadata = {field: value for field, value in row.items() if field not in ("file_name", *CAPTION_FIELDS)}
         caption = next(row[field] for field in CAPTION_FIELDS if row.get(field))
         yield Sample(name, open_picture(folder / name), {**metadata, "key": name, "caption": caption})
-
-
-def open_picture(path: Path) -> Image.Image:
-    """The picture as RGBA, upright (EXIF), 8 bits a channel; of an animation the first frame, with a warning."""
-    try:
-        with Image.open(path) as picture:
-            if getattr(picture, "n_frames", 1) > 1:
-                warnings.warn(f"{path} is animated, only its first frame is used", stacklevel=2)
-                picture.seek(0)
-            upright = ImageOps.exif_transpose(picture)
-            return _eight_bits(upright).convert("RGBA")
-    except FileNotFoundError:
-        raise ValueError(f"{path} does not exist: correct its name in the metadata file, or add the picture") from None
-    except Image.DecompressionBombError:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise ValueError(f"{path} has more than {limit:,} pixels: make it smaller, or remove it") from None
-    except (OSError, SyntaxError, ValueError, ZeroDivisionError) as error:
-        reason = "the file is empty" if path.is_file() and path.stat().st_size == 0 else str(error)
-        raise ValueError(f"{path} is not a picture that can be read ({reason}): replace it, or remove it") from None
 
 
 def _rows(folder: Path) -> list[Row]:
@@ -102,17 +80,3 @@ def _lines(path: Path) -> Iterator[tuple[int, Any]]:
                     yield number, json.loads(line)
                 except ValueError as error:
                     raise ValueError(f"{path}, line {number} is not JSON ({error}): one object a line") from None
-
-
-def _eight_bits(picture: Image.Image) -> Image.Image:
-    """Grey pictures of 16 bits (Pillow would clip them) scaled to 8; all others as they are."""
-    if 0 in picture.size:
-        raise ValueError(f"it is {picture.width}x{picture.height} pixels")
-    if picture.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range")
-    if not picture.mode.startswith("I"):
-        return picture
-    values = np.asarray(picture, dtype=np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(f"its pixels range from {values.min()} to {values.max()}, not within 16 bits")
-    return Image.fromarray((values >> 8).astype(np.uint8))

@@ -25,7 +25,8 @@ def stages(record: Record) -> Stages:
     """The ids of a recorded picture, and the picture of recorded ids."""
     tokenizer, tensors = record.system, record.tensors
     pixels = tensors["in.image_u8"].movedim(-1, 1) / 127.5 - 1
-    layout = Layout((tuple(pixels.shape[2:]),))
+    height, width = pixels.shape[2:]
+    layout = Layout(((height, width),))
 
     def image() -> torch.Tensor:
         ids = tensors["out.greedy_ids"].long()

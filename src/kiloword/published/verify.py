@@ -1,6 +1,6 @@
 """Verification: does a system, rebuilt here from its authors' weights, compute what their code computed?
 
-Ids and bits have to be equal; everything else within a relative error of 1e-4 in float32, ||ours - theirs|| / ||theirs||.
+Ids and bits have to be equal; all else within a relative error of 1e-4 in float32, ||ours - theirs|| / ||theirs||.
 """
 
 import json

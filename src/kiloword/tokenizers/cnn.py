@@ -12,8 +12,8 @@ from itertools import pairwise, takewhile, zip_longest
 import torch
 from einops import rearrange
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn.functional import conv2d, pad, scaled_dot_product_attention, silu
+from torch import Tensor, channels_last, nn
+from torch.nn.functional import conv_transpose2d, pad, scaled_dot_product_attention, silu
 
 from kiloword.tokens import Layout
 
@@ -133,8 +133,8 @@ class Halve(nn.Module):
 class Double(nn.Module):
     """Every place repeated 2x2 times, then a 3x3 convolution.
 
-    Done as four 2x2 convolutions, one for each corner of a place: two of three taps along an axis fall on the same
-    place, so that their weights can be added first. That is 16 products in place of 36.
+    Both in one are a transposed convolution of stride 2, whose kernel is that of 3x3 spread over 2x2 places: 16
+    products in place of 36.
     """
 
     def __init__(self, channels: int):
@@ -142,19 +142,10 @@ class Double(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c 2*h 2*w"]:
-        doubled = x.new_empty(*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3])
-        for low in (0, 1):
-            kernel = joined(self.conv.weight, 2, low)
-            for right in (0, 1):
-                seen = pad(x, (1 - right, right, 1 - low, low))
-                doubled[:, :, low::2, right::2] = conv2d(seen, joined(kernel, 3, right), self.conv.bias)
-        return doubled
-
-
-def joined(kernel: Float[Tensor, "d c k l"], axis: int, corner: int) -> Float[Tensor, "d c m n"]:
-    """Three taps as two: the last two together for the corner that comes first along an axis, else the first two."""
-    first, middle, last = kernel.unbind(axis)
-    return torch.stack([first + middle, last] if corner else [first, middle + last], dim=axis)
+        kernel = self.conv.weight.transpose(0, 1).flip(2, 3)
+        kernel = pad(kernel, (0, 0, 0, 1)) + pad(kernel, (0, 0, 1, 0))
+        kernel = pad(kernel, (0, 1)) + pad(kernel, (1, 0))
+        return conv_transpose2d(x, kernel, self.conv.bias, stride=2, padding=1)
 
 
 class Level(nn.Module):
@@ -172,7 +163,7 @@ class Level(nn.Module):
         return [*(step for turn in turns for step in turn if step is not None), self.resample]
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d s t"]:
-        return in_turn(self.steps, x)
+        return reduce(lambda value, step: step(value), self.steps, x)
 
 
 class CNNEncoder(nn.Module):
@@ -256,9 +247,12 @@ def inside(levels: Sequence[nn.Module]) -> list[nn.Module]:
     return [step for level in levels if isinstance(level, Level) for step in level.steps]
 
 
-def in_turn(steps: Sequence[Step], x: Tensor) -> Tensor:
-    """One step after the other."""
-    return reduce(lambda value, step: step(value), steps, x)
+def in_turn(steps: Sequence[Step], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d s t"]:
+    """One step after the other, with channels last in memory, where convolutions and attention are quicker."""
+    x = x.contiguous(memory_format=channels_last)
+    for step in steps:
+        x = step(x)
+    return x.contiguous()
 
 
 def swish(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:

@@ -77,7 +77,7 @@ def nearest_colour(pixels: Float[Tensor, "p c"], colours: Float[Tensor, "v c"]) 
 
 
 def k_means(pixels: Float[Tensor, "p c"], size: int, rounds: int, noise: Noise) -> Float[Tensor, "v c"]:
-    """Centres of `size` clusters: k-means++ starts, then `rounds` of Lloyd's steps; an empty cluster stays where it is."""
+    """Centres of `size` clusters: k-means++ starts, then `rounds` of Lloyd's steps; an empty cluster stays in place."""
     if len(pixels) < size:
         raise ValueError(f"a palette of {size} colours needs at least as many pixels, got {len(pixels)}")
     one = torch.zeros(1, dtype=torch.long)

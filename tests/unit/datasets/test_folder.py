@@ -5,12 +5,10 @@ Source: the imagefolder convention of Hugging Face datasets.
 
 import json
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from kiloword.datasets import folder
-from kiloword.datasets.folder import open_picture, read
+from kiloword.datasets.folder import read
 
 
 def save(path, picture=None, **more):
@@ -73,62 +71,3 @@ def test_faults_of_a_folder_are_named(tmp_path):
     save(tmp_path / "other" / "__.png")
     with pytest.raises(ValueError, match="has no words in its name"):
         list(read(tmp_path / "other"))
-
-
-def test_unreadable_pictures_are_named(tmp_path):
-    empty, broken, cut = (tmp_path / name for name in ("empty.png", "broken.png", "cut.png"))
-    empty.write_bytes(b"")
-    broken.write_bytes(b"no picture at all")
-    save(cut, Image.effect_noise((64, 64), 50))
-    cut.write_bytes(cut.read_bytes()[:800])
-    with pytest.raises(ValueError, match=r"empty.png .*the file is empty.*: replace it"):
-        open_picture(empty)
-    for path in (broken, cut):
-        with pytest.raises(ValueError, match=f"{path.name} is not a picture that can be read"):
-            open_picture(path)
-
-
-def test_pictures_of_enormous_size_are_refused(tmp_path, monkeypatch):
-    save(tmp_path / "a.png")
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4)
-    with pytest.raises(ValueError, match=r"a.png has more than 8 pixels: make it smaller"):
-        open_picture(tmp_path / "a.png")
-
-
-def test_zero_size_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="0x3 pixels"):
-        folder._eight_bits(Image.new("RGB", (0, 3)))
-
-
-def test_the_first_frame_of_an_animation(tmp_path):
-    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
-    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
-    with pytest.warns(UserWarning, match="a.gif is animated, only its first frame"):
-        assert open_picture(tmp_path / "a.gif").getpixel((0, 0)) == (255, 0, 0, 255)
-
-
-def test_cmyk_and_palette_and_grey(tmp_path):
-    save(tmp_path / "a.jpg", Image.new("CMYK", (4, 4), (0, 0, 0, 0)))
-    assert open_picture(tmp_path / "a.jpg").getpixel((0, 0)) == (255, 255, 255, 255)
-    save(tmp_path / "b.png", Image.new("LA", (4, 4), (100, 50)))
-    assert open_picture(tmp_path / "b.png").getpixel((0, 0)) == (100, 100, 100, 50)
-    save(tmp_path / "c.png", Image.new("RGBA", (4, 4), (9, 8, 7, 0)).quantize())
-    assert open_picture(tmp_path / "c.png").getpixel((0, 0))[3] == 0
-
-
-def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
-    save(tmp_path / "a.png", Image.fromarray(np.full((4, 4), 0x80FF, dtype=np.uint16)))
-    assert open_picture(tmp_path / "a.png").getpixel((0, 0)) == (128, 128, 128, 255)
-    save(tmp_path / "b.tif", Image.fromarray(np.full((4, 4), 1 << 20, dtype=np.int32)))
-    with pytest.raises(ValueError, match="not within 16 bits"):
-        open_picture(tmp_path / "b.tif")
-    save(tmp_path / "c.tif", Image.fromarray(np.zeros((4, 4), dtype=np.float32)))
-    with pytest.raises(ValueError, match="floating-point"):
-        open_picture(tmp_path / "c.tif")
-
-
-def test_pictures_are_turned_upright(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    save(tmp_path / "a.jpg", Image.new("RGB", (8, 4)), exif=exif)
-    assert open_picture(tmp_path / "a.jpg").size == (4, 8)
