@@ -96,9 +96,16 @@ class ImageModel(nn.Module):
 
     def check(self) -> None:
         """Raise ValueError, with the reason, if these parts do not go together."""
-        spoken, heard = self.picture.tokenizer.space, self.picture.head.space
-        if spoken != heard:
-            raise ValueError(f"the tokenizer gives {spoken} and the head predicts {heard}")
+        modalities = {"picture": self.picture, **({"text": self.text} if self.text else {})}
+        for name, modality in modalities.items():
+            spoken, heard = modality.tokenizer.space, modality.head.space
+            if spoken != heard:
+                raise ValueError(f"{name}: the tokenizer gives {spoken} and the head predicts {heard}")
+        parts = {"transformer": self.transformer, "prompt": self.prompt}
+        parts |= {f"{name} head": modality.head for name, modality in modalities.items()}
+        if len({part.width for part in parts.values()}) > 1:
+            widths = ", ".join(f"{name} {part.width}" for name, part in parts.items())
+            raise ValueError(f"all parts must have one width, these differ: {widths}")
 
     # Learning
 

@@ -1,6 +1,7 @@
 """The other commands: help, models, data, train, evaluate, bench."""
 
 import json
+import shlex
 import subprocess
 import sys
 import types
@@ -13,7 +14,7 @@ from kiloword.cli import main
 
 COMMANDS = (
     "generate", "describe", "train", "data", "data build", "data build emoji", "data folder", "evaluate",
-    "evaluate emoji", "bench", "models",
+    "evaluate emoji", "bench", "models", "pull", "verify",
 )  # fmt: skip
 
 
@@ -47,6 +48,18 @@ def test_a_folder_of_pictures_is_counted(tmp_path: Path, capsys):
     assert (facts["pictures"], facts["captions"], facts["transparent"]) == (2, 2, 1)
     assert (facts["smallest_side"], facts["largest_side"]) == (20, 64)
     assert facts["examples"] == ["green pear", "red apple"]
+
+
+def test_a_checked_folder_comes_with_the_command_that_learns_from_it(tmp_path: Path, capsys, recipes: list[dict]):
+    folder = tmp_path / "my pictures"
+    folder.mkdir()
+    Image.new("RGB", (40, 30)).save(folder / "red_apple.png")
+    assert main(["data", "folder", str(folder)]) == 0
+    out, err = capsys.readouterr()
+    assert "1 pictures, 1 different captions, 0 with transparency" in out
+    words = shlex.split(err.splitlines()[-1].partition("kiloword train ")[2])
+    assert main(["train", *words, "--out", str(tmp_path / "run")]) == 0
+    assert recipes[0]["data"] == folder and recipes[0]["start"] == "emoji-64"
 
 
 @pytest.fixture
@@ -90,13 +103,14 @@ def test_training_says_how_to_go_on_and_what_it_can_train(recipes: list[dict], c
 def test_evaluation_prints_its_figures(tiny: Path, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch):
     figures = {"train": {"top1": 0.5}, "reconstruction": {"psnr": 21.0}}
 
-    def evaluate_emoji(painter, data, *, prompts, seed, progress, sheet, record):
+    def evaluate_emoji(painter, data, *, prompts, seed, candidates, progress, sheet, record):
         progress("pictures drawn", 1, 2)
-        assert (painter.card.name, data, prompts, seed, sheet, record) == ("tiny", tmp_path, 5, 0, None, None)
+        assert (painter.card.name, data, prompts, seed, candidates) == ("tiny", tmp_path, 5, 0, 3)
+        assert sheet is None and record is None
         return figures
 
     monkeypatch.setattr("kiloword.evaluation.evaluate_emoji", evaluate_emoji, raising=False)
-    words = ["evaluate", "emoji", "--model", str(tiny), "--data", str(tmp_path), "--prompts", "5"]
+    words = ["evaluate", "emoji", "--model", str(tiny), "--data", str(tmp_path), "--prompts", "5", "--best-of", "3"]
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == figures
     assert main(words) == 0

@@ -47,6 +47,13 @@ def test_several_pictures_are_numbered_and_seeded_one_by_one(tiny: Path, tmp_pat
     assert pixels(tmp_path / "b.png").tolist() == pixels(tmp_path / "a-2.png").tolist()
 
 
+def test_the_best_of_several_can_be_drawn_again_by_its_seed(tiny: Path, tmp_path: Path, capsys):
+    best = ("generate", PROMPT, "-o", tmp_path / "a.png", "--model", tiny, "--seed", 7, "--best-of", 6, "--json")
+    seed = json.loads(run(capsys, *best)[1])["seed"]
+    run(capsys, "generate", PROMPT, "-o", tmp_path / "b.png", "--seed", seed, "--model", tiny)
+    assert seed != 7 and pixels(tmp_path / "b.png").tolist() == pixels(tmp_path / "a.png").tolist()
+
+
 def test_a_picture_without_a_name_is_named_after_its_prompt_and_replaces_nothing(
     tiny: Path, tmp_path: Path, capsys, monkeypatch
 ):

@@ -49,6 +49,8 @@ def line(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
         ((*APPLE, "-n", -3), "draw at least 1"),
         ((*APPLE, "-n", 65), "from 1 to 64"),
         ((*APPLE, "-n", "two"), "'-n'"),
+        ((*APPLE, "--best-of", 0), "candidates must be from 1 to 64"),
+        ((*APPLE, "-n", 8, "--best-of", 9), "from 1 to 8 for each of 8 pictures"),
         ((*APPLE, "--seed", -1), "a seed is a whole number"),
         ((*APPLE, "--guidance", "nan"), "guidance must be a finite number"),
         ((*APPLE, "--guidance", "inf"), "guidance must be a finite number"),
@@ -77,6 +79,7 @@ def line(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
         (("train", "--from", "emoji-64", "--data", ".", "--set", "batch"), "FIELD=VALUE"),
         (("evaluate", "emoji", "--sheet", "nowhere/a.png"), "there is no folder nowhere"),
         (("evaluate", "emoji", "--prompts", 0), "--prompts is 0"),
+        (("evaluate", "emoji", "--best-of", 0), "--best-of is 0"),
     ],
 )
 def test_the_line_says_what_is_wrong(line, words, said):

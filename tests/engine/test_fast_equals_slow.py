@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import tiny
+from kiloword.engine import decode
 from kiloword.engine.decode import draw
 from kiloword.heads.head import Sampling
 from kiloword.noise import Seeded
@@ -131,28 +133,30 @@ def test_a_whole_given_picture_is_left_as_it_is(tiny_model):
     assert all(torch.equal(progress.tokens, tokens) and progress.known.all() for progress in steps)
 
 
-@torch.no_grad()
-def test_who_stops_listening_stops_the_work(tiny_model):
-    passes = []
-    handle = tiny_model.transformer.register_forward_hook(lambda *_: passes.append(1))
-    try:
-        drawing = draw(tiny_model, tiny.drawing(tiny_model, ["a red apple"]), Seeded([0]))
-        assert passes == []
-        next(drawing), next(drawing)
-        spent = len(passes)
-        drawing.close()
-        assert len(passes) == spent == 3  # the prompt and two tokens
-    finally:
-        handle.remove()
+@pytest.fixture
+def passes(monkeypatch) -> list[int]:
+    """The number of rows in every pass through the transformer."""
+    rows, read = [], decode.read
+
+    def noting(transformer, stream, cache, keep):
+        rows.append(stream.vectors.shape[1])
+        return read(transformer, stream, cache, keep)
+
+    monkeypatch.setattr(decode, "read", noting)
+    return rows
 
 
 @torch.no_grad()
-def test_each_row_goes_through_the_transformer_once(tiny_model):
-    rows = []
-    handle = tiny_model.transformer.register_forward_pre_hook(lambda _, inputs: rows.append(inputs[0].vectors.shape[1]))
-    try:
-        drawing = tiny.drawing(tiny_model, ["a red apple"])
-        list(draw(tiny_model, drawing, Seeded([0])))
-    finally:
-        handle.remove()
-    assert rows == [drawing.views[0].prefix.shape[1], *[1] * drawing.layout.count]
+def test_who_stops_listening_stops_the_work(tiny_model, passes):
+    drawing = draw(tiny_model, tiny.drawing(tiny_model, ["a red apple"]), Seeded([0]))
+    assert passes == []
+    next(drawing), next(drawing)
+    drawing.close()
+    assert len(passes) == 3  # the prompt and two tokens
+
+
+@torch.no_grad()
+def test_each_row_goes_through_the_transformer_once(tiny_model, passes):
+    drawing = tiny.drawing(tiny_model, ["a red apple"])
+    list(draw(tiny_model, drawing, Seeded([0])))
+    assert passes == [drawing.views[0].prefix.shape[1], *[1] * drawing.layout.count]

@@ -3,12 +3,13 @@
 import json
 from collections import Counter
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from kiloword.cli import Stopped
+from kiloword.cli import Stopped, say
 
 if TYPE_CHECKING:
     from kiloword.datasets.emoji.summary import Summary
@@ -106,4 +107,4 @@ def folder(
     print(f"{len(sizes):,} pictures, {len(captions):,} different captions, {transparent:,} with transparency")
     print(f"sides from {min(sides)} to {max(sides)} pixels")
     print(f"captions like {', '.join(repr(caption) for caption in facts['examples'])}")
-    print(f"next: kiloword train --data {folder} --from emoji-64")
+    say(f"all can be read; learn from them as they are: kiloword train --data {quote(str(folder))} --from emoji-64")

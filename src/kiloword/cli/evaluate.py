@@ -27,6 +27,7 @@ def emoji(
     data: Annotated[Path | None, Option(help="The emoji set. Default: built in the cache folder.")] = None,
     prompts: Annotated[int, Option(help="How many prompts of each split.")] = 300,
     seed: Annotated[int, Option(help="The seed of prompts and pictures.")] = 0,
+    best_of: Annotated[int, Option(help="Draw so many for each prompt and keep the model's own favourite.")] = 1,
     as_json: Annotated[bool, Option("--json", help="Print all figures as one JSON object, not a table.")] = False,
     sheet: Annotated[Path | None, Option(help="Also write a PNG: drawn, true and nearest pictures.")] = None,
     record: Annotated[Path | None, Option(help="Also write a line of JSON for each picture drawn.")] = None,
@@ -34,6 +35,8 @@ def emoji(
     """Does it draw what was asked? Subject accuracy, descriptions, reconstruction, memorisation."""
     if prompts < 1 or seed < 0:
         raise ValueError(f"--prompts is {prompts} and --seed {seed}: take at least 1 prompt and a seed from 0")
+    if best_of < 1:
+        raise ValueError(f"--best-of is {best_of}: draw at least 1")
     from kiloword.cli.output import check_folder
 
     for path in filter(None, (sheet, record)):
@@ -47,7 +50,7 @@ def emoji(
     with progress() as report:
         data = data or ensure_emoji(progress=lambda done, total: report("pictures rendered", done, total, {}))
         figures = evaluate_emoji(
-            painter, data, prompts=prompts, seed=seed, sheet=sheet, record=record,
+            painter, data, prompts=prompts, seed=seed, candidates=best_of, sheet=sheet, record=record,
             progress=lambda what, done, total: report(what, done, total, {}),
         )  # fmt: skip
     if as_json:

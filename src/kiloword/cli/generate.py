@@ -1,7 +1,6 @@
 """`kiloword generate`: words in, PNG files out."""
 
 import json
-import re
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -13,6 +12,7 @@ import typer
 from typer import Argument, Option
 
 from kiloword.cli.grouped import grouped
+from kiloword.cli.size import size_of
 from kiloword.cli.stop import check
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class How:
     temperature: Annotated[float | None, Option(help="0 takes the likeliest token each time.")] = None
     top_p: Annotated[float | None, Option(help="Choose among the likeliest tokens of this total probability.")] = None
     negative: Annotated[str | None, Option(help="What not to draw (needs guidance above 1).")] = None
+    best_of: Annotated[int, Option(help="Draw so many and keep the one in which the model best sees the prompt.")] = 1
 
 
 @dataclass(frozen=True)
@@ -135,22 +136,13 @@ def _request(what: What, how: How, edit: Edit) -> "Request":
     from kiloword.engine.painter import Request
 
     return Request(
-        what.prompt, what.n, what.seed, what.style, _size(what.size), how.guidance, negative=how.negative,
-        picture=_opened(edit.picture), mask=_opened(edit.mask, mask=True),
+        what.prompt, what.n, what.seed, what.style, size_of(what.size), how.guidance, negative=how.negative,
+        picture=_opened(edit.picture), mask=_opened(edit.mask, mask=True), candidates=how.best_of,
     )  # fmt: skip
 
 
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d+)\s*[x×X*]\s*(\d+)", text.strip())
-    if not found:
-        raise ValueError(f"--size is {text!r}: write WIDTHxHEIGHT, like 64x64")
-    return int(found[2]), int(found[1])
-
-
 def _opened(path: Path | None, mask: bool = False) -> Any:
-    from kiloword.datasets.folder import open_picture
+    from kiloword.pictures import open_picture
 
     picture = open_picture(path) if path else None
     if picture is not None and mask and picture.getchannel("A").getextrema()[0] == 255:

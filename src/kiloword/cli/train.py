@@ -21,7 +21,9 @@ def add(app: typer.Typer) -> None:
 
 
 def train(
-    recipe: Annotated[str | None, Argument(help="A recipe. With --from: go on with that model on the recipe's data.")] = None,
+    recipe: Annotated[
+        str | None, Argument(help="A recipe. With --from: go on with that model on the recipe's data.")
+    ] = None,
     data: Annotated[Path | None, Option(help="Folder of pictures or shards.")] = None,
     start: Annotated[str | None, Option("--from", help="A model to go on with.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the run. Default: runs/RECIPE.")] = None,
@@ -34,7 +36,7 @@ def train(
         raise ValueError(f"--from {start} needs pictures to learn: --data DIR")
     if data is not None and not data.is_dir():
         raise ValueError(f"--data {data} is not a folder: name the folder that holds the pictures")
-    fields = dict(_field(change) for change in changes or [])
+    fields = dict(field(change) for change in changes or [])
     from kiloword import recipes
     from kiloword.cli.progress import progress
 
@@ -51,11 +53,15 @@ def train(
             )  # fmt: skip
     except KeyboardInterrupt:
         raise Stopped(f"the run is saved in {out}, the same command goes on from there") from None
-    say(f'draw with it: kiloword generate "a red apple" --model {folder}')
+    if recipe is not None and recipe.startswith("tokenizer-"):
+        say(f"look at it: kiloword tokens roundtrip IMAGE --model {folder}")
+    else:
+        say(f'draw with it: kiloword generate "a red apple" --model {folder}')
     print(folder)
 
 
-def _field(change: str) -> tuple[str, str]:
+def field(change: str) -> tuple[str, str]:
+    """Name and value of a FIELD=VALUE."""
     name, equals, value = change.partition("=")
     if not (name.strip() and equals):
         raise ValueError(f"--set {change!r} is not FIELD=VALUE: write it like training.batch=64")

@@ -11,7 +11,7 @@ from kiloword.datasets.emoji import npm
 from kiloword.datasets.emoji.build import build
 from kiloword.datasets.emoji.plan import Fetch
 from kiloword.datasets.emoji.sources import STYLES
-from kiloword.datasets.emoji.summary import complete
+from kiloword.datasets.emoji.summary import check_expected, complete
 
 
 def cache_dir() -> Path:
@@ -28,11 +28,15 @@ def ensure_emoji(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """The folder of the whole emoji set in the cache; what is not there yet is built, as `build` does."""
+    """The folder of the whole emoji set in the cache; what is not there yet is built, as `build` does.
+
+    Raises ValueError if a finished set of other settings or packages lies there.
+    """
     cache = cache_dir() if cache is None else cache
     folder = cache / "data" / "emoji"
     if not complete(folder):
         build(
             folder, size=size, styles=styles, cache=cache / "npm", fetch=fetch, workers=workers, progress=progress
         )  # fmt: skip
+    check_expected(folder, size, styles)
     return folder

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from kiloword.engine.lean import lean
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel, Progress, pick_of, prefix_span, starting_tokens
 from kiloword.noise import Noise
@@ -17,7 +18,7 @@ from kiloword.prompts.prompt import Condition
 from kiloword.stream import lay, picture_span, text_span
 from kiloword.tokenizers.bpe import END
 from kiloword.tokens import Layout
-from kiloword.transformer import Cache, Stream
+from kiloword.transformer import Cache, Stream, Transformer
 
 # Axes: v views, b pictures, r = v b rows of the batch, q tokens now, w width.
 
@@ -30,8 +31,9 @@ def draw(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress
     tokens, given = starting_tokens(model, drawing)
     condition = join(drawing.views)
     prefix = prefix_span(condition)
-    cache = model.transformer.cache(v * b, prefix.vectors.shape[1] + layout.count)
-    read(model, lay([prefix], condition.vector), cache, prefix.lasts)
+    transformer = lean(model.transformer)
+    cache = transformer.cache(v * b, prefix.vectors.shape[1] + layout.count)
+    read(transformer, lay([prefix], condition.vector), cache, prefix.lasts)
     start, place = schedule.start.long().repeat(v, 1), torch.arange(layout.count).expand(v * b, -1).to(tokens.device)
     blank = prefix.vectors.new_zeros(*place.shape, prefix.vectors.shape[2])
     picture = picture_span(blank, layout, place, start, order.causal)
@@ -41,7 +43,7 @@ def draw(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress
         pick = pick_of(schedule, step)
         vectors, _ = head.enter(order.feed(tokens, level, pick, layout), layout)
         stream = rows_of(picture, pick.repeat(v, 1), vectors.repeat(v, 1, 1))
-        hidden = read(model, stream, cache, one * pick.shape[1])
+        hidden = read(transformer, stream, cache, one * pick.shape[1])
         model.place(tokens, given, pick, hidden.unflatten(0, (v, b)), drawing, noise)
         yield Progress(tokens.clone(), given | (schedule.level(step + 1) == 0), step + 1, schedule.steps)
 
@@ -53,8 +55,9 @@ def write(model: ImageModel, pictures: Tensor, layout: Layout, sampling: Samplin
         raise ValueError("this model only draws: it has no text to write")
     b, device = len(pictures), pictures.device
     seen = model.reading_span(pictures, layout)
-    cache = model.transformer.cache(b, seen.vectors.shape[1] + text.limit)
-    read(model, lay([seen]), cache, torch.full((b,), seen.vectors.shape[1]))
+    transformer = lean(model.transformer)
+    cache = transformer.cache(b, seen.vectors.shape[1] + text.limit)
+    read(transformer, lay([seen]), cache, torch.full((b,), seen.vectors.shape[1]))
     ids = torch.full((b, text.limit), END, device=device)
     blank = seen.vectors.new_zeros(b, text.limit, seen.vectors.shape[2])
     span = text_span(blank, torch.ones_like(ids, dtype=torch.bool), text.order.causal)
@@ -63,7 +66,7 @@ def write(model: ImageModel, pictures: Tensor, layout: Layout, sampling: Samplin
     one, weights, rows = torch.ones(b, dtype=torch.long), torch.ones(1, b, device=device), torch.arange(b)
     for pick in torch.arange(text.limit, device=device).expand(b, -1).split(1, dim=1):
         vectors, _ = text.head.enter(text.order.feed(ids, level, pick, line), line)
-        hidden = read(model, rows_of(stream, pick, vectors), cache, one)
+        hidden = read(transformer, rows_of(stream, pick, vectors), cache, one)
         chosen = text.head.sample(hidden[None], weights, None, sampling, noise, rows)
         ids.scatter_(1, pick, torch.where(alive[:, None], chosen, END))
         alive = alive & (chosen[:, 0] != END)
@@ -72,9 +75,9 @@ def write(model: ImageModel, pictures: Tensor, layout: Layout, sampling: Samplin
     return [text.tokenizer.decode(row) for row in ids.tolist()]
 
 
-def read(model: ImageModel, stream: Stream, cache: Cache, keep: Int[Tensor, "r"]) -> Float[Tensor, "r q w"]:
+def read(transformer: Transformer, stream: Stream, cache: Cache, keep: Int[Tensor, "r"]) -> Float[Tensor, "r q w"]:
     """Send rows through the transformer and keep the first `keep` of each in the cache."""
-    hidden = model.transformer(stream, cache)
+    hidden = transformer(stream, cache)
     cache.advance(keep)
     return hidden
 

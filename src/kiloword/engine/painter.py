@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from kiloword.engine.decode import draw, stretch, write
+from kiloword.engine.decode import stretch, write
+from kiloword.engine.rerank import draw_best
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel, Progress
 from kiloword.noise import Seeded
@@ -48,7 +49,8 @@ class Card:
 class Request:
     """What to draw. None stands for the model's own setting; a given seed makes a picture come out the same again.
 
-    `picture` and `mask` edit: where the mask is transparent, `picture` is drawn anew from the prompt.
+    `picture` and `mask` edit: where the mask is transparent, `picture` is drawn anew from the prompt. Of so many
+    `candidates` for each picture the one is kept from which the model best reads the prompt back.
     """
 
     prompt: str
@@ -61,11 +63,15 @@ class Request:
     negative: str | None = None
     picture: Image.Image | None = None
     mask: Image.Image | None = None
+    candidates: int = 1
 
 
 @dataclass(frozen=True)
 class Preview:
-    """A picture on its way: RGBA, after `step` of `steps`; `known` says which tokens are decided."""
+    """A picture on its way: RGBA, after `step` of `steps`; `known` says which tokens are decided.
+
+    `seed` draws this very picture again, as a request for one picture and one candidate.
+    """
 
     image: Image.Image
     step: int
@@ -93,7 +99,8 @@ class Painter:
     def stream(self, prompt: str, *, partials: int | None = 5, **settings) -> Iterator[Preview]:
         """`partials` previews of every picture, spread evenly over the drawing (None: one a step), then the picture.
 
-        Close the iterator to cancel between two steps.
+        Close the iterator to cancel between two steps. With several candidates the previews are those of the picture
+        that is kept, so they come when all have been drawn.
         """
         return self.run(replace(Request(prompt), **settings), partials)
 
@@ -106,12 +113,13 @@ class Painter:
         size = request.size or self.card.sizes[0]
         layout = self.model.picture.tokenizer.layout(*size)
         drawing, original, fresh = self._drawing(request, layout, size)
-        for progress in draw(self.model, drawing, Seeded(seeds)):
+        texts = [self.wordings(request.prompt, request.style)] * request.n
+        for progress, drawn_by in draw_best(self.model, drawing, seeds, texts, request.candidates):
             if progress.step not in shown_steps(progress.steps, partials):
                 continue
             for index, pixels in enumerate(self._pixels(progress, layout, original, fresh)):
                 known = progress.known[index].cpu()
-                yield Preview(to_image(pixels), progress.step, progress.steps, known, index, seeds[index])
+                yield Preview(to_image(pixels), progress.step, progress.steps, known, index, drawn_by[index])
 
     @torch.no_grad()
     def describe(self, picture: Image.Image, *, seed: int = 0, sampling: Sampling = Sampling(temperature=0)) -> str:
@@ -135,6 +143,12 @@ class Painter:
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"{self.card.name} has no style {style!r}{hint} (styles: {', '.join(self.card.styles)})")
         return self.card.styles[style].format(prompt)
+
+    def wordings(self, prompt: str, style: str | None) -> list[str]:
+        """What the model may say of a picture of the prompt: its style's phrase; without a style the phrase of any."""
+        if style is not None:
+            return [self.phrase(prompt, style)]
+        return [prompt, *(self.phrase(prompt, known) for known in self.card.styles)]
 
     def _drawing(
         self, request: Request, layout: Layout, size: tuple[int, int]
@@ -168,6 +182,15 @@ class Painter:
             raise ValueError("the prompt is empty: say what to draw")
         if not 1 <= request.n <= MOST:
             raise ValueError(f"n must be from 1 to {MOST}, got {request.n}")
+        if not 1 <= request.candidates <= MOST // request.n:
+            raise ValueError(
+                f"candidates must be from 1 to {MOST // request.n} for each of {request.n} pictures, "
+                f"got {request.candidates}"
+            )
+        if request.candidates > 1:
+            if self.model.text is None:
+                raise ValueError(f"{self.card.name} only draws: it cannot judge {request.candidates} candidates")
+            self.model.text.encode(self.wordings(request.prompt, request.style))  # over the limit? say so at once
         if partials is not None and partials < 0:
             raise ValueError(f"partials must be 0 or more, got {partials}")
         if request.guidance is not None and not math.isfinite(request.guidance):

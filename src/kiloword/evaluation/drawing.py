@@ -13,8 +13,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from kiloword.engine.decode import draw, write
+from kiloword.engine.decode import write
 from kiloword.engine.painter import Painter
+from kiloword.engine.rerank import draw_best
 from kiloword.evaluation.album import Progress, to_bytes
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing
@@ -27,11 +28,15 @@ from kiloword.tokens import Layout
 
 @dataclass(frozen=True)
 class Session:
-    """A painter at work on many pictures, `batch` at a time; `progress` is told how far it is."""
+    """A painter at work on many pictures, `batch` at a time; `progress` is told how far it is.
+
+    Each drawn picture is the best of `candidates` (see `engine/rerank.py`).
+    """
 
     painter: Painter
     batch: int = 50
     progress: Progress | None = None
+    candidates: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -41,10 +46,11 @@ class Session:
     def layout(self) -> Layout:
         return self.painter.model.picture.tokenizer.layout(*self.size)
 
-    def chunks(self, what: str, count: int) -> Iterator[slice]:
-        """Slices of at most a batch, each told to `progress` when it is done."""
-        for start in range(0, count, self.batch):
-            stop = min(start + self.batch, count)
+    def chunks(self, what: str, count: int, each: int = 1) -> Iterator[slice]:
+        """Slices of at most a batch, `each` picture counted so often, told to `progress` when they are done."""
+        size = max(1, self.batch // each)
+        for start in range(0, count, size):
+            stop = min(start + size, count)
             yield slice(start, stop)
             if self.progress:
                 self.progress(what, stop, count)
@@ -55,12 +61,12 @@ class Session:
         """A picture for each prompt with the card's settings, and the seconds that drawing took."""
         pictures, seconds = [], 0.0
         tokenizer = self.painter.model.picture.tokenizer
-        for part in self.chunks(what, len(prompts)):
+        for part in self.chunks(what, len(prompts), self.candidates):
             start = time.perf_counter()
             with torch.no_grad():
-                drawing = self.request(list(prompts[part]))
-                steps = draw(self.painter.model, drawing, Seeded(list(seeds[part])))
-                last = deque(steps, maxlen=1).pop()
+                drawing, texts = self.request(list(prompts[part])), [[prompt] for prompt in prompts[part]]
+                steps = draw_best(self.painter.model, drawing, list(seeds[part]), texts, self.candidates)
+                last, _ = deque(steps, maxlen=1).pop()
                 pictures.append(to_bytes(tokenizer.decode(last.tokens, self.layout, last.known)))
             seconds += time.perf_counter() - start
         return _joined(pictures, self.size), seconds

@@ -50,17 +50,18 @@ def evaluate_emoji(
     prompts: int = 300,
     seed: int = 0,
     batch: int = 50,
+    candidates: int = 1,
     progress: Progress | None = None,
     sheet: Path | None = None,
     record: Path | None = None,
 ) -> dict[str, Any]:
-    """All figures of a model on a built emoji set, with at most `prompts` prompts a split.
+    """All figures of a model on a built emoji set, with at most `prompts` prompts a split, best of `candidates` each.
 
     Equal arguments give equal figures, but for `speed`. `progress` is told (what, done, in all). `sheet`, if given,
     becomes a PNG (drawn, true and nearest picture), `record` a file with a line of JSON for each picture drawn.
     """
-    _check(painter, prompts, batch)
-    session = Session(painter, batch, progress)
+    _check(painter, prompts, batch, candidates)
+    session = Session(painter, batch, progress, candidates)
     album = load_album(data, session.size, progress)
     styles = [style for style in album.counts("style") if style in painter.card.styles]
     if not styles:
@@ -84,7 +85,7 @@ def evaluate_emoji(
     }
     figures["likelihood"] = _likelihood(session, album, exams)
     figures["speed"] = _speed(session, exams)
-    figures["settings"] = _settings(painter, data, album, exams, seed, batch)
+    figures["settings"] = _settings(session, data, album, exams, seed)
     if sheet is not None:
         _show(sheet, gallery, exams)
     if record is not None:
@@ -92,9 +93,11 @@ def evaluate_emoji(
     return figures
 
 
-def _check(painter: Painter, prompts: int, batch: int) -> None:
-    if prompts < 1 or batch < 1:
-        raise ValueError(f"prompts and batch must be at least 1, got {prompts} and {batch}")
+def _check(painter: Painter, prompts: int, batch: int, candidates: int) -> None:
+    if prompts < 1 or batch < 1 or candidates < 1:
+        raise ValueError(f"prompts, batch and candidates must be at least 1, got {prompts}, {batch} and {candidates}")
+    if candidates > 1 and painter.model.text is None:
+        raise ValueError(f"{painter.card.name} only draws: it cannot judge {candidates} candidates")
     if not painter.card.sizes:
         raise ValueError(f"the card of {painter.card.name} names no size to draw")
 
@@ -184,10 +187,8 @@ def _speed(session: Session, exams: dict[str, Exam]) -> dict[str, Any]:
     }
 
 
-def _settings(
-    painter: Painter, data: Path, album: Album, exams: dict[str, Exam], seed: int, batch: int
-) -> dict[str, Any]:
-    card = painter.card
+def _settings(session: Session, data: Path, album: Album, exams: dict[str, Exam], seed: int) -> dict[str, Any]:
+    card = session.painter.card
     return {
         "model": card.name,
         "size": list(card.sizes[0]),
@@ -198,7 +199,8 @@ def _settings(
         "styles": dict(card.styles),
         "seed": seed,
         "seeds": f'of each picture: the first 31 bits of the SHA-256 of "{seed}/draw/KEY"',
-        "batch": batch,
+        "batch": session.batch,
+        "candidates": session.candidates,
         "feature_spaces": MEANING,
         "describe": RULE,
         "torch": torch.__version__,

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from kiloword.heads.head import Entrance, Sampling, keep, weigh
-from kiloword.noise import Noise, pick
+from kiloword.heads.head import Entrance, Sampling, choose, keep, weigh
+from kiloword.noise import Noise
 from kiloword.tokens import Categorical, Fed, Layout
 
 # Axes: v views, b pictures, q tokens, w width.
@@ -36,7 +36,7 @@ class CategoricalHead(nn.Module):
 
     def __init__(self, config: CategoricalConfig):
         super().__init__()
-        self.space = config.space
+        self.space, self.width = config.space, config.width
         self.embedding = nn.Embedding(config.space.size, config.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
         self.entrance = Entrance(config.width, config.places)
@@ -58,8 +58,8 @@ class CategoricalHead(nn.Module):
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
         noise: Noise, rows: Int[Tensor, "b"],
     ) -> Int[Tensor, "b q"]:  # fmt: skip
-        logits = keep(weigh(self.exit(hidden).float(), weights), sampling)
-        return pick(logits, noise.uniform((hidden.shape[2],), rows))
+        logits = weigh(self.exit(hidden).float(), weights)
+        return choose(logits, sampling, noise.uniform((hidden.shape[2],), rows))
 
     def log_prob(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q"],

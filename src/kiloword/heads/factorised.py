@@ -12,8 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, silu
 
-from kiloword.heads.head import Entrance, Sampling, keep, weigh
-from kiloword.noise import Noise, pick
+from kiloword.heads.head import Entrance, Sampling, choose, keep, weigh
+from kiloword.noise import Noise
 from kiloword.tokens import Codes, Fed, Layout
 
 # Axes: v views, b pictures, q tokens, w width, f factors, u hidden units of a factor, k values of a factor (padded).
@@ -47,7 +47,7 @@ class FactorisedHead(nn.Module):
 
     def __init__(self, config: FactorisedConfig):
         super().__init__()
-        self.config, self.space = config, config.space
+        self.config, self.space, self.width = config, config.space, config.width
         sizes, units, factors = config.space.sizes, config.units, len(config.space.sizes)
         offsets = torch.tensor([sum(sizes[:f]) for f in range(factors)])
         owner = torch.repeat_interleave(torch.arange(factors), torch.tensor(sizes))
@@ -101,7 +101,7 @@ class FactorisedHead(nn.Module):
         tokens = []
         for part, matrix, b, before, u in zip(mine, self.exit, bias, said, uniform.unbind(-1), strict=True):
             logits = weigh((silu(part) @ matrix + b).float(), weights)
-            tokens.append(pick(keep(logits, sampling), u))
+            tokens.append(choose(logits, sampling, u))
             thought += before[tokens[-1]]
         return torch.stack(tokens, dim=-1)
 

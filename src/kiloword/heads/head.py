@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from kiloword.noise import Noise
+from kiloword.noise import Noise, pick
 from kiloword.tokens import Fed, Layout, TokenSpace
 
 # Axes: v views, b pictures, q tokens, w width, k values.
@@ -41,6 +41,9 @@ class Head(Protocol):
 
     @property
     def space(self) -> TokenSpace: ...
+
+    @property
+    def width(self) -> int: ...
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Any]: ...
 
@@ -84,6 +87,11 @@ class Entrance(nn.Module):
 def weigh(logits: Float[Tensor, "v b q k"], weights: Float[Tensor, "v b"]) -> Float[Tensor, "b q k"]:
     """The weighted sum over views; with one view, or weight 1 on the first, this is that view's logits."""
     return (logits * weights.unsqueeze(-1).unsqueeze(-1)).sum(0) if len(logits) > 1 else logits[0]
+
+
+def choose(logits: Float[Tensor, "*b k"], sampling: Sampling, uniform: Tensor) -> Int[Tensor, "*b"]:
+    """The value that `uniform` [*b] selects; at temperature 0 the likeliest one, of equal ones the first."""
+    return logits.argmax(-1) if sampling.temperature == 0 else pick(keep(logits, sampling), uniform)
 
 
 def keep(logits: Float[Tensor, "*b k"], sampling: Sampling) -> Float[Tensor, "*b k"]:

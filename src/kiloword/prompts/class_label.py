@@ -28,7 +28,7 @@ class ClassLabel(nn.Module):
 
     def __init__(self, config: ClassLabelConfig):
         super().__init__()
-        self.config = config
+        self.config, self.width = config, config.width
         self.embedding = nn.Embedding(config.classes + 1, config.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
 

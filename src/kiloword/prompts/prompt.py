@@ -25,6 +25,9 @@ class Condition:
 class Prompt(Protocol):
     """Reads a batch of prompts; None stands for no prompt at all."""
 
+    @property
+    def width(self) -> int: ...
+
     def read(self, prompts: list) -> Condition: ...
 
     def null(self, condition: Condition) -> Condition: ...

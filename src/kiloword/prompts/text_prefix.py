@@ -31,7 +31,7 @@ class TextPrefix(nn.Module):
 
     def __init__(self, config: TextPrefixConfig):
         super().__init__()
-        self.config = config
+        self.config, self.width = config, config.width
         self.text = config.text.build()
         self.embedding = nn.Embedding(self.text.space.size, config.width)
         self.nothing = nn.Parameter(torch.zeros(1, config.width))

@@ -68,7 +68,7 @@ class Attention(nn.Module):
         queries, keys = turned.transpose(1, 2).split([self.heads, self.key_heads], dim=1)
         values = values.transpose(1, 2)
         if cache is not None:
-            keys, values = cache.append(layer, keys, values)
+            keys, values = cache.append(layer, keys.detach(), values.detach())  # nothing is learned through a cache
         mixed = scaled_dot_product_attention(
             queries, keys, values, None if mask is None else mask[:, None], enable_gqa=self.heads != self.key_heads
         )

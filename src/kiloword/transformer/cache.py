@@ -53,18 +53,15 @@ class KeyValueCache:
         self, layer: int, keys: Float[Tensor, "b h q d"], values: Float[Tensor, "b h q d"]
     ) -> tuple[Float[Tensor, "b h c d"], Float[Tensor, "b h c d"]]:
         """Write new keys and values behind those held; all that a query may look at."""
-        count, longest = keys.shape[2], self._longest
-        if longest + count > self.capacity:
-            raise ValueError(f"the cache has room for {self.capacity} places; {longest} are held and {count} more come")
-        held_keys, held_values = self.keys[layer], self.values[layer]
+        new_keys, new_values, all_keys, all_values = self._rooms(keys.shape[2])[layer]
         if self._level:
-            held_keys.narrow(2, longest, count).copy_(keys)
-            held_values.narrow(2, longest, count).copy_(values)
+            new_keys.copy_(keys)
+            new_values.copy_(values)
         else:
-            rows, places = self._behind(count)
-            held_keys[rows, :, places] = keys.transpose(1, 2)
-            held_values[rows, :, places] = values.transpose(1, 2)
-        return held_keys.narrow(2, 0, longest + count), held_values.narrow(2, 0, longest + count)
+            rows, places = self._behind(keys.shape[2])
+            self.keys[layer][rows, :, places] = keys.transpose(1, 2)
+            self.values[layer][rows, :, places] = values.transpose(1, 2)
+        return all_keys, all_values
 
     def mask(self, new: Bool[Tensor, "b q q"] | None, count: int) -> Bool[Tensor, "b q c"] | None:
         """Who of `count` new places attends to what `append` returns, given how the new ones see each other."""
@@ -99,6 +96,18 @@ class KeyValueCache:
         self.lengths = lengths
         self._longest, self._level = max(lengths), min(lengths) == max(lengths)
         self._places: tuple[Tensor, Tensor] | None = None
+        self._room: list[tuple[Tensor, ...]] = []
+
+    def _rooms(self, count: int) -> list[tuple[Tensor, ...]]:
+        """Views of every layer: the `count` places behind the longest row, and all up to there, of keys and values."""
+        if not self._room or self._room[0][0].shape[2] != count:
+            held, room = self._longest, self.capacity
+            if held + count > room:
+                raise ValueError(f"the cache has room for {room} places; {held} are held and {count} more come")
+            new = [kept.narrow(3, held, count).unbind() for kept in (self.keys, self.values)]
+            up_to = [kept.narrow(3, 0, held + count).unbind() for kept in (self.keys, self.values)]
+            self._room = list(zip(*new, *up_to, strict=True))
+        return self._room
 
     def _behind(self, count: int) -> tuple[Int[Tensor, "b 1"], Int[Tensor, "b q"]]:
         """The numbers of the rows, and the `count` places behind what each of them holds."""

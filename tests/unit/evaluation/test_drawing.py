@@ -33,6 +33,16 @@ def test_a_picture_is_the_painters(painter):
     assert int((drawn[0].int() - again.int()).abs().max()) <= 3  # rounding of straight alpha
 
 
+def test_the_best_of_several_is_the_painters(painter):
+    one, _ = Session(painter, 2, candidates=6).drawn(["a blue house", "a red apple"], [11, 12])
+    two, _ = Session(painter, 50, candidates=6).drawn(["a blue house", "a red apple"], [11, 12])
+    image = painter.generate("house", style="flat", seed=11, candidates=6)[0]
+    assert torch.equal(one, two)
+    assert int((one[0].int() - fitted(image, (tiny.ROWS, tiny.COLUMNS)).int()).abs().max()) <= 3
+    first, _ = Session(painter).drawn(["a blue house", "a red apple"], [11, 12])
+    assert not torch.equal(one, first)
+
+
 def test_rebuilding_is_encoding_and_decoding(painter, opaque):
     _, pixels = opaque
     tokenizer, layout = painter.model.picture.tokenizer, Session(painter).layout

@@ -50,6 +50,13 @@ def test_the_same_table_comes_out_again_in_other_batches(evaluated, painter, dat
     assert again["likelihood"]["train"] == pytest.approx(figures["likelihood"]["train"], rel=1e-4)
 
 
+def test_the_best_of_several_is_judged(evaluated, painter, data):
+    best = evaluate_emoji(painter, data, prompts=3, seed=1, candidates=6)
+    assert best["settings"]["candidates"] == 6 and evaluated[0]["settings"]["candidates"] == 1
+    assert best["memorisation"]["train"]["distance"] != evaluated[0]["memorisation"]["train"]["distance"]
+    assert best["describe"] == evaluated[0]["describe"]
+
+
 def test_sheet_and_record_show_every_prompt(evaluated, painter):
     _, folder, _ = evaluated
     lines = [json.loads(line) for line in (folder / "pictures.jsonl").read_text().splitlines()]
@@ -63,13 +70,15 @@ def test_a_painter_without_text_describes_nothing(painter, data):
     text, model.text = model.text, None
     try:
         figures = evaluate_emoji(painter, data, prompts=1)
+        with pytest.raises(ValueError, match="tiny only draws: it cannot judge 2 candidates"):
+            evaluate_emoji(painter, data, prompts=1, candidates=2)
     finally:
         model.text = text
     assert figures["describe"] is None and "description" not in figures["likelihood"]
 
 
 def test_mistakes_are_said(painter, data):
-    with pytest.raises(ValueError, match="at least 1, got 0 and 50"):
+    with pytest.raises(ValueError, match="at least 1, got 0, 50 and 1"):
         evaluate_emoji(painter, data, prompts=0)
     other = Painter(painter.model, replace(painter.card, styles={"oil": "an oil painting of {}"}))
     with pytest.raises(ValueError, match=r"knows none of the styles in .* \(3d, flat, noto\); it knows: oil"):

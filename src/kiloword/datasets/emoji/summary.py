@@ -13,7 +13,7 @@ from typing import Any
 
 from kiloword.datasets.emoji.plan import FORMAT, Planned
 from kiloword.datasets.emoji.sources import KEYWORDS, LABELS, STYLES
-from kiloword.datasets.shards import replace_file
+from kiloword.datasets.shards import METADATA, replace_file
 
 SUMMARY = "summary.json"
 
@@ -42,7 +42,6 @@ def summarize(rows: Sequence[dict[str, Any]], planned: Sequence[Planned], size: 
         return dict(sorted(Counter(row[field] for row in rows).items()))
 
     styles_of = Counter(row["code"] for row in rows)
-    packages = (LABELS, KEYWORDS, *(STYLES[key].package for key in styles))
     present = {row["key"] for row in rows}
     return Summary(
         format=FORMAT,
@@ -54,7 +53,7 @@ def summarize(rows: Sequence[dict[str, Any]], planned: Sequence[Planned], size: 
         styles=counts("style"),
         groups=counts("group"),
         splits=counts("split"),
-        sources={package.spec: package.license for package in packages},
+        sources=_sources(styles),
         left_out=[picture.metadata["key"] for picture in planned if picture.metadata["key"] not in present],
     )
 
@@ -73,7 +72,23 @@ def load_summary(folder: Path) -> Summary:
 def complete(folder: Path) -> bool:
     """Whether a build in this folder has come to its end and all its shards are still there."""
     path = folder / SUMMARY
-    return path.exists() and json.loads(path.read_bytes())["shards"] == len(list(folder.glob("shard-*.tar")))
+    return path.exists() and json.loads(path.read_bytes()).get("shards") == len(list(folder.glob("shard-*.tar")))
+
+
+def check_expected(folder: Path, size: int, styles: Sequence[str]) -> None:
+    """Raise ValueError if a complete set is not the one that would be built today, by what is recorded beside it."""
+    found = json.loads((folder / SUMMARY).read_bytes())
+    with open(folder / METADATA, "rb") as lines:
+        pictures = sum(1 for _ in lines)
+    expected = {"format": FORMAT, "size": size, "pictures": pictures, "sources": _sources(styles)}
+    pairs = [(name, found.get(name), value) for name, value in expected.items()]
+    wrong = [f"{name} {there}, expected {value}" for name, there, value in pairs if there != value]
+    if wrong:
+        raise ValueError(f"{folder} holds another emoji set ({'; '.join(wrong)}): delete it, and it is built anew")
+
+
+def _sources(styles: Sequence[str]) -> dict[str, str]:
+    return {package.spec: package.license for package in (LABELS, KEYWORDS, *(STYLES[key].package for key in styles))}
 
 
 def warn_if_unexpected(summary: Summary) -> None:

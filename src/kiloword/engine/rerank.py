@@ -1,0 +1,98 @@
+"""Best of several: draw some candidates and keep the one from which the model itself best reads the prompt back.
+
+Ramesh et al. 2021 (DALL-E, section 2.6) rerank with a second model, CLIP; here the one model judges what it has drawn.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from kiloword.engine.decode import draw, read
+from kiloword.model import Drawing, ImageModel, Progress
+from kiloword.noise import Seeded
+from kiloword.stream import lay
+from kiloword.tokens import Layout
+
+# Axes: b pictures, n tokens of a picture, c candidates of each picture.
+
+CLOSE = 1e-4  # scores nearer than this are equal: rounding must not choose
+
+
+def draw_best(
+    model: ImageModel, drawing: Drawing, seeds: list[int], texts: list[list[str]], candidates: int
+) -> Iterator[tuple[Progress, list[int]]]:
+    """The steps of the best of `candidates` pictures for each row of a drawing, and the seeds that drew them.
+
+    `texts` says for each row what it should be read as: any one of some wordings. A single candidate is not judged,
+    and its steps come as they are drawn; otherwise they come once all candidates are finished.
+    """
+    tried = [candidate_seed(seed, k) for seed in seeds for k in range(candidates)]
+    steps = draw(model, repeated(drawing, candidates), Seeded(tried))
+    if candidates == 1:
+        yield from ((progress, tried) for progress in steps)
+        return
+    drawn = list(steps)
+    seen = look_at(model, drawn[-1], drawing.layout)
+    likely = read_back(model, seen, drawing.layout, [row for row in texts for _ in range(candidates)])
+    rows = first_best(likely.view(-1, candidates))
+    for progress in drawn:
+        chosen = replace(progress, tokens=progress.tokens[rows], known=progress.known[rows])
+        yield chosen, [tried[row] for row in rows.tolist()]
+
+
+def look_at(model: ImageModel, drawn: Progress, layout: Layout) -> Tensor:
+    """The tokens of a picture as everybody sees it: those of its pixels, which say a little more than those drawn."""
+    tokenizer = model.picture.tokenizer
+    return tokenizer.encode(tokenizer.decode(drawn.tokens, layout, drawn.known), layout).shown
+
+
+def read_back(model: ImageModel, tokens: Tensor, layout: Layout, texts: list[list[str]]) -> Float[Tensor, "b"]:
+    """log p(text | picture) of each picture, by the model's own text head; wordings of a text add up.
+
+    A picture goes through the transformer once, however many wordings there are.
+    """
+    text = model.text
+    if text is None:
+        raise ValueError("this model only draws: it has no text to read its pictures back in")
+    seen = model.reading_span(tokens, layout)
+    cache = model.transformer.cache(len(tokens), seen.vectors.shape[1] + text.limit + 1)
+    read(model.transformer, lay([seen]), cache, seen.present.sum(1))
+    likely = []
+    for wording in zip(*texts, strict=True):
+        ids, present = text.encode(list(wording))
+        pick = torch.arange(ids.shape[1], device=ids.device).expand(len(ids), -1)
+        span = text.span(ids, present, pick)
+        hidden = model.transformer(lay([span], None, seen.lasts, first=1), cache)  # not kept: the next one follows
+        likely.append(-(text.head.loss(hidden, ids, None, None) * present).sum(1))
+    return torch.stack(likely).logsumexp(0)
+
+
+def first_best(likely: Float[Tensor, "b c"]) -> Int[Tensor, "b"]:
+    """The row, among b c, of each picture's best candidate; of equal ones the first."""
+    best = (likely >= likely.amax(1, keepdim=True) - CLOSE).int().argmax(1)
+    return best + torch.arange(len(likely), device=likely.device) * likely.shape[1]
+
+
+def candidate_seed(seed: int, candidate: int) -> int:
+    """The seed of a picture's k-th candidate: the first one's is the picture's own, so that one of one is the same."""
+    if candidate == 0:
+        return seed
+    return int.from_bytes(hashlib.sha256(f"{seed}/{candidate}".encode()).digest()[:4], "big") >> 1
+
+
+def repeated(drawing: Drawing, count: int) -> Drawing:
+    """A drawing with every row `count` times, one after the other."""
+
+    def rows(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values.repeat_interleave(count, dim=0)
+
+    views = [
+        replace(view, **{name: rows(getattr(view, name)) for name in ("prefix", "present", "vector")})
+        for view in drawing.views
+    ]
+    weights = drawing.weights.repeat_interleave(count, dim=1)
+    return replace(drawing, views=views, weights=weights, tokens=rows(drawing.tokens), given=rows(drawing.given))
