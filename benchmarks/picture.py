@@ -57,10 +57,7 @@ def draw(model: ImageModel, count: int, sampling: Sampling) -> int:
 def watched(model: ImageModel) -> Stopwatch:
     """A stopwatch on the parts of a model that take part in a step."""
     watch = Stopwatch()
-    for block in model.transformer.blocks:
-        watch.watch("transformer: attention", block.attention, "forward")
-        watch.watch("transformer: feed-forward", block.feed_forward, "forward")
-    watch.watch("transformer: the rest", model.transformer, "forward")
+    watch.watch("transformer", decode, "read")
     watch.watch("head: sample", model.picture.head, "sample")
     watch.watch("head: enter", model.picture.head, "enter")
     return watch

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 NAMES = {"emoji-64": "kiloword.recipes.emoji:emoji_64"}
+SORTS = ("bsq", "bsq-scales", "fsq", "fsq-4", "gumbel", "kl", "multicode", "residual", "rq", "vq")  # of quantizers
+TOKENIZERS = ("tokenizer-palette", *(f"tokenizer-{sort}{network}" for sort in SORTS for network in ("", "-cnn")))
 
 
 def names() -> list[str]:
     """The recipes that can be carried out."""
-    return sorted(NAMES)
+    return sorted((*NAMES, *TOKENIZERS))
 
 
 def run(
@@ -26,24 +28,33 @@ def run(
     `report` hears of the stage, the iteration, their number and the latest figures.
     """
     from kiloword.recipes import finetune, recipe
-    from kiloword.recipes.run import train_recipe
+    from kiloword.recipes.model_run import train_recipe
 
     if name is None and start is not None:
         if data is None:
             raise ValueError("fine-tuning needs a folder of pictures: give --data DIR")
         return finetune.finetune(start, data, out, changes or {}, report)
-    if name not in NAMES:
+    if name not in names():
         raise ValueError(f"there is no recipe {name!r}; there are: {', '.join(names())}")
+    wanted = recipe.changed(load(name), changes or {})
     if data is None:
         from kiloword.datasets.cache import ensure_emoji
 
         data = ensure_emoji()
-    return train_recipe(recipe.changed(load(name), changes or {}), data, out, report, start)
+    if name in TOKENIZERS:
+        from kiloword.recipes.tokenizer_run import train_tokenizer
+
+        return train_tokenizer(wanted, data, out, report, start)
+    return train_recipe(wanted, data, out, report, start)
 
 
 def load(name: str):
     """The recipe of that name."""
     from importlib import import_module
 
+    if name in TOKENIZERS:
+        from kiloword.recipes.tokenizers import tokenizer_recipe
+
+        return tokenizer_recipe(name)
     module, function = NAMES[name].split(":")
     return getattr(import_module(module), function)()

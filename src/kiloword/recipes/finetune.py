@@ -13,8 +13,8 @@ from kiloword import checkpoint, parts
 from kiloword.datasets import folder as pictures_folder
 from kiloword.datasets import shards
 from kiloword.engine.painter import Painter
+from kiloword.recipes.model_run import Report, cached_tokens, fabric, finish
 from kiloword.recipes.recipe import changed
-from kiloword.recipes.run import Report, cached_tokens, fabric, finish
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.model_lesson import BothWaysConfig, Lines, ModelLesson
 from kiloword.training.optimiser import MuonConfig

@@ -1,13 +1,21 @@
 """Lessons: tokenizers and models learn from tiny data, by chances that torch's seed decides, and judge themselves."""
 
+from functools import partial
+
 import pytest
 import torch
 
 import tiny
+from kiloword.tokenizers.autoencoder import AutoencoderConfig
+from kiloword.tokenizers.fsq import FSQConfig
+from kiloword.tokenizers.gumbel import GumbelConfig
+from kiloword.tokenizers.quantizer import Multiscale, QuantizerConfig
+from kiloword.training.annealing import Annealing
 from kiloword.training.model_lesson import BothWaysConfig, Lines, ModelLesson, versions
-from kiloword.training.tokenizer_lesson import ReconstructionConfig, TokenizerLesson, difference
+from kiloword.training.tokenizer_lesson import LossWeights, ReconstructionConfig, TokenizerLesson
 
 SIDE = 8
+LOSSES = ("commitment_loss", "codebook_loss", "entropy_loss", "kl_loss")
 NAMES = ["a red apple", "a pear", "blue house", "green house", "red pear", "a blue apple"]
 
 
@@ -19,11 +27,12 @@ def pictures() -> torch.Tensor:
     return values
 
 
-def tokenizer_lesson() -> TokenizerLesson:
+def tokenizer_lesson(quantizer: QuantizerConfig = FSQConfig(tiny.LEVELS, groups=2), **changes) -> TokenizerLesson:
+    """The lesson of a tokenizer with that quantizer, by default one with two groups of codes."""
     torch.manual_seed(0)
-    config = ReconstructionConfig(side=SIDE, draft=0.5)
-    held_out = torch.tensor([4, 5])
-    return TokenizerLesson(tiny.autoencoder(groups=2).build(), pictures(), torch.ones(6), held_out, config)
+    module = AutoencoderConfig(tiny.vit(), tiny.vit(), quantizer).build()
+    config = ReconstructionConfig(side=SIDE, draft=0.5, **changes)
+    return TokenizerLesson(module, pictures(), torch.ones(6), torch.tensor([4, 5]), config, iterations=10)
 
 
 def model_lesson(**changes) -> ModelLesson:
@@ -39,6 +48,7 @@ def model_lesson(**changes) -> ModelLesson:
 
 LESSONS = {
     "tokenizer": tokenizer_lesson,
+    **{name: partial(tokenizer_lesson, quantizer) for name, quantizer in tiny.QUANTIZERS.items() if name != "palette"},
     "model": lambda: model_lesson(describe=0.5, null=0.5),
     "only drawing": lambda: model_lesson(describe=0.0),
 }
@@ -58,6 +68,7 @@ def test_a_seed_decides_the_loss_and_learning_lowers_it(name):
         losses.append(loss.item())
         assert all(torch.isfinite(value).all() for value in figures.values())
     assert losses[-1] < losses[0]
+    lesson.module.eval()  # running means of codes stand still
     torch.manual_seed(6)
     first = lesson.loss(torch.arange(6))[0]
     torch.manual_seed(6)
@@ -92,8 +103,49 @@ def test_versions_begin_with_the_picture_as_it_is():
     assert not torch.equal(tokens[0], tokens[1])
 
 
-def test_the_difference_counts_colour_only_where_it_can_be_seen():
-    clear = torch.full((1, 4, 2, 2), -1.0)
-    white = torch.zeros(1, 4, 2, 2)  # half of it: it is seen on black only
-    assert difference(clear, clear, 0.1).item() == 0
-    assert difference(clear, white, 0.1).item() == pytest.approx((1 + 0.1) / 2, abs=1e-5)
+@pytest.mark.parametrize("name", ["fsq", "residual", "kl"])
+def test_named_losses_count_as_their_weights_say(name):
+    def loss(**weights: float) -> tuple[float, dict]:
+        own = LossWeights(**{**dict.fromkeys(LOSSES, 0.0), **weights})
+        lesson = tokenizer_lesson(tiny.QUANTIZERS[name], weights=own)
+        torch.manual_seed(1)
+        total, figures = lesson.loss(torch.arange(6))
+        return float(total.detach()), figures
+
+    plain, figures = loss()
+    named = [loss_name for loss_name in LOSSES if loss_name in figures]
+    assert named == {"fsq": [], "residual": ["commitment_loss", "codebook_loss"], "kl": ["kl_loss"]}[name]
+    for loss_name in named:
+        assert loss(**{loss_name: 2.0})[0] == pytest.approx(plain + 2 * float(figures[loss_name]), rel=1e-5)
+
+
+def test_a_loss_without_a_weight_is_refused():
+    with pytest.raises(ValueError, match="without a weight: contrastive_loss"):
+        LossWeights().total({"contrastive_loss": torch.ones(())})
+
+
+def test_unfinished_pictures_are_those_of_one_grid():
+    for name, quantizer in tiny.QUANTIZERS.items():
+        lesson = tokenizer_lesson(quantizer, masked=1.0)
+        layout = lesson.module.layout(SIDE, SIDE)
+        _, known = lesson._chances(200, layout)
+        assert known.all() == isinstance(lesson.module.quantizer, Multiscale), name
+
+
+def test_a_temperature_falls_with_the_iterations():
+    lesson = tokenizer_lesson(GumbelConfig(8, 4), temperature=Annealing(1.0, 0.1, share=0.5))
+    seen = []
+    for iteration in (0, 2, 5, 9):
+        lesson.choose(iteration, 2)
+        seen.append(lesson.module.quantizer.temperature)
+    assert seen[0] == 1.0 > seen[1] > seen[2] == seen[3] == 0.1
+    with pytest.raises(ValueError, match="FSQ has no temperature"):
+        tokenizer_lesson(temperature=Annealing())
+
+
+def test_the_use_of_codes_is_logged_where_there_are_codes(tmp_path):
+    _, figures = tokenizer_lesson(tiny.QUANTIZERS["vq"]).loss(torch.arange(6))
+    assert 0 < figures["usage"] <= 1 <= figures["perplexity"] <= 16
+    with torch.no_grad():
+        assert 0 < tokenizer_lesson(tiny.QUANTIZERS["vq"]).look(tmp_path, 1)["held_out_usage"] <= 1
+        assert set(tokenizer_lesson(tiny.QUANTIZERS["kl"]).look(tmp_path, 2)) == {"psnr"}

@@ -1,0 +1,1 @@
+"""Questions that need training and evaluation together: the study of tokenizers."""

@@ -1,0 +1,133 @@
+"""The report of a study of tokenizers: a table with all that was measured, a plot, and a sheet of pictures to look at.
+
+The layout is our own. Pineau et al. 2020 (Improving Reproducibility in Machine Learning Research) on what to tell.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from kiloword import checkpoint
+from kiloword.datasets.shards import replace_file
+from kiloword.evaluation.features import MEANING
+from kiloword.recipes.model_run import fabric
+from kiloword.studies.drawing import draw_plot, draw_sheet
+from kiloword.studies.measure import rebuilt, speeds
+from kiloword.tokenizers.autoencoder import Autoencoder
+
+# Axes: b pictures, S pixels a side.
+
+RUN = "run.json"  # the settings of a training
+SPACE = "gradients"
+TIMED = 32  # pictures that are encoded and decoded for their speed
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A training that came to its end: who, how, where, and its figures."""
+
+    name: str
+    rate: float
+    seen: int
+    folder: Path
+    figures: dict[str, Any]
+
+
+def write_report(
+    out: Path, runs: Sequence[Finished], budget: dict[str, Any], held_out: UInt8[Tensor, "b 4 S S"], shown: int
+) -> Path:
+    """report.md, report.json, plot.png and sheet.png of all that is finished; the first is returned."""
+    best = sorted(better(runs), key=lambda run: (run.figures["bits"] or float("inf"), run.name))
+    device = fabric().device
+    loaded = {run.name: checkpoint.load_tokenizer(run.folder / "checkpoint", device)[0] for run in best}
+    tokenizers = cast(dict[str, Autoencoder], loaded)
+    fast = speeds(tokenizers, held_out[:TIMED])
+    rows = [{**row(run, runs), "speed": fast[run.name]} for run in best]
+    every = [{"name": run.name, "rate": run.rate, **{k: run.figures[k] for k in ("psnr", "bits")}} for run in runs]
+    facts = {"format": 1, "budget": budget, "feature_space": {SPACE: MEANING[SPACE]}, "tokenizers": rows, "runs": every}
+    replace_file(out / "report.json", (json.dumps(facts, indent=1) + "\n").encode())
+    draw_plot(out / "plot.png", rows, every)
+    some = held_out[:: max(1, len(held_out) // shown)][:shown]
+    drawn = {label(line): rebuilt(tokenizers[line["name"]], some) for line in rows}
+    draw_sheet(out / "sheet.png", {"originals": some, **drawn})
+    replace_file(out / "report.md", text(rows, budget, len(held_out)).encode())
+    return out / "report.md"
+
+
+def better(runs: Sequence[Finished]) -> list[Finished]:
+    """Of the trainings of each tokenizer the one with the highest PSNR."""
+    best: dict[str, Finished] = {}
+    for run in runs:
+        if run.name not in best or run.figures["psnr"] > best[run.name].figures["psnr"]:
+            best[run.name] = run
+    return list(best.values())
+
+
+def row(run: Finished, runs: Sequence[Finished]) -> dict[str, Any]:
+    """A tokenizer's line of the table, with the PSNR of every learning rate that was tried."""
+    rates = {f"{other.rate:g}": other.figures["psnr"] for other in runs if other.name == run.name}
+    return {"name": run.name, "rate": run.rate, "seen": run.seen, "psnr_of_rates": rates, **run.figures}
+
+
+def label(line: dict[str, Any]) -> str:
+    bits = "continuous" if line["bits"] is None else f"{line['bits']:,.0f} bits"
+    return f"{line['name']}\n{bits}, {line['psnr']:.1f} dB"
+
+
+def text(rows: Sequence[dict[str, Any]], budget: dict[str, Any], held_out: int) -> str:
+    """The report in Markdown."""
+    lines = [cells(line) for line in rows]
+    heads = list(lines[0]) if lines else []
+    table = [heads, ["---", *["--:"] * (len(heads) - 1)], *[list(line.values()) for line in lines]]
+    return "\n".join([
+        "# Tokenizers side by side",
+        "",
+        f"Every quantizer between the same two networks, taught the same pictures: {budget['seen']:,} seen in batches "
+        f"of {budget['batch']}, out of {budget['pictures']:,} of {budget['side']}x{budget['side']} pixels with "
+        f"transparency. Learning rates {', '.join(f'{rate:g}' for rate in budget['rates'])}: the one with the higher "
+        "PSNR counts. `fsq-cnn`, made of convolutions, is taught for as long as the others instead (by AdamW, the "
+        "others by Muon). The palette is fitted.",
+        "",
+        *["| " + " | ".join(cells) + " |" for cells in table],
+        "",
+        f"All figures are of {held_out} held-out pictures, but the use of codes, counted over pictures learned.",
+        "PSNR (dB) and SSIM on white. Kernel distance: unbiased squared MMD times 1,000 with the kernel",
+        "(x y / d + 1)^3, and its 95% bootstrap interval, in the space",
+        f"*{SPACE}* ({MEANING[SPACE]}; scaled to the spread of the pictures learned).",
+        "Used and perplexity count joint codes, or single ones where a token has several codes of a large codebook.",
+        "Encoding and decoding: pictures a second in batches of 32, all in turns. Minutes: of training at its median",
+        "pace.",
+        "",
+        "![Bits against PSNR](plot.png)",
+        "",
+        "![Originals and reconstructions](sheet.png)",
+        "",
+    ])  # fmt: skip
+
+
+def cells(line: dict[str, Any]) -> dict[str, str]:
+    """A line of the table as Markdown."""
+    distance = line["kernel_distance"][SPACE]
+    near = " to ".join(f"{distance[name] * 1000:.0f}" for name in ("low", "high"))
+    others = [f"{rate}: {psnr:.2f}" for rate, psnr in line["psnr_of_rates"].items()]
+    return {
+        "tokenizer": line["name"],
+        "tokens": f"{line['tokens']:,}",
+        "bits": f"{line['numbers']:,} numbers" if line["bits"] is None else f"{line['bits']:,.0f}",
+        "PSNR": f"{line['psnr']:.2f}",
+        "SSIM": f"{line['ssim']:.3f}",
+        "kernel distance": f"{distance['value'] * 1000:.0f} [{near}]",
+        "used": f"{line['usage']:.0%}" if "usage" in line else "",
+        "perplexity": f"{line['perplexity']:,.0f}" if "perplexity" in line else "",
+        "encode /s": f"{line['speed']['encode']:,.0f}",
+        "decode /s": f"{line['speed']['decode']:,.0f}",
+        "minutes": f"{line['minutes']:.1f}" if "minutes" in line else "",
+        "seen": f"{line['seen']:,}" if "minutes" in line else "",
+        "M parameters": f"{sum(line['parameters'].values()) / 1e6:.2f}",
+        "PSNR at each rate": ", ".join(others) if "minutes" in line else "",
+    }

@@ -1,0 +1,70 @@
+"""The pictures of a study: some of a shard folder's, chosen by their keys alone, kept as bytes beside the study.
+
+Source: the emoji set of `datasets/emoji`, and its split into pictures to learn and held-out ones.
+"""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from kiloword.datasets import shards
+from kiloword.evaluation.album import draw_of
+from kiloword.recipes.model_run import Pictures
+from kiloword.training.pictures import to_bytes
+
+FIELDS = ("key", "caption", "style", "split")
+
+
+def subset(data: Path, rows: list[dict], side: int, path: Path, progress: Callable[[int, int], None]) -> Pictures:
+    """The pictures of the chosen rows, to be learned or held out; `path` (.npy) keeps them."""
+    names = path.with_suffix(".json")
+    what = {"side": side, "keys": [row["key"] for row in rows]}
+    if not (path.exists() and names.exists() and json.loads(names.read_text()) == what):
+        values = _read(data, what["keys"], side, progress)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(path.name + ".part.npy")
+        np.save(temporary, values)
+        temporary.replace(path)
+        names.write_text(json.dumps(what))
+    learned = sum(row["split"] == "train" for row in rows)
+    weights = torch.ones(len(rows))
+    weights[learned:] = 0
+    return Pictures(torch.from_numpy(np.load(path)), rows, weights, torch.arange(learned, len(rows)))
+
+
+def chosen(data: Path, learned: int, held_out: int) -> list[dict]:
+    """At most so many rows to learn, then held-out ones, none with a skin tone; their keys alone decide.
+
+    Raises ValueError if there are none to learn, or none held out.
+    """
+    plain = [
+        {name: row.get(name, "train" if name == "split" else "") for name in FIELDS}
+        for row in shards.load_metadata(data)
+        if not row.get("skin_tones")
+    ]
+    plain = sorted(plain, key=lambda row: draw_of(0, row["key"]))
+    known = [row for row in plain if row["split"] == "train"]
+    others = [row for row in plain if row["split"] != "train"]
+    if not known or not others:
+        raise ValueError(f"{data} has {len(known)} pictures to learn and {len(others)} held out: a study needs both")
+    return known[:learned] + others[:held_out]
+
+
+def _read(data: Path, keys: list[str], side: int, progress: Callable[[int, int], None]) -> np.ndarray:
+    """The pictures of some keys at twice the side, as bytes [n, 4, H, W]."""
+    place = {key: index for index, key in enumerate(keys)}
+    values, found = np.zeros((len(keys), 4, 2 * side, 2 * side), np.uint8), set()
+    for shard in shards.shard_paths(data):
+        for key, parts in shards.members(shard):
+            if key in place:
+                values[place[key]] = to_bytes(Image.open(io.BytesIO(parts["png"])), 2 * side).numpy()
+                found.add(key)
+        progress(len(found), len(keys))
+    if len(found) < len(keys):
+        raise ValueError(f"{len(keys) - len(found)} of {len(keys)} pictures listed in {data} are not in its shards")
+    return values

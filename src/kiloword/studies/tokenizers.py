@@ -1,0 +1,196 @@
+"""The study of tokenizers: every quantizer between the same networks, taught the same pictures, in one honest table.
+
+Equal networks, equal pictures seen, two learning rates each of which the better counts; one network of convolutions
+that is taught for as long as the transformers are. Musgrave et al. 2020 (A Metric Learning Reality Check) on why.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kiloword import checkpoint, parts
+from kiloword.datasets.shards import replace_file
+from kiloword.evaluation.album import to_bytes
+from kiloword.recipes import SORTS, TOKENIZERS
+from kiloword.recipes.model_run import Pictures, Report
+from kiloword.recipes.tokenizer_run import card, teach
+from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
+from kiloword.studies.measure import measure
+from kiloword.studies.pace import seconds_a_picture
+from kiloword.studies.report import RUN, Finished, write_report
+from kiloword.studies.subset import chosen, subset
+from kiloword.training.loop import TrainingConfig
+from kiloword.training.pictures import shrink
+
+CONTROL = "fsq-cnn"
+ADAMW = 0.4  # its learning rate beside that of Muon, which convolutions have no matrices for
+NAMES = (*sorted((*SORTS, "palette")), CONTROL)
+assert {f"tokenizer-{name}" for name in NAMES} <= set(TOKENIZERS)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a study may use of everything; `seen` counts pictures with their repetitions, in one training."""
+
+    pictures: int = 3200
+    held_out: int = 512
+    seen: int = 48_000
+    batch: int = 32
+    rates: tuple[float, ...] = (1e-3, 2.5e-3)
+    average: float = 0.99
+    save_every: int = 50
+    side: int = 64
+    seed: int = 0
+    shown: int = 16  # pictures on the sheet
+
+    def __post_init__(self):
+        if min(self.pictures, self.held_out - 1, self.seen, self.batch, self.side, self.shown, self.save_every) < 1:
+            raise ValueError(f"a budget has at least 1 of everything, and 2 held-out pictures: {self}")
+        if not self.rates or min(self.rates) <= 0:
+            raise ValueError(f"learning rates are above 0, got {self.rates}")
+
+
+BUDGETS = {
+    "quick": Budget(seen=8_000),
+    "cpu": Budget(),
+    "gpu": Budget(pictures=7_800, seen=2_000_000, batch=128, average=0.999, save_every=500),
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study in a folder: its budget, its pictures, and who hears how far it is."""
+
+    out: Path
+    budget: Budget
+    pictures: Pictures
+    report: Report
+
+
+def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Report) -> Path:
+    """Carry out all trainings that are not there yet, and write the report of all that are; its file is returned."""
+    check_names(names)
+    rows = chosen(data, budget.pictures, budget.held_out)
+    _agree(out / "budget.json", asdict(replace(budget, shown=1, save_every=1)))  # what these are changes no figure
+    pictures = subset(
+        data, rows, budget.side, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
+    )  # fmt: skip
+    study = Study(out, budget, pictures, report)
+    rounds = range(len(budget.rates))
+    wanted = [(name, rates_of(name, budget)[i]) for i in rounds for name in names if i < len(rates_of(name, budget))]
+    for number, (name, rate) in enumerate(wanted, start=1):
+        carry_out(study, name, rate, f"{name} at {rate:g} ({number} of {len(wanted)})")
+    known = to_bytes(shrink(pictures.values[pictures.held_out], budget.side))
+    facts = {**asdict(budget), "pictures": int(pictures.weights.sum()), "held_out": len(known)}
+    return write_report(out, finished(out), facts, known, budget.shown)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError for a tokenizer that the study doesn't know, and for none at all."""
+    if not names:
+        raise ValueError(f"--only names no tokenizer: choose from {', '.join(NAMES)}")
+    for name in names:
+        if name not in NAMES:
+            near = get_close_matches(name, NAMES, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"the study has no tokenizer {name!r}{hint} (there are {', '.join(NAMES)})")
+
+
+def rates_of(name: str, budget: Budget) -> list[float]:
+    """The learning rates of a tokenizer: smaller ones for AdamW than for Muon, only one where nothing is trained."""
+    if name == "palette":
+        return [budget.rates[0]]
+    return [rate * ADAMW if name.endswith("-cnn") else rate for rate in budget.rates]
+
+
+def recipe_of(name: str, rate: float, budget: Budget, seen: int) -> TokenizerRecipe:
+    """The tokenizer's recipe with the networks of the study and its budget."""
+    recipe = tokenizer_recipe(f"tokenizer-{name}")
+    networks = cnn(24) if name.endswith("-cnn") else vit()
+    iterations = max(1, seen // budget.batch)
+    optimiser = replace(recipe.training.optimiser, learning_rate=rate)
+    training = TrainingConfig(
+        iterations, budget.batch, optimiser, warmup=max(1, min(50, iterations // 10)), average=budget.average,
+        seed=budget.seed, save_every=budget.save_every, look_every=0,
+    )  # fmt: skip
+    return replace(
+        recipe,
+        tokenizer=put_together(name.removesuffix("-cnn"), networks),
+        training=training,
+        data=PicturesConfig(budget.side),
+    )
+
+
+def carry_out(study: Study, name: str, rate: float, stage: str) -> None:
+    """One training from its start, or from where it was stopped, to its figures; nothing if they are there."""
+    folder = study.out / "runs" / f"{name}-{rate:g}"
+    seen = _seen(study, name, rate, folder)
+    recipe = recipe_of(name, rate, study.budget, seen)
+    settings = {
+        "name": name,
+        "rate": rate,
+        "seen": seen,
+        "tokenizer": parts.to_json(recipe.tokenizer),
+        "reconstruction": asdict(recipe.reconstruction),
+    }
+    _agree(folder / RUN, settings)
+    if (folder / "figures.json").exists():
+        return
+    torch.manual_seed(study.budget.seed)
+    tokenizer = parts.build(recipe.tokenizer)
+    teach(tokenizer, recipe, study.pictures, folder, stage, study.report)
+    checkpoint.save_tokenizer(folder / "checkpoint", tokenizer, recipe.tokenizer, card(recipe))
+    figures = {**measure(tokenizer, study.pictures, study.budget.side), **_duration(folder, study.budget.batch)}
+    replace_file(folder / "figures.json", json.dumps(figures, indent=1).encode())
+    (folder / "state.safetensors").unlink(missing_ok=True)  # the checkpoint holds what is needed of it
+
+
+def finished(out: Path) -> list[Finished]:
+    """All trainings in a study's folder that came to their end."""
+    found = []
+    for path in sorted((out / "runs").glob("*/figures.json")):
+        settings = json.loads((path.parent / RUN).read_text())
+        found.append(
+            Finished(settings["name"], settings["rate"], settings["seen"], path.parent, json.loads(path.read_text()))
+        )
+    return found
+
+
+def _seen(study: Study, name: str, rate: float, folder: Path) -> int:
+    """Pictures that a training sees: all see as many, but for the control, which is taught for as long."""
+    if not name.endswith("-cnn"):
+        return study.budget.seen
+    if (folder / RUN).exists():
+        return json.loads((folder / RUN).read_text())["seen"]
+    other = name.removesuffix("-cnn")
+    recipes = [recipe_of(sort, rate, study.budget, study.budget.seen) for sort in (other, name)]
+    ours, theirs = seconds_a_picture(recipes, study.pictures)
+    return max(study.budget.batch, round(study.budget.seen * ours / theirs))
+
+
+def _agree(path: Path, settings: dict[str, Any]) -> None:
+    """Keep settings in a file, or raise ValueError if it has other ones."""
+    wanted = json.loads(json.dumps(settings))
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, json.dumps(wanted, indent=1).encode())
+        return
+    held = json.loads(path.read_text())
+    other = [name for name in wanted if held.get(name) != wanted[name]]
+    if other:
+        raise ValueError(f"{path.parent} was begun with another {', '.join(other)}: remove it, or choose another --out")
+
+
+def _duration(folder: Path, batch: int) -> dict[str, float]:
+    """Pictures a second in training, the median of those that were logged, and the minutes that all of them take."""
+    path = folder / "losses.jsonl"
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines() if '"rate"' in line]
+    rate = sorted(row["rate"] for row in rows)[len(rows) // 2]
+    return {"rate": rate, "minutes": max(row["iteration"] for row in rows) * batch / rate / 60}

@@ -1,0 +1,62 @@
+"""The pictures of a study: the same in any order, read once, and none is both learned and judged."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import icons
+from kiloword.datasets.shards import write_metadata
+from kiloword.studies import subset as module
+from kiloword.studies.subset import chosen, subset
+from kiloword.training.pictures import to_bytes
+
+
+def nobody(done: int, total: int) -> None:
+    pass
+
+
+def test_pictures_to_learn_come_first_and_the_others_are_held_out(folder: Path, tmp_path: Path):
+    found = subset(folder, chosen(folder, 10, 4), 12, tmp_path / "pictures.npy", nobody)
+    assert found.values.shape == (14, 4, 24, 24) and found.values.dtype == torch.uint8
+    assert [row["split"] for row in found.metadata] == ["train"] * 10 + ["held_out_pair"] * 4
+    assert found.weights.tolist() == [1.0] * 10 + [0.0] * 4
+    assert found.held_out.tolist() == [10, 11, 12, 13]
+    for row, values in zip(found.metadata, found.values, strict=True):
+        assert torch.equal(values, to_bytes(icons.icon(int(row["key"][-3:])), 24))
+
+
+def test_keys_alone_choose(tmp_path: Path):
+    def found_in(rows: list[dict], learned: int, held_out: int) -> list[dict]:
+        write_metadata(tmp_path, rows)
+        return chosen(tmp_path, learned, held_out)
+
+    rows = [{"key": f"{n}", "split": "train" if n % 3 else "held_out_subject"} for n in range(30)]
+    toned = {"key": "0-dark", "skin_tones": ["dark"]}
+    found = found_in(rows, 8, 5)
+    assert found_in([toned, *rows[::-1]], 8, 5) == found
+    assert len({row["key"] for row in found}) == 13
+    assert found_in(rows, 7, 4) == [*found[:7], *found[8:12]]
+    assert len(found_in(rows, 100, 100)) == 30
+
+
+def test_pictures_are_read_once_and_anew_when_others_are_wanted(folder: Path, tmp_path: Path, monkeypatch):
+    path = tmp_path / "pictures.npy"
+    first = subset(folder, chosen(folder, 10, 4), 12, path, nobody).values.clone()
+    monkeypatch.setattr(module.shards, "members", lambda shard: pytest.fail("read again"))
+    assert torch.equal(subset(folder, chosen(folder, 10, 4), 12, path, nobody).values, first)
+    monkeypatch.undo()
+    assert len(subset(folder, chosen(folder, 5, 2), 12, path, nobody).values) == 7
+    assert len(np.load(path)) == 7
+    assert subset(folder, chosen(folder, 5, 2), 8, path, nobody).values.shape[-1] == 16  # another side
+
+
+def test_a_folder_must_hold_both_sorts_and_what_it_lists(tmp_path: Path):
+    with pytest.raises(ValueError, match="4 pictures to learn and 0 held out"):
+        chosen(icons.write_icons(tmp_path / "all", 4, 0), 3, 2)
+    broken = icons.write_icons(tmp_path / "broken", 6, 2)
+    (broken / "shard-00001.tar").unlink()
+    with pytest.raises(ValueError, match=r"of 6 pictures listed in .*broken are not in its shards"):
+        subset(broken, chosen(broken, 9, 9), 12, tmp_path / "b.npy", nobody)
+    assert not (tmp_path / "b.npy").exists()
