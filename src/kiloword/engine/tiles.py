@@ -245,7 +245,7 @@ class Norms:
 
         try:
             for norm in self.norms:
-                norm.forward = partial(forward, norm)
+                vars(norm)["forward"] = partial(forward, norm)
             yield
         finally:
             for norm in self.norms:
