@@ -20,7 +20,7 @@ FOLDERS = {
     "examples": "",
     "src/kiloword": "The package",
     "src/kiloword/weights": "The shipped models: weights.safetensors and config.json each",
-    "tests": "unit/ mirrors the source; laws/ holds for every part; engine/ fast equals slow; e2e/ the command line",
+    "tests": "unit/ mirrors the source; laws/ for every part; engine/ fast equals slow; golden/ files; e2e/ the CLI",
 }
 WHOLE = ("benchmarks", "docs", "examples", "src/kiloword")  # folders whose files are listed one by one
 

@@ -32,8 +32,11 @@ def nearest_in(table: Float[Tensor, "d u"], places: Float[Tensor, "p c"]) -> Int
     """Ids of the nearest codes of a table."""
     rows = max(1, SCORES.get(places.device.type, MANY_SCORES) // table.shape[1])
     with torch.no_grad(), torch.autocast(places.device.type, enabled=False):
-        found = [_largest(pad(some, (0, 1), value=1.0) @ table) for some in places.split(rows)]
-    return torch.cat(found)
+        ids = torch.empty(len(places), dtype=torch.long, device=places.device)
+        scores = places.new_empty(min(rows, len(places)), table.shape[1])  # one room for all
+        for some, found in zip(places.split(rows), ids.split(rows), strict=True):
+            found.copy_(_largest(torch.mm(pad(some, (0, 1), value=1.0), table, out=scores[: len(some)])))
+    return ids
 
 
 def _largest(scores: Float[Tensor, "p v"]) -> Int[Tensor, "p"]:
