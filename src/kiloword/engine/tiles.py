@@ -34,13 +34,14 @@ class Tiling:
     """Tiles of at most `side` tokens, each run with `overlap` more all around, which are then thrown away.
 
     All norms have the same statistics in every tile, measured in the middle of each: `measured` is the share of a side.
-    1 gives exactly those of the whole picture; 0 lets every tile be normalised by itself, so that seams show.
-    Coarse steps of a network that take and give at most `whole` numbers are run on the whole picture.
+    1 gives exactly those of the whole picture; less is quicker and leaves no seams either, but all may be brighter or
+    paler; 0 lets every tile be normalised by itself, so that seams show. Steps of a network that take and give at most
+    `whole` numbers are run on the whole picture, so that a few times as many are held at once.
     """
 
     side: int = 32
     overlap: int = 4
-    measured: float = 0.25
+    measured: float = 1.0
     whole: int = 2**27
 
     def __post_init__(self):
@@ -65,12 +66,12 @@ def decode_tiled(
         raise ValueError(f"this layout has {layout.count} tokens, got {list(tokens.shape)}")
     known = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if known is None else known
     x = tokenizer.quantizer.lookup(forget(tokens, known, tokenizer.space), layout)
-    decoder, run = tokenizer.decoder, tokenizer.decoder
+    decoder = tokenizer.decoder
     if isinstance(decoder, Local):
-        steps, large = decoder.steps, [count > tiling.whole for count in numbers(decoder.steps, x, layout)]
-        tiled = max(decoder.wide, [*large, True].index(True))
-        x, run = in_turn(steps[:tiled])(x, layout), in_turn(steps[tiled:])
-    return sweep(decoder, run, x, layout, tiling, progress).float().contiguous()
+        made = through(decoder, decoder.steps, range(decoder.wide), x, layout, tiling, progress)
+    else:
+        made = sweep(decoder, decoder, x, layout, tiling, progress)
+    return made.float().contiguous()
 
 
 @torch.no_grad()
@@ -87,12 +88,41 @@ def encode_tiled(
     if list(pixels.shape[1:]) != wanted:
         raise ValueError(f"the layout asks for pictures of {wanted}, got {list(pixels.shape)}")
     encoder = tokenizer.encoder
-    if not isinstance(encoder, Local):
-        return tokenizer.quantizer.quantize(sweep(encoder, encoder, pixels, layout, tiling, progress), layout, noise)
-    steps, large = encoder.steps, [count > tiling.whole for count in numbers(encoder.steps, pixels, layout)]
-    tiled = len(steps) - max(encoder.wide, [*large[::-1], True].index(True))
-    x = sweep(encoder, in_turn(steps[:tiled]), pixels, layout, tiling, progress)
-    return tokenizer.quantizer.quantize(in_turn(steps[tiled:])(x, layout), layout, noise)
+    if isinstance(encoder, Local):
+        steps = encoder.steps
+        wide = range(len(steps) - encoder.wide, len(steps))
+        latent = through(encoder, steps, wide, pixels, layout, tiling, progress)
+    else:
+        latent = sweep(encoder, encoder, pixels, layout, tiling, progress)
+    return tokenizer.quantizer.quantize(latent, layout, noise)
+
+
+def through(
+    network: nn.Module,
+    steps: Sequence[Step],
+    wide: range,
+    x: Tensor,
+    layout: Layout,
+    tiling: Tiling,
+    progress: Progress | None,
+) -> Float[Tensor, "b d s t"]:
+    """All steps of a network: small and wide ones whole, middling ones in tiles one by one, runs of large ones at once.
+
+    What lies between two steps that are done at once is never there in one piece, so that the norms of the second can
+    only be measured by doing the first again.
+    """
+    sizes, done = numbers(steps, x, layout), 0
+    x = x.contiguous(memory_format=torch.channels_last)  # attention needs no table of all pairs of places then
+    while done < len(steps):
+        after = done + 1
+        if done in wide or sizes[done] <= tiling.whole:
+            x = steps[done](x)
+        else:
+            while after < len(steps) and min(sizes[after - 1 : after + 1]) > 2 * tiling.whole:
+                after += 1
+            x = sweep(network, partial(in_turn, steps[done:after]), x, layout, tiling, progress)
+        done = after
+    return x
 
 
 def numbers(steps: Sequence[Step], x: Float[Tensor, "b c s t"], layout: Layout) -> list[int]:
@@ -106,9 +136,9 @@ def numbers(steps: Sequence[Step], x: Float[Tensor, "b c s t"], layout: Layout) 
     return [h * w * max(pair) for pair in pairwise(counts)]
 
 
-def in_turn(steps: Sequence[Step]) -> Run:
-    """One step after the other, with channels last in memory: attention needs no table of all pairs of places then."""
-    return lambda x, _: reduce(lambda value, step: step(value), steps, x.contiguous(memory_format=torch.channels_last))
+def in_turn(steps: Sequence[Step], x: Tensor, layout: Layout) -> Tensor:
+    """One step after the other."""
+    return reduce(lambda value, step: step(value), steps, x)
 
 
 @dataclass(frozen=True)

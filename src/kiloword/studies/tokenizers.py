@@ -39,7 +39,7 @@ class Budget:
 
     pictures: int = 3200
     held_out: int = 512
-    seen: int = 48_000
+    seen: int = 44_800
     batch: int = 32
     rates: tuple[float, ...] = (1e-3, 2.5e-3)
     average: float = 0.99
