@@ -81,11 +81,12 @@ def label(line: dict[str, Any]) -> str:
 
 # What a reader has to know before believing the third digit.
 CAVEAT = (
-    "These pictures are not untouched: the better learning rate is chosen on them, and so were the size of the patches",
-    "(16.2 dB for 8 pixels, 15.5 for 4 joined 2x2), Muon over AdamW (16.2, 15.0), the weight of gumbel's kl_loss (17.01,",
-    "16.98, 16.49 dB for 5e-4, 3e-3, 1e-2: 3e-3 was taken because 8% of its codes were used, not 3%) and that of bsq's",
-    "entropy_loss (17.91, 17.82 for 0.01, 0.1: 0.1 was kept as published), one short run each. The vq decay of 0.95 was",
-    "set after a look at a very short run. fsq, residual, rq, multicode and kl had no such tries, so tuning is not equal.",
+    "These pictures are not untouched: the better learning rate is chosen on them, and so were the size of the",
+    "patches (16.2 dB for 8 pixels, 15.5 for 4 joined 2x2), Muon over AdamW (16.2, 15.0), the weight of gumbel's",
+    "kl_loss (17.01, 16.98, 16.49 dB for 5e-4, 3e-3, 1e-2: 3e-3 was taken because 8% of its codes were used, not",
+    "3%) and that of bsq's entropy_loss (17.91, 17.82 for 0.01, 0.1: 0.1 was kept as published), one short run",
+    "each. The vq decay of 0.95 was set after a look at a very short run. fsq, residual, rq, multicode and kl had",
+    "no such tries, so tuning is not equal.",
 )
 
 
