@@ -205,19 +205,20 @@ def sweep(
 
 
 class Moments:
-    """Mean and variance of each group of channels of each picture, over all that was added."""
+    """Mean and variance of each group of channels of each picture, over all that was added.
+
+    Rows are put together in double precision: torch's own norm is off by 2e-4 at 1024x1024 pixels, channels last.
+    """
 
     def __init__(self, batch: int, groups: int, device: torch.device):
         self.count = 0
         self.values, self.squares = torch.zeros(2, batch, groups, dtype=torch.float64, device=device)
 
     def add(self, x: Float[Tensor, "b c h w"]) -> None:
-        groups = x.unflatten(1, (self.values.shape[1], -1))
-        variance, mean = (value.double() for value in torch.var_mean(groups, dim=(2, 3, 4), correction=0))
-        count = groups[0, 0].numel()
-        self.count += count
-        self.values += count * mean
-        self.squares += count * (variance + mean.square())
+        variance, mean = (row.double() for row in torch.var_mean(x, dim=3, correction=0))
+        for total, rows in ((self.values, mean), (self.squares, variance + mean.square())):
+            total += x.shape[3] * rows.unflatten(1, (total.shape[1], -1)).sum((2, 3))
+        self.count += x[0].numel() // self.values.shape[1]
 
     def normalise(self, x: Float[Tensor, "b c h w"], norm: nn.GroupNorm) -> Float[Tensor, "b c h w"]:
         """What the norm makes of `x` by these statistics."""
