@@ -25,6 +25,7 @@ from kiloword.tokens import Categorical
 from kiloword.training.loop import Run
 from kiloword.training.model_lesson import Lines, ModelLesson, versions
 from kiloword.training.pictures import to_bytes
+from kiloword.training.precision import multiplies_bfloat16
 from kiloword.training.tokenizer_lesson import TokenizerLesson
 
 Report = Callable[[str, int, int, dict[str, float]], None]  # stage, iteration, iterations, figures
@@ -96,9 +97,8 @@ def with_vocabulary(recipe: Recipe, metadata: list[dict]) -> ImageModelConfig:
 
 
 def fabric() -> Fabric:
-    """One device; bf16 on a GPU and where the CPU multiplies it in hardware, else float32 (emulation is far slower)."""
-    fast = torch.accelerator.is_available() or torch.cpu.get_capabilities().get("amx_bf16", False)
-    return Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if fast else "32-true")
+    """One device, and the faster of its number formats."""
+    return Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if multiplies_bfloat16() else "32-true")
 
 
 def teach_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:

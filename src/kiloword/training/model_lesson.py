@@ -22,6 +22,7 @@ from kiloword.noise import Seeded
 from kiloword.tokens import Layout
 from kiloword.tokens.space import values_of
 from kiloword.training.pictures import shrink, shuffled, vary
+from kiloword.training.precision import multiplies_bfloat16
 
 # Axes: n pictures, k versions of each, t tokens, f factors.
 
@@ -120,7 +121,10 @@ class ModelLesson:
 
 
 def versions(module: ImageModel, pictures: Tensor, side: int, count: int, seed: int = 0) -> Tensor:
-    """Tokens [count, n, t, ...] of every picture: as it is, and in count - 1 random variants. Bytes to save memory."""
+    """Tokens [count, n, t, ...] of every picture: as it is, and in count - 1 random variants. Bytes to save memory.
+
+    The variants may be encoded in bfloat16: a code more or less at the edge of its cell is one variation more.
+    """
     layout = module.picture.tokenizer.layout(side, side)
     device = next(module.parameters()).device
     generator = torch.Generator().manual_seed(seed)
@@ -129,7 +133,8 @@ def versions(module: ImageModel, pictures: Tensor, side: int, count: int, seed: 
         parts = []
         for batch in pictures.split(256):
             pixels = vary(batch, side, generator) if version else shrink(batch, side)
-            with torch.no_grad():
+            coarse = version > 0 and multiplies_bfloat16(device)
+            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=coarse):
                 parts.append(module.picture.tokenizer.encode(pixels.to(device), layout).target.to(torch.uint8).cpu())
         rounds.append(torch.cat(parts))
     return torch.stack(rounds)

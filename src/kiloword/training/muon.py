@@ -1,7 +1,7 @@
 """Muon: momentum whose update is orthogonalised, in the format of the weights.
 
 Jordan et al. 2024 for the method and the five Newton-Schulz steps; Liu et al. 2025 (Muon is Scalable for LLM Training,
-section 2.2) for the size of the step, that of AdamW. PyTorch's own works in bfloat16, which most CPUs emulate slowly;
+section 2.2) for the size of the step, that of AdamW. PyTorch's own works in bfloat16, which many CPUs emulate slowly;
 this one stays in float32 there and takes all matrices of one shape at once.
 """
 
@@ -12,6 +12,8 @@ from collections.abc import Iterable
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from kiloword.training.precision import multiplies_bfloat16
 
 # Axes: m matrices of one shape, r rows, c columns.
 
@@ -55,7 +57,7 @@ def orthogonal(matrices: Float[Tensor, "m r c"]) -> Float[Tensor, "m r c"]:
     """Nearly the closest matrices whose singular values are all 1 (they come out between 0.7 and 1.2)."""
     tall = matrices.shape[1] > matrices.shape[2]
     x = matrices.mT if tall else matrices
-    x = x.bfloat16() if x.is_cuda else x.float()
+    x = x.bfloat16() if multiplies_bfloat16(x.device) else x.float()
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     for a, b, c in STEPS:
         square = x @ x.mT
