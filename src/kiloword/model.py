@@ -4,12 +4,14 @@ A modality is a tokenizer x an order x a head. Here stand its check, its loss an
 way (`engine/`) is tested equal to it. Chen et al. 2020 (Image GPT), Ramesh et al. 2021 (DALL-E), Zhou et al. 2024.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from kiloword.heads.head import Head, Sampling
 from kiloword.noise import Noise
@@ -17,11 +19,13 @@ from kiloword.orders.order import Order, itself
 from kiloword.prompts.prompt import Condition, Prompt
 from kiloword.stream import Span, lay, pack, picture_span, pile, text_span, unpack
 from kiloword.tokenizers.bpe import BPE, END
+from kiloword.tokenizers.quantizer import Multiscale
 from kiloword.tokenizers.tokenizer import Tokenizer
-from kiloword.tokens import Layout, Schedule
+from kiloword.tokens import Fed, Layout, Schedule, Vector
+from kiloword.tokens.space import values_of
 from kiloword.transformer import Transformer
 
-# Axes: v views, b pictures, n tokens of a picture, q tokens now, m rows of text, w width.
+# Axes: s steps, v views, b pictures, n tokens of a picture, q tokens now, m rows of text, w width.
 
 
 class Modality(nn.Module):
@@ -60,20 +64,33 @@ class Text(nn.Module):
 class Drawing:
     """A request to draw `count` pictures: views with their weights, how values are chosen, and what is given.
 
-    `views` are conditions of `count` rows each; `weights` [v, b] sum to 1 over views. `given` tokens [b, n] are kept
-    as they are in `tokens`.
+    `views` are conditions of `count` rows each; `weights` sum to 1 over views. Weights and sampling may differ from
+    step to step: [s, v, b], and a tuple. `given` tokens [b, n] are kept as they are in `tokens`. `steps` None is as
+    many as the order has by itself.
     """
 
     layout: Layout
     views: list[Condition]
-    weights: Float[Tensor, "v b"]
-    sampling: Sampling = Sampling()
+    weights: Float[Tensor, "v b"] | Float[Tensor, "s v b"]
+    sampling: Sampling | tuple[Sampling, ...] = Sampling()
     tokens: Tensor | None = None
     given: Bool[Tensor, "b n"] | None = None
+    steps: int | None = None
 
     @property
     def count(self) -> int:
-        return self.weights.shape[1]
+        return self.weights.shape[-1]
+
+    @property
+    def soft(self) -> bool:
+        """Whether tokens are drawn as distributions."""
+        return (self.sampling if isinstance(self.sampling, Sampling) else self.sampling[0]).soft is not None
+
+    def weights_at(self, step: int) -> Float[Tensor, "v b"]:
+        return self.weights if self.weights.ndim == 2 else self.weights[step]
+
+    def sampling_at(self, step: int) -> Sampling:
+        return self.sampling if isinstance(self.sampling, Sampling) else self.sampling[step]
 
 
 @dataclass(frozen=True)
@@ -106,6 +123,8 @@ class ImageModel(nn.Module):
         if len({part.width for part in parts.values()}) > 1:
             widths = ", ".join(f"{name} {part.width}" for name, part in parts.items())
             raise ValueError(f"all parts must have one width, these differ: {widths}")
+        if self.picture.order.causal and not self.transformer.causal:
+            raise ValueError("this order draws later tokens from earlier ones, and the transformer shows all to all")
 
     # Learning
 
@@ -114,8 +133,8 @@ class ImageModel(nn.Module):
         captions: list[str] | None = None, pictures: Tensor | None = None, capacity: int = 64,
     ) -> tuple[Float[Tensor, "b n"], Float[Tensor, "d m"] | None]:  # fmt: skip
         """Loss of every token of pictures that are drawn from prompts, and of every text token of `captions` that
-        are read off other `pictures` [d, n] (tokens): 0 where a caption has ended."""
-        drawing, memo, rows = self._lay_drawing(prompts, shown, layout, noise)
+        are read off other `pictures` [d, n] (tokens): 0 where a token was not asked for or a caption has ended."""
+        drawing, memo, rows, asked = self._lay_drawing(prompts, shown, layout, noise)
         streams = [drawing]
         if captions is not None:
             if self.text is None or pictures is None:
@@ -127,7 +146,7 @@ class ImageModel(nn.Module):
         packed, where = pack(piled, capacity)
         hidden = unpack(self.transformer(packed), where)
         b = len(target)
-        drawn = self.picture.head.loss(hidden[:b, rows], target, memo, noise)
+        drawn = self.picture.head.loss(hidden[:b, rows], target, memo, noise) * asked
         if captions is None or self.text is None:
             return drawn, None
         start = shown.shape[1]
@@ -139,12 +158,36 @@ class ImageModel(nn.Module):
         condition = self.prompt.read(prompts)
         order = self.picture.order
         level = order.lesson(layout, b, noise).to(shown.device)
-        step = order.schedule(layout, b, None, noise).start.long().to(shown.device)
         pick = torch.arange(n, device=shown.device).expand(b, -1)
-        fed = order.feed(shown, level, pick, layout)
+        step = torch.zeros_like(pick)
+        if order.causal:
+            step = order.schedule(layout, b, None, noise).start.long().to(shown.device)
+        span, memo = self.picture_rows(condition, shown, level, pick, step, layout)
+        rows = slice(condition.prefix.shape[1], condition.prefix.shape[1] + n)
+        return lay([prefix_span(condition), span], condition.vector), memo, rows, level > 0
+
+    def picture_rows(
+        self, condition: Condition, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"],
+        step: Int[Tensor, "b q"], layout: Layout,
+    ) -> tuple[Span, Any]:  # fmt: skip
+        """The rows that ask for the picked tokens, and what the head wants to be reminded of at the exit."""
+        order = self.picture.order
+        fed = order.feed(shown, level, pick, layout, self.canvas(layout))
         vectors, memo = self.picture.head.enter(fed, layout)
-        spans = [prefix_span(condition), picture_span(vectors, layout, fed.place, step, order.causal)]
-        return lay(spans, condition.vector), memo, slice(condition.prefix.shape[1], condition.prefix.shape[1] + n)
+        vectors = started(vectors, fed, condition)
+        seat = order.seats(layout).to(pick.device)[fed.place]
+        return picture_span(vectors, layout, seat, step, order.causal, fed.real), memo
+
+    def canvas(self, layout: Layout) -> Callable[[Tensor, int], Tensor]:
+        """What the tokens of the grids before a scale have painted, for orders that feed that."""
+
+        def painted(shown: Tensor, scale: int) -> Tensor:
+            quantizer = getattr(self.picture.tokenizer, "quantizer", None)
+            if not isinstance(quantizer, Multiscale):
+                raise ValueError("this order feeds what coarser grids have painted, and the tokenizer paints on one")
+            return quantizer.canvas(shown, layout, scale)
+
+        return painted
 
     def reading_span(self, tokens: Tensor, layout: Layout) -> Span:
         """A whole picture that is looked at: every token sees every other one."""
@@ -156,46 +199,60 @@ class ImageModel(nn.Module):
 
     def draw(self, drawing: Drawing, noise: Noise) -> Iterator[Progress]:
         """The tokens after every step. Every step runs the whole stream anew: see `engine/` for the fast way."""
-        order, layout, b = self.picture.order, drawing.layout, drawing.count
-        schedule = order.schedule(layout, b, None, noise)
+        order, b = self.picture.order, drawing.count
+        schedule = order.schedule(drawing.layout, b, drawing.steps, noise)
         tokens, given = starting_tokens(self, drawing)
         for step in range(schedule.steps):
             visited = pick_of(schedule, step)
-            so_far = pick_of(schedule, slice(0, step + 1))
-            hidden = torch.stack([self._hidden(view, tokens, schedule, so_far, step, layout) for view in drawing.views])
-            now = (so_far[:, None] == visited[:, :, None]).int().argmax(-1)
+            rows = pick_of(schedule, slice(0, step + 1 if order.causal else schedule.steps))
+            level = level_at(schedule, step, given, order.causal)
+            hidden = torch.stack(
+                [self._hidden(view, tokens, schedule, rows, level, drawing.layout) for view in drawing.views]
+            )
+            now = (rows[:, None] == visited[:, :, None]).int().argmax(-1)
             hidden = hidden[:, torch.arange(b)[:, None], now]
-            self.place(tokens, given, visited, hidden, drawing, noise)
+            _, memo = self.picture_rows(drawing.views[0], tokens, level, visited, visited, drawing.layout)
+            self.place(tokens, given, visited, hidden, memo, drawing, step, noise)
             yield Progress(tokens.clone(), given | (schedule.level(step + 1) == 0), step + 1, schedule.steps)
 
     def _hidden(
-        self, view: Condition, tokens: Tensor, schedule: Schedule, pick: Int[Tensor, "b q"], step: int, layout: Layout
-    ) -> Float[Tensor, "b q w"]:
-        order = self.picture.order
-        level = torch.ones(tokens.shape[:2], device=tokens.device)
-        fed = order.feed(tokens, level, pick, layout)
-        vectors, _ = self.picture.head.enter(fed, layout)
-        start = schedule.start.long().gather(1, pick)
-        prefix = prefix_span(view)
-        stream = lay([prefix, picture_span(vectors, layout, fed.place, start, order.causal)], view.vector)
-        return self.transformer(stream)[:, prefix.vectors.shape[1] :]
+        self, view: Condition, tokens: Tensor, schedule: Schedule, pick: Int[Tensor, "b q"],
+        level: Float[Tensor, "b n"], layout: Layout,
+    ) -> Float[Tensor, "b q w"]:  # fmt: skip
+        prefix, start = prefix_span(view), schedule.start.long().to(pick.device).gather(1, pick)
+        picture, _ = self.picture_rows(view, tokens, level, pick, start, layout)
+        return self.transformer(lay([prefix, picture], view.vector))[:, prefix.vectors.shape[1] :]
 
     def place(
-        self, tokens: Tensor, given: Tensor, visited: Int[Tensor, "b q"], hidden: Float[Tensor, "v b q w"],
-        drawing: Drawing, noise: Noise,
+        self, tokens: Tensor, given: Tensor, visited: Int[Tensor, "b q"], hidden: Float[Tensor, "v b q w"], memo: Any,
+        drawing: Drawing, step: int, noise: Noise,
     ) -> None:  # fmt: skip
         """Sample the visited tokens and write those that are not given."""
         rows = torch.arange(len(tokens))
-        weights = drawing.weights.to(hidden)
-        drawn = self.picture.head.sample(hidden, weights, None, drawing.sampling, noise, rows)
+        weights, sampling = drawing.weights_at(step).to(hidden), drawing.sampling_at(step)
+        drawn = self.picture.head.sample(hidden, weights, memo, sampling, noise, rows)
         index = rows[:, None]
         fixed = given[index, visited].view(*visited.shape, *(1,) * (tokens.ndim - 2))
         tokens[index, visited] = torch.where(fixed, tokens[index, visited], drawn)
 
 
+def started(vectors: Float[Tensor, "b q w"], fed: Fed, condition: Condition) -> Float[Tensor, "b q w"]:
+    """Rows with the condition's `start` added where nothing is fed."""
+    if condition.start is None:
+        return vectors
+    return vectors + torch.where(fed.real[..., None], 0, condition.start[:, None])
+
+
+def level_at(schedule: Schedule, step: int, given: Bool[Tensor, "b n"], causal: bool) -> Float[Tensor, "b n"]:
+    """The unknown share that the rows of a step are told: their own at the time when each row is visited."""
+    if causal:
+        return torch.ones(given.shape, device=given.device)
+    return schedule.level(step).to(given.device).masked_fill(given, 0.0)
+
+
 def prefix_span(condition: Condition) -> Span:
-    """The rows of a condition as a span in which all see all."""
-    return text_span(condition.prefix, condition.present, causal=False)
+    """The rows of a condition as a span of their own."""
+    return text_span(condition.prefix, condition.present, condition.causal, placed=condition.placed)
 
 
 def starting_tokens(model: ImageModel, drawing: Drawing) -> tuple[Tensor, Bool[Tensor, "b n"]]:
@@ -203,10 +260,13 @@ def starting_tokens(model: ImageModel, drawing: Drawing) -> tuple[Tensor, Bool[T
     space, b, n = model.picture.tokenizer.space, drawing.count, drawing.layout.count
     device = drawing.weights.device
     given = torch.zeros(b, n, dtype=torch.bool, device=device) if drawing.given is None else drawing.given
-    tokens = torch.zeros(b, n, *space.tail, dtype=torch.long, device=device)
+    kind = torch.float if isinstance(space, Vector) or drawing.soft else torch.long
+    tail = (*space.tail, int(values_of(space).max())) if drawing.soft else space.tail
+    tokens = torch.zeros(b, n, *tail, dtype=kind, device=device)
     if drawing.tokens is not None:
         space.check(drawing.tokens)
-        tokens = torch.where(given.view(b, n, *(1,) * len(space.tail)), drawing.tokens, tokens)
+        shown = one_hot(drawing.tokens, tail[-1]).to(kind) if drawing.soft else drawing.tokens
+        tokens = torch.where(given.view(b, n, *(1,) * len(tail)), shown, tokens)
     return tokens, given
 
 

@@ -7,11 +7,20 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 from kiloword.heads.categorical import CategoricalConfig
+from kiloword.heads.ddpm import DDPMConfig
+from kiloword.heads.diffusion import DiffusionConfig
+from kiloword.heads.entrance import BareEntranceConfig, SeatedEntranceConfig
 from kiloword.heads.factorised import FactorisedConfig
+from kiloword.heads.flow import FlowConfig
 from kiloword.model import ImageModel, Modality, Text
 from kiloword.orders.draft import DraftConfig
+from kiloword.orders.masked import MaskedConfig
+from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.orders.raster import RasterConfig
+from kiloword.prompts.class_buffer import ClassBufferConfig
 from kiloword.prompts.class_label import ClassLabelConfig
+from kiloword.prompts.class_start import ClassStartConfig
+from kiloword.prompts.nothing import NothingConfig
 from kiloword.prompts.text_prefix import TextPrefixConfig
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bpe import BPEConfig
@@ -31,20 +40,27 @@ from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokenizers.residual import ResidualConfig
 from kiloword.tokenizers.rq import RQConfig
 from kiloword.tokenizers.siglip import SigLIPConfig
+from kiloword.tokenizers.tokenizer import TokenizerConfig
+from kiloword.tokenizers.tokens_only import TokensOnlyConfig
 from kiloword.tokenizers.vit import ViTConfig
 from kiloword.tokenizers.vitamin import ViTaminConfig
 from kiloword.tokenizers.vq import VQConfig
 from kiloword.tokens import Bits, Categorical, Codes, Vector
 from kiloword.transformer import (
     AdaLNConfig,
+    AdaLNExitConfig,
     AttentionConfig,
+    EncoderDecoderConfig,
     GeGLUConfig,
     GELUConfig,
     LayerNormConfig,
+    MutedConfig,
     RMSNormConfig,
     RotaryConfig,
+    SharedAdaLNConfig,
     StackConfig,
     SwiGLUConfig,
+    UnitConfig,
     UnmodulatedConfig,
 )
 
@@ -55,9 +71,9 @@ FORMAT = 1
 class ModalityConfig:
     """How pictures become tokens, in which order and through which head."""
 
-    tokenizer: PyramidConfig | AutoencoderConfig
-    order: DraftConfig | RasterConfig
-    head: FactorisedConfig | CategoricalConfig
+    tokenizer: TokenizerConfig
+    order: DraftConfig | RasterConfig | NextScaleConfig | MaskedConfig
+    head: FactorisedConfig | CategoricalConfig | DiffusionConfig
 
     def build(self) -> Modality:
         return Modality(self.tokenizer.build(), self.order.build(), self.head.build())
@@ -76,13 +92,16 @@ class TextConfig:
         return Text(self.tokenizer.build(), self.order.build(), self.head.build(), self.limit)
 
 
+PromptConfig = TextPrefixConfig | ClassLabelConfig | ClassStartConfig | ClassBufferConfig | NothingConfig
+
+
 @dataclass(frozen=True)
 class ImageModelConfig:
     """A whole model."""
 
     picture: ModalityConfig
-    prompt: TextPrefixConfig | ClassLabelConfig
-    transformer: StackConfig
+    prompt: PromptConfig
+    transformer: StackConfig | EncoderDecoderConfig
     text: TextConfig | None = None
 
     def build(self) -> ImageModel:
@@ -92,22 +111,30 @@ class ImageModelConfig:
 
 PARTS: dict[str, type] = {
     "adaln": AdaLNConfig,
+    "adaln-exit": AdaLNExitConfig,
     "attention": AttentionConfig,
     "autoencoder": AutoencoderConfig,
+    "bare-entrance": BareEntranceConfig,
     "bits": Bits,
     "bpe": BPEConfig,
     "bsq": BSQConfig,
     "bsq-scales": BSQScalesConfig,
     "categorical": CategoricalConfig,
     "categorical-space": Categorical,
+    "class-buffer": ClassBufferConfig,
     "class-label": ClassLabelConfig,
+    "class-start": ClassStartConfig,
     "cnn": CNNConfig,
     "codes": Codes,
     "contrastive": ContrastiveConfig,
+    "ddpm": DDPMConfig,
+    "diffusion": DiffusionConfig,
     "draft": DraftConfig,
     "dvae": DVAEConfig,
+    "encoder-decoder": EncoderDecoderConfig,
     "factorisation": FactorisationConfig,
     "factorised": FactorisedConfig,
+    "flow": FlowConfig,
     "fsq": FSQConfig,
     "geglu": GeGLUConfig,
     "gelu": GELUConfig,
@@ -115,8 +142,12 @@ PARTS: dict[str, type] = {
     "image-model": ImageModelConfig,
     "kl": KLConfig,
     "layer-norm": LayerNormConfig,
+    "masked": MaskedConfig,
     "modality": ModalityConfig,
     "multicode": MulticodeConfig,
+    "muted": MutedConfig,
+    "next-scale": NextScaleConfig,
+    "nothing": NothingConfig,
     "palette": PaletteConfig,
     "pixelwise": PixelwiseConfig,
     "pyramid": PyramidConfig,
@@ -125,12 +156,16 @@ PARTS: dict[str, type] = {
     "rms-norm": RMSNormConfig,
     "rotary": RotaryConfig,
     "rq": RQConfig,
+    "seated-entrance": SeatedEntranceConfig,
+    "shared-adaln": SharedAdaLNConfig,
     "siglip": SigLIPConfig,
     "stack": StackConfig,
     "swiglu": SwiGLUConfig,
     "text": TextConfig,
     "text-prefix": TextPrefixConfig,
     "text-tower": TextTowerConfig,
+    "tokens-only": TokensOnlyConfig,
+    "unit": UnitConfig,
     "unmodulated": UnmodulatedConfig,
     "vector": Vector,
     "vit": ViTConfig,

@@ -26,27 +26,36 @@ class Span:
     step: Int[Tensor, "b q"]
     present: Bool[Tensor, "b q"]
     causal: bool
+    filled: Bool[Tensor, "b q"]  # which rows are fed anything
     lasts: Int[Tensor, "b"]  # how much time the span takes
 
 
-def text_span(vectors: Float[Tensor, "b q w"], present: Bool[Tensor, "b q"], causal: bool, first: int = 0) -> Span:
-    """Rows of text: one unit of time each; `first` is the step of the first row."""
+def text_span(
+    vectors: Float[Tensor, "b q w"], present: Bool[Tensor, "b q"], causal: bool, first: int = 0, placed: bool = True
+) -> Span:
+    """Rows of text: one unit of time each, in no place if they are not `placed`; `first` is the step of the first."""
     b, q, _ = vectors.shape
     time = torch.arange(first, first + q, device=vectors.device).expand(b, -1)
     places = torch.zeros(b, q, 4, device=vectors.device)
     places[..., 0] = time
-    return Span(vectors, places, time, present, causal, present.sum(1))
+    if not placed:
+        places[..., 2:] = torch.nan
+    return Span(vectors, places, time, present, causal, torch.ones_like(present), present.sum(1))
 
 
 def picture_span(
-    vectors: Float[Tensor, "b q w"], layout: Layout, place: Int[Tensor, "b q"], step: Int[Tensor, "b q"], causal: bool
-) -> Span:
-    """Rows of a picture: all at one time, where the layout says; a picture takes one unit of time."""
+    vectors: Float[Tensor, "b q w"], layout: Layout, seat: Int[Tensor, "b q"], step: Int[Tensor, "b q"], causal: bool,
+    filled: Bool[Tensor, "b q"] | None = None,
+) -> Span:  # fmt: skip
+    """Rows of a picture: all at one time, each where the layout has its `seat` (-1: nowhere). It takes a unit of
+    time."""
     b, q, _ = vectors.shape
     places = torch.zeros(b, q, 4, device=vectors.device)
-    places[..., 1:] = layout.positions().to(vectors.device)[place]
+    places[..., 1:] = layout.positions().to(vectors.device)[seat.clamp(min=0)]
+    places[..., 2:].masked_fill_((seat < 0)[..., None], torch.nan)
     present = torch.ones(b, q, dtype=torch.bool, device=vectors.device)
-    return Span(vectors, places, step, present, causal, torch.ones(b, dtype=torch.long, device=vectors.device))
+    filled, once = present if filled is None else filled, torch.ones(b, dtype=torch.long, device=vectors.device)
+    return Span(vectors, places, step, present, causal, filled, once)
 
 
 def lay(spans: list[Span], modulation: Tensor | None = None, time: Tensor | None = None, first: int = 0) -> Stream:
@@ -69,6 +78,7 @@ def lay(spans: list[Span], modulation: Tensor | None = None, time: Tensor | None
         causal=torch.cat(causal, dim=1),
         present=torch.cat([span.present for span in spans], dim=1),
         modulation=None if modulation is None else modulation[:, None],
+        filled=torch.cat([span.filled for span in spans], dim=1),
     )
 
 
@@ -80,7 +90,7 @@ def pile(streams: list[Stream]) -> Stream:
         parts = [getattr(stream, name) for stream in streams]
         return torch.cat([_lengthen(part, longest - part.shape[1]) for part in parts])
 
-    names = ("vectors", "positions", "span", "step", "causal", "present")
+    names = ("vectors", "positions", "span", "step", "causal", "present", "filled")
     modulation = None if streams[0].modulation is None else torch.cat([_known(s.modulation) for s in streams])
     return Stream(**{name: filled(name) for name in names}, modulation=modulation)
 
@@ -110,7 +120,7 @@ def pack(stream: Stream, capacity: int) -> tuple[Stream, Int[Tensor, "b t"]]:
     packed = Stream(
         vectors=moved(stream.vectors), positions=moved(stream.positions), sample=moved(sample),
         span=moved(_known(stream.span)), step=moved(_known(stream.step)), causal=moved(_known(stream.causal)),
-        present=there.view(len(fill), capacity),
+        present=there.view(len(fill), capacity), filled=moved(_known(stream.filled)),
         modulation=None if stream.modulation is None else moved(stream.modulation.expand(b, t, -1)),
     )  # fmt: skip
     return packed, where

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kiloword.engine.lean import lean
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel, Progress, pick_of, prefix_span, starting_tokens
+from kiloword.model import Drawing, ImageModel, Progress, level_at, pick_of, prefix_span, started, starting_tokens
 from kiloword.noise import Noise
 from kiloword.prompts.prompt import Condition
 from kiloword.stream import lay, picture_span, text_span
@@ -25,26 +25,59 @@ from kiloword.transformer import Cache, Stream, Transformer
 
 def draw(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress]:
     """The tokens after every step, as `model.draw` gives them; stop iterating to cancel."""
+    way = draw_cached if model.picture.order.causal else draw_whole
+    return way(model, drawing, noise)
+
+
+def draw_cached(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress]:
+    """For orders whose rows never change again once they have been visited."""
     order, head, layout = model.picture.order, model.picture.head, drawing.layout
     b, v = drawing.count, len(drawing.views)
-    schedule = order.schedule(layout, b, None, noise)
+    schedule = order.schedule(layout, b, drawing.steps, noise)
     tokens, given = starting_tokens(model, drawing)
     condition = join(drawing.views)
     prefix = prefix_span(condition)
     transformer = lean(model.transformer)
     cache = transformer.cache(v * b, prefix.vectors.shape[1] + layout.count)
-    read(transformer, lay([prefix], condition.vector), cache, prefix.lasts)
-    start, place = schedule.start.long().repeat(v, 1), torch.arange(layout.count).expand(v * b, -1).to(tokens.device)
-    blank = prefix.vectors.new_zeros(*place.shape, prefix.vectors.shape[2])
-    picture = picture_span(blank, layout, place, start, order.causal)
+    if prefix.vectors.shape[1]:
+        read(transformer, lay([prefix], condition.vector), cache, prefix.lasts)
+    start, canvas = schedule.start.long().repeat(v, 1).to(tokens.device), model.canvas(layout)
+    blank = prefix.vectors.new_zeros(*start.shape, prefix.vectors.shape[2])
+    seats = order.seats(layout).expand(v * b, -1).to(tokens.device)
+    picture = picture_span(blank, layout, seats, start, order.causal)
     picture = lay([picture], condition.vector, prefix.lasts, first=1)
-    level, one = torch.ones(b, layout.count, device=tokens.device), torch.ones(v * b, dtype=torch.long)
+    level, one = level_at(schedule, 0, given, causal=True), torch.ones(v * b, dtype=torch.long)
     for step in range(schedule.steps):
         pick = pick_of(schedule, step)
-        vectors, _ = head.enter(order.feed(tokens, level, pick, layout), layout)
-        stream = rows_of(picture, pick.repeat(v, 1), vectors.repeat(v, 1, 1))
+        fed = order.feed(tokens, level, pick, layout, canvas)
+        vectors, memo = head.enter(fed, layout)
+        vectors = vectors.repeat(v, 1, 1)
+        if condition.start is not None:
+            vectors = started(vectors, replace(fed, real=fed.real.repeat(v, 1)), condition)
+        stream = rows_of(picture, pick.repeat(v, 1), vectors)
         hidden = read(transformer, stream, cache, one * pick.shape[1])
-        model.place(tokens, given, pick, hidden.unflatten(0, (v, b)), drawing, noise)
+        model.place(tokens, given, pick, hidden.unflatten(0, (v, b)), memo, drawing, step, noise)
+        yield Progress(tokens.clone(), given | (schedule.level(step + 1) == 0), step + 1, schedule.steps)
+
+
+def draw_whole(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress]:
+    """For orders in which every row sees every other one: all go through the transformer at every step, the views in
+    one batch."""
+    order, layout = model.picture.order, drawing.layout
+    b, v = drawing.count, len(drawing.views)
+    schedule = order.schedule(layout, b, drawing.steps, noise)
+    tokens, given = starting_tokens(model, drawing)
+    condition = join(drawing.views)
+    prefix, everything = prefix_span(condition), torch.arange(layout.count, device=tokens.device).expand(v * b, -1)
+    shape = (v, *(1,) * (tokens.ndim - 1))
+    for step in range(schedule.steps):
+        pick, level = pick_of(schedule, step), level_at(schedule, step, given, causal=False)
+        still = torch.zeros_like(everything)
+        rows, _ = model.picture_rows(condition, tokens.repeat(shape), level.repeat(v, 1), everything, still, layout)
+        hidden = model.transformer(lay([prefix, rows], condition.vector))[:, prefix.vectors.shape[1] :]
+        asked = hidden.gather(1, pick.repeat(v, 1)[..., None].expand(-1, -1, hidden.shape[2])).unflatten(0, (v, b))
+        _, memo = model.picture_rows(drawing.views[0], tokens, level, pick, pick, layout)
+        model.place(tokens, given, pick, asked, memo, drawing, step, noise)
         yield Progress(tokens.clone(), given | (schedule.level(step + 1) == 0), step + 1, schedule.steps)
 
 
@@ -110,8 +143,8 @@ def join(views: list[Condition]) -> Condition:
             prefix=torch.cat([view.prefix, view.prefix.new_zeros(b, longest - m, w)], dim=1),
             present=torch.cat([view.present, view.present.new_zeros(b, longest - m)], dim=1),
         ))  # fmt: skip
-    vectors = [view.vector for view in padded if view.vector is not None]
-    return Condition(
-        torch.cat([view.prefix for view in padded]), torch.cat([view.present for view in padded]),
-        torch.cat(vectors) if vectors else None,
-    )  # fmt: skip
+    def together(name: str) -> Tensor | None:
+        vectors = [getattr(view, name) for view in padded]
+        return None if vectors[0] is None else torch.cat(vectors)
+
+    return replace(padded[0], **{name: together(name) for name in ("prefix", "present", "vector", "start")})

@@ -29,6 +29,8 @@ def lean(transformer: Transformer) -> Transformer:
         and isinstance(config.modulation, UnmodulatedConfig)
         and isinstance(config.attention.query_norm, RMSNormConfig | None)
         and not config.attention.bias
+        and config.attention.gain == 1
+        and isinstance(config.exit_modulation, UnmodulatedConfig)
     )
     return LeanStack(transformer) if llama else transformer
 
@@ -37,7 +39,7 @@ class LeanStack:
     """Obeys the law of transformers. It holds the weights of the stack as they are now: make it anew if they change."""
 
     def __init__(self, stack: Stack):
-        self.stack, self.width, self.cache = stack, stack.width, stack.cache
+        self.stack, self.width, self.cache, self.causal = stack, stack.width, stack.cache, True
         self.layers = [LeanBlock(block, layer) for layer, block in enumerate(stack.blocks)]
         self.norm = rms([stack.norm])
 

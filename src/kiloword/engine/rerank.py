@@ -91,8 +91,8 @@ def repeated(drawing: Drawing, count: int) -> Drawing:
         return None if values is None else values.repeat_interleave(count, dim=0)
 
     views = [
-        replace(view, **{name: rows(getattr(view, name)) for name in ("prefix", "present", "vector")})
+        replace(view, **{name: rows(getattr(view, name)) for name in ("prefix", "present", "vector", "start")})
         for view in drawing.views
     ]
-    weights = drawing.weights.repeat_interleave(count, dim=1)
+    weights = drawing.weights.repeat_interleave(count, dim=-1)
     return replace(drawing, views=views, weights=weights, tokens=rows(drawing.tokens), given=rows(drawing.given))

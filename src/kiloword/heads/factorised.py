@@ -12,7 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, silu
 
-from kiloword.heads.head import Entrance, Sampling, choose, keep, weigh
+from kiloword.heads.entrance import LearnedEntrance
+from kiloword.heads.head import Sampling, choose, keep, weigh
 from kiloword.noise import Noise
 from kiloword.tokens import Codes, Fed, Layout
 
@@ -58,7 +59,7 @@ class FactorisedHead(nn.Module):
         self.register_buffer("legal", legal, persistent=False)
         self.embedding = nn.Parameter(torch.empty(sum(sizes), config.width))
         nn.init.normal_(self.embedding, std=0.5 * factors**-0.5)
-        self.entrance = Entrance(config.width, config.places)
+        self.entrance = LearnedEntrance(config.width, config.places)
         self.hidden = nn.Linear(config.width, factors * units)
         self.before = nn.Parameter(torch.zeros(sum(sizes), factors * units))
         self.exit = nn.Parameter(torch.empty(factors, units, max(sizes)))

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from kiloword.noise import Noise, pick
 from kiloword.tokens import Fed, Layout, TokenSpace
@@ -19,12 +19,31 @@ from kiloword.tokens import Fed, Layout, TokenSpace
 
 
 @dataclass(frozen=True)
+class Soft:
+    """A distribution in place of a choice: softmax((logits * gain + Gumbel noise) / temperature).
+
+    Gumbel-softmax (Jang et al. 2016) as VAR's "more smooth" uses it to draw (Tian et al. 2024).
+    """
+
+    temperature: float
+    gain: float = 1.0
+
+    def __post_init__(self):
+        if not (math.isfinite(self.temperature) and self.temperature > 0):
+            raise ValueError(f"a soft choice needs a finite temperature above 0, got {self.temperature}")
+
+
+@dataclass(frozen=True)
 class Sampling:
-    """How a value is chosen: temperature 0 takes the likeliest; top_k 0 and top_p 1 leave nothing out."""
+    """How a value is chosen: temperature 0 takes the likeliest; top_k 0 and top_p 1 leave nothing out.
+
+    `soft` choices are for tokenizers that paint with distributions over their codes.
+    """
 
     temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
+    soft: Soft | None = None
 
     def __post_init__(self):
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
@@ -64,26 +83,6 @@ class HasDensity(Protocol):
     ) -> Float[Tensor, "b q"]: ...
 
 
-class Entrance(nn.Module):
-    """What all entrances add to a token's vector: its place in the picture, whether it is there, its unknown share."""
-
-    def __init__(self, width: int, places: int):
-        super().__init__()
-        self.place = nn.Embedding(max(1, places), width)
-        self.start = nn.Parameter(torch.empty(width))
-        self.unknown = nn.Parameter(torch.empty(width))
-        self.places = places
-        for parameter in self.parameters():
-            nn.init.normal_(parameter, std=0.02)
-
-    def forward(self, vectors: Float[Tensor, "b q w"], fed: Fed, layout: Layout) -> Float[Tensor, "b q w"]:
-        if 0 < self.places < layout.count:
-            raise ValueError(f"the picture has {layout.count} tokens, this head has learned {self.places} places")
-        vectors = torch.where(fed.real[..., None], vectors, self.start)
-        place = fed.place if self.places else torch.zeros_like(fed.place)
-        return vectors + self.place(place) + fed.level[..., None] * self.unknown
-
-
 def weigh(logits: Float[Tensor, "v b q k"], weights: Float[Tensor, "v b"]) -> Float[Tensor, "b q k"]:
     """The weighted sum over views; with one view, or weight 1 on the first, this is that view's logits."""
     return (logits * weights.unsqueeze(-1).unsqueeze(-1)).sum(0) if len(logits) > 1 else logits[0]
@@ -92,6 +91,12 @@ def weigh(logits: Float[Tensor, "v b q k"], weights: Float[Tensor, "v b"]) -> Fl
 def choose(logits: Float[Tensor, "*b k"], sampling: Sampling, uniform: Tensor) -> Int[Tensor, "*b"]:
     """The value that `uniform` [*b] selects; at temperature 0 the likeliest one, of equal ones the first."""
     return logits.argmax(-1) if sampling.temperature == 0 else pick(keep(logits, sampling), uniform)
+
+
+def soften(logits: Float[Tensor, "*b k"], soft: Soft, uniform: Tensor) -> Float[Tensor, "*b k"]:
+    """The distribution that `uniform` [*b, k] in [0, 1) selects: a choice that is not quite made."""
+    gumbel = -(-uniform.clamp(min=1e-300).log()).log()
+    return ((logits * soft.gain + gumbel.to(logits)) / soft.temperature).softmax(-1)
 
 
 def keep(logits: Float[Tensor, "*b k"], sampling: Sampling) -> Float[Tensor, "*b k"]:

@@ -33,6 +33,10 @@ class Draft:
             raise ValueError("draft order needs a layout with a draft; this one has a single grid: use a pyramid")
         return torch.arange(layout.count)
 
+    def seats(self, layout: Layout) -> Int[Tensor, "n"]:
+        """Each in its own place."""
+        return torch.arange(layout.count)
+
     def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
         """One token a step; `steps` can only be their number, or None."""
         return one_by_one(self.rank(layout), batch)

@@ -18,9 +18,16 @@ from kiloword.tokens import Fed, Layout, Schedule
 
 @runtime_checkable
 class Order(Protocol):
-    """`causal` says that a token's row must not see rows of later steps of its own span."""
+    """`causal` says that a token's row must not see rows of later steps of its own span.
+
+    `canvas(shown, scale)` is what the tokens of the grids before `scale` have painted, at the size of that grid.
+    """
 
     causal: bool
+
+    def seats(self, layout: Layout) -> Int[Tensor, "n"]:
+        """Where the row that asks for each token sits: in the place of that token, or of the one that it is fed."""
+        ...
 
     def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule: ...
 
@@ -36,6 +43,9 @@ def one_by_one(rank: Int[Tensor, "n"], batch: int) -> Schedule:
     """The schedule in which the token of rank r becomes known in step r."""
     start = rank.float().expand(batch, -1)
     return Schedule(start, start + 1)
+
+
+NOWHERE = -1  # the seat of a row that is fed nothing, in orders whose rows sit where the token they are fed does
 
 
 def token_before(shown: Tensor, level: Tensor, pick: Int[Tensor, "b q"], rank: Int[Tensor, "n"]) -> Fed:

@@ -1,4 +1,7 @@
-"""Raster order: one token after the other, row by row or column by column (van den Oord et al. 2016, PixelRNN)."""
+"""Raster order: one token after the other, row by row (van den Oord et al. 2016, PixelRNN) or by any other path.
+
+The paths, and that they matter little, are Esser et al. 2021's (Taming Transformers, section 4.4).
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,21 +11,68 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kiloword.noise import Noise
-from kiloword.orders.order import one_by_one, token_before
+from kiloword.orders.order import NOWHERE, one_by_one, token_before
 from kiloword.tokens import Fed, Layout, Schedule
 
-# Axes: b pictures, n tokens, q tokens picked.
+# Axes: b pictures, n tokens, q tokens picked, h w rows and columns of the grid.
+
+
+def rows(h: int, w: int) -> Int[Tensor, "h w"]:
+    """Row by row, from the top."""
+    return torch.arange(h * w).view(h, w)
+
+
+def columns(h: int, w: int) -> Int[Tensor, "h w"]:
+    """Column by column, from the left."""
+    return torch.arange(h * w).view(w, h).T
+
+
+def snake(h: int, w: int) -> Int[Tensor, "h w"]:
+    """Row by row, every second one backwards."""
+    rank = rows(h, w)
+    return torch.where(torch.arange(h)[:, None] % 2 == 1, rank.flip(1), rank)
+
+
+def spiral(h: int, w: int) -> Int[Tensor, "h w"]:
+    """From the middle outwards: the way in along the edges, backwards."""
+    left, rank = torch.arange(h * w).view(h, w), torch.empty(h * w, dtype=torch.long)
+    last = h * w
+    while left.numel():
+        edge = left[0]
+        rank[edge] = torch.arange(last - 1, last - 1 - len(edge), -1)
+        last -= len(edge)
+        left = left[1:].T.flip(0)
+    return rank.view(h, w)
+
+
+def random(h: int, w: int) -> Int[Tensor, "h w"]:
+    """A path by chance, always the same one."""
+    return torch.randperm(h * w, generator=torch.Generator().manual_seed(0)).view(h, w)
+
+
+PATHS = {"rows": rows, "columns": columns, "snake": snake, "spiral": spiral, "random": random}
 
 
 @dataclass(frozen=True)
 class RasterConfig:
-    """`path` is "rows" or "columns"."""
+    """`path` is one of `PATHS`, or the rank of every token in a grid: all numbers from 0 on, each once.
 
-    path: str = "rows"
+    Rows of the transformer sit in the place of the token that is "asked" for, or of the one that they are "fed".
+    """
+
+    path: str | tuple[int, ...] = "rows"
+    seat: str = "asked"
 
     def __post_init__(self):
-        if self.path not in ("rows", "columns"):
-            raise ValueError(f'a raster goes by "rows" or "columns", got {self.path!r}')
+        if isinstance(self.path, str):
+            if self.path not in PATHS:
+                raise ValueError(f"a raster goes by {', '.join(PATHS)} or by ranks, got {self.path!r}")
+        else:
+            object.__setattr__(self, "path", tuple(self.path))
+            if sorted(self.path) != list(range(len(self.path))):
+                raise ValueError(f"the ranks of a path are 0 to {len(self.path) - 1}, each once; got {self.path}")
+        if self.seat not in ("asked", "fed"):
+            raise ValueError(f'a row sits with the token that is "asked" or "fed", got {self.seat!r}')
 
     def build(self) -> "Raster":
         return Raster(self)
@@ -40,9 +90,19 @@ class Raster:
         """The step of each token."""
         if len(layout.sizes) != 1:
             raise ValueError(f"raster order draws one grid, this layout has {len(layout.sizes)}: use the draft order")
-        h, w = layout.sizes[0]
-        rank = torch.arange(h * w)
-        return rank if self.config.path == "rows" else rank.view(w, h).T.flatten()
+        if isinstance(self.config.path, str):
+            return PATHS[self.config.path](*layout.sizes[0]).flatten()
+        if len(self.config.path) != layout.count:
+            raise ValueError(f"the path has {len(self.config.path)} ranks, the picture {layout.count} tokens")
+        return torch.tensor(self.config.path)
+
+    def seats(self, layout: Layout) -> Int[Tensor, "n"]:
+        """Each in the place of the token that it asks for, or of the token before, which it is fed."""
+        rank = self.rank(layout)
+        if self.config.seat == "asked":
+            return torch.arange(layout.count)
+        by_rank = torch.argsort(rank)
+        return torch.where(rank > 0, by_rank[(rank - 1).clamp(min=0)], NOWHERE)
 
     def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
         """One token a step; `steps` can only be their number, or None."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kiloword.prompts.prompt import Condition
+from kiloword.prompts.prompt import Condition, class_ids
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,8 @@ class ClassLabel(nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.02)
 
     def read(self, prompts: list) -> Condition:
-        for prompt in prompts:
-            if prompt is not None and not (isinstance(prompt, int) and 0 <= prompt < self.config.classes):
-                raise ValueError(f"class {prompt!r} is not a whole number from 0 to {self.config.classes - 1}")
         device = self.embedding.weight.device
-        ids = torch.tensor([self.config.classes if p is None else p for p in prompts], device=device)
-        prefix = self.embedding(ids)[:, None]
+        prefix = self.embedding(class_ids(prompts, self.config.classes).to(device))[:, None]
         return Condition(prefix, torch.ones(prefix.shape[:2], dtype=torch.bool, device=device))
 
     def null(self, condition: Condition) -> Condition:

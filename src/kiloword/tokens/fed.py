@@ -1,6 +1,7 @@
 """Fed: what the rows of some tokens are made of, agreed between an order and a head.
 
-The token before (van den Oord et al. 2016), the token itself, a part-noised latent (Zhou et al. 2024), or nothing.
+The token before (van den Oord et al. 2016), what has been painted so far (Tian et al. 2024), the token itself, a
+part-noised latent (Zhou et al. 2024), or nothing.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Fed:
-    """What the picked tokens' rows are made of: a token each (where `real`), its unknown share, and their place."""
+    """What the picked tokens' rows are made of: a token each (where `real`), its unknown share, and their place.
+
+    Orders that feed what has been painted so far put vectors [b, q, channels] in the tokens' stead.
+    """
 
     tokens: Tensor
     real: Bool[Tensor, "b q"]

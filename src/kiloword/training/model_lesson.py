@@ -75,8 +75,8 @@ class ModelLesson:
             told or None, target[:few] if few else None, config.capacity,
         )  # fmt: skip
         factors = max(1, target[0, 0].numel())
-        figures = {"draw": drawn.detach().mean() / factors}
-        loss = drawn.mean() / factors
+        mean = drawn.sum() / (drawn != 0).sum().clamp(min=1) / factors  # of the tokens that were asked for
+        figures, loss = {"draw": mean.detach()}, mean
         if said is not None:
             text = said.sum() / (said != 0).sum().clamp(min=1)
             figures["text"] = text.detach()

@@ -2,15 +2,17 @@
 
 from kiloword.transformer.attention import AttentionConfig
 from kiloword.transformer.cache import Cache, KeyValueCache
+from kiloword.transformer.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, SwiGLUConfig
-from kiloword.transformer.modulation import AdaLNConfig, UnmodulatedConfig
-from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
-from kiloword.transformer.position import RotaryConfig
+from kiloword.transformer.modulation import AdaLNConfig, AdaLNExitConfig, SharedAdaLNConfig, UnmodulatedConfig
+from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig, UnitConfig
+from kiloword.transformer.position import MutedConfig, RotaryConfig
 from kiloword.transformer.rows import Stream, Transformer, visible
 from kiloword.transformer.stack import Stack, StackConfig
 
 __all__ = [
-    "AdaLNConfig", "AttentionConfig", "Cache", "GELUConfig", "GeGLUConfig", "KeyValueCache", "LayerNormConfig",
-    "RMSNormConfig", "RotaryConfig", "Stack", "StackConfig", "Stream", "SwiGLUConfig", "Transformer",
+    "AdaLNConfig", "AdaLNExitConfig", "AttentionConfig", "Cache", "EncoderDecoder", "EncoderDecoderConfig",
+    "GELUConfig", "GeGLUConfig", "KeyValueCache", "LayerNormConfig", "MutedConfig", "RMSNormConfig", "RotaryConfig",
+    "SharedAdaLNConfig", "Stack", "StackConfig", "Stream", "SwiGLUConfig", "Transformer", "UnitConfig",
     "UnmodulatedConfig", "visible",
 ]  # fmt: skip

@@ -5,24 +5,30 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import linear, scaled_dot_product_attention
 
 from kiloword.transformer.cache import Cache
-from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
+from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig, UnitConfig, UnitKeys, UnitQueries
 from kiloword.transformer.position import rotate
 
-# Axes: b rows of the batch, q places now, c places attended to, w width.
+# Axes: b rows of the batch, q places now, c places attended to, w width, p queries, keys and values together.
 
 
 @dataclass(frozen=True)
 class AttentionConfig:
-    """`heads` queries share `key_heads` keys and values; `query_norm` normalises queries and keys a head."""
+    """`heads` queries share `key_heads` keys and values; `query_norm` normalises queries and keys a head.
+
+    Without a `key_bias` a bias is added to queries and values only. Queries times keys are divided by sqrt(head_dim)
+    and multiplied by `gain`.
+    """
 
     heads: int
     key_heads: int | None = None  # None: as many as queries
     head_dim: int | None = None  # None: width / heads
     bias: bool = False
-    query_norm: RMSNormConfig | LayerNormConfig | None = None
+    query_norm: RMSNormConfig | LayerNormConfig | UnitConfig | None = None
+    key_bias: bool = True
+    gain: float = 1.0
 
     def __post_init__(self):
         if self.heads < 1 or self.heads % (self.key_heads or self.heads):
@@ -42,11 +48,22 @@ class Attention(nn.Module):
         self.heads = config.heads
         self.key_heads = config.key_heads or config.heads
         self.head_dim = config.head_dim or width // config.heads
-        self.qkv = nn.Linear(width, (self.heads + 2 * self.key_heads) * self.head_dim, bias=config.bias)
+        full = config.bias and config.key_bias
+        self.qkv = nn.Linear(width, (self.heads + 2 * self.key_heads) * self.head_dim, bias=full)
+        self.query_bias = self.value_bias = None
+        if config.bias and not config.key_bias:
+            self.query_bias = nn.Parameter(torch.zeros(self.heads * self.head_dim))
+            self.value_bias = nn.Parameter(torch.zeros(self.key_heads * self.head_dim))
+        self.scale = config.gain * self.head_dim**-0.5
         self.out = nn.Linear(self.heads * self.head_dim, width, bias=config.bias)
         self.normed = config.query_norm is not None
-        self.query_norm = config.query_norm.build(self.head_dim) if config.query_norm else nn.Identity()
-        self.key_norm = config.query_norm.build(self.head_dim) if config.query_norm else nn.Identity()
+        match config.query_norm:
+            case None:
+                self.query_norm, self.key_norm = nn.Identity(), nn.Identity()
+            case UnitConfig() as unit:
+                self.query_norm, self.key_norm = UnitQueries(unit, self.heads, self.head_dim), UnitKeys()
+            case norm:
+                self.query_norm, self.key_norm = norm.build(self.head_dim), norm.build(self.head_dim)
 
     def forward(
         self,
@@ -58,7 +75,7 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "b q w"]:
         """Attend where `mask` is true (None: everywhere), over what `cache` holds for `layer` as well."""
         b, q, _ = x.shape
-        parts = self.qkv(x).view(b, q, self.heads + 2 * self.key_heads, self.head_dim)
+        parts = self._project(x).view(b, q, self.heads + 2 * self.key_heads, self.head_dim)
         turned, values = parts.split([self.heads + self.key_heads, self.key_heads], dim=2)
         if self.normed:
             queries, keys = turned.split([self.heads, self.key_heads], dim=2)
@@ -70,6 +87,14 @@ class Attention(nn.Module):
         if cache is not None:
             keys, values = cache.append(layer, keys.detach(), values.detach())  # nothing is learned through a cache
         mixed = scaled_dot_product_attention(
-            queries, keys, values, None if mask is None else mask[:, None], enable_gqa=self.heads != self.key_heads
-        )
+            queries, keys, values, None if mask is None else mask[:, None], scale=self.scale,
+            enable_gqa=self.heads != self.key_heads,
+        )  # fmt: skip
         return self.out(mixed.transpose(1, 2).reshape(b, q, -1))
+
+    def _project(self, x: Float[Tensor, "b q w"]) -> Float[Tensor, "b q p"]:
+        """Queries, keys and values side by side."""
+        if self.query_bias is None or self.value_bias is None:
+            return self.qkv(x)
+        none = self.query_bias.new_zeros(self.key_heads * self.head_dim)
+        return linear(x, self.qkv.weight, torch.cat([self.query_bias, none, self.value_bias]))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,10 +35,15 @@ class SwiGLU(nn.Module):
 
 @dataclass(frozen=True)
 class GELUConfig:
-    """out(gelu(up x)) with biases; `approximate` is "none" (erf) or "tanh"."""
+    """out(gelu(up x)); `approximate` is "none" (erf), "tanh" or "quick" (x sigmoid(1.702 x), Image GPT's)."""
 
     hidden: int
     approximate: str = "tanh"
+    bias: bool = True
+
+    def __post_init__(self):
+        if self.approximate not in ("none", "tanh", "quick"):
+            raise ValueError(f'GELU is approximated by "none", "tanh" or "quick", got {self.approximate!r}')
 
     def build(self, width: int) -> nn.Module:
         return GELU(self, width)
@@ -48,11 +54,14 @@ class GELU(nn.Module):
 
     def __init__(self, config: GELUConfig, width: int):
         super().__init__()
-        self.up = nn.Linear(width, config.hidden)
-        self.out = nn.Linear(config.hidden, width)
+        self.up = nn.Linear(width, config.hidden, bias=config.bias)
+        self.out = nn.Linear(config.hidden, width, bias=config.bias)
         self.approximate = config.approximate
 
     def forward(self, x: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w"]:
+        if self.approximate == "quick":
+            up = self.up(x)
+            return self.out(up * torch.sigmoid(1.702 * up))
         return self.out(functional.gelu(self.up(x), approximate=self.approximate))
 
 

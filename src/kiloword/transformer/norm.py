@@ -1,5 +1,6 @@
-"""Norms: RMSNorm (Zhang and Sennrich 2019) and LayerNorm (Ba et al. 2016)."""
+"""Norms: RMSNorm (Zhang and Sennrich 2019), LayerNorm (Ba et al. 2016), and length 1 for attention by angle."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -39,3 +40,36 @@ class LayerNormConfig:
 
     def build(self, width: int) -> nn.Module:
         return nn.LayerNorm(width, eps=self.eps, elementwise_affine=self.affine)
+
+
+@dataclass(frozen=True)
+class UnitConfig:
+    """Queries and keys of length 1; the queries of each head times a learned factor, which is at most `limit`.
+
+    Cosine attention as in Liu et al. 2021 (Swin V2), in the form of Tian et al. 2024 (VAR).
+    """
+
+    limit: float = 100.0
+    initial: float = 4.0
+
+    def build(self, head_dim: int) -> nn.Module:
+        raise ValueError("vectors of length 1 are for queries and keys: name it as an attention's query_norm")
+
+
+class UnitQueries(nn.Module):
+    """Length 1, times exp(min(scale, ln limit)) sqrt(d): the root undoes the division in the softmax."""
+
+    def __init__(self, config: UnitConfig, heads: int, head_dim: int):
+        super().__init__()
+        self.most, self.root = math.log(config.limit), math.sqrt(head_dim)
+        self.scale = nn.Parameter(torch.full((heads, 1), math.log(config.initial)))
+
+    def forward(self, x: Float[Tensor, "b q h d"]) -> Float[Tensor, "b q h d"]:
+        return nn.functional.normalize(x, dim=-1) * (self.scale.clamp(max=self.most).exp() * self.root)
+
+
+class UnitKeys(nn.Module):
+    """Length 1."""
+
+    def forward(self, x: Float[Tensor, "b q h d"]) -> Float[Tensor, "b q h d"]:
+        return nn.functional.normalize(x, dim=-1)

@@ -32,6 +32,28 @@ class RotaryConfig:
         return Rotary(self)
 
 
+@dataclass(frozen=True)
+class MutedConfig:
+    """Rotary positions that silence rows which sit nowhere: LlamaGen's prompt attends evenly to all before it."""
+
+    rotary: RotaryConfig
+
+    def build(self, head_dim: int) -> "Muted":
+        return Muted(self.rotary.build(head_dim))
+
+
+class Muted:
+    """The queries and keys of rows whose y is NaN become zero (Sun et al. 2024, LlamaGen's table of angles)."""
+
+    def __init__(self, rotary: "Rotary"):
+        self.rotary = rotary
+
+    def angles(self, positions: Float[Tensor, "b t 4"]) -> tuple[Float[Tensor, "b t 1 d"], Float[Tensor, "b t 1 d"]]:
+        nowhere = positions[..., 2].isnan()[..., None, None]
+        cos, sin = self.rotary.angles(positions.nan_to_num(0.0))
+        return cos.masked_fill(nowhere, 0.0), sin.masked_fill(nowhere, 0.0)
+
+
 class Rotary:
     """Turns pairs (channel j, channel j + d/2) of queries and keys by angles that grow with the position."""
 

@@ -20,7 +20,9 @@ from kiloword.transformer.cache import Cache
 class Stream:
     """Vectors and what is known of each: place, sample, span, step, causality and whether it is there at all.
 
-    `span` None says that every row sees every other one, as in a ViT: the other fields are then not looked at.
+    `span` None says that every row sees every other one, as in a ViT: the other fields are then not looked at. A row
+    that sits nowhere has NaN for its y and x: only `Muted` positions take that. Rows that are not `filled` are fed
+    nothing: the encoder of an `EncoderDecoder` leaves them out.
     """
 
     vectors: Float[Tensor, "b t w"]
@@ -31,11 +33,14 @@ class Stream:
     causal: Bool[Tensor, "b t"] | None = None
     present: Bool[Tensor, "b t"] | None = None  # None: all of them
     modulation: Float[Tensor, "b #t w"] | None = None
+    filled: Bool[Tensor, "b t"] | None = None  # None: all of them
 
 
 @runtime_checkable
 class Transformer(Protocol):
-    """Rows in, a hidden vector for each out."""
+    """Rows in, a hidden vector for each out; `causal` says that it can keep rows from seeing later ones."""
+
+    causal: bool
 
     @property
     def width(self) -> int: ...

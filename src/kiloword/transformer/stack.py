@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from kiloword.transformer.attention import AttentionConfig
 from kiloword.transformer.cache import Cache, KeyValueCache
 from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, SwiGLUConfig
-from kiloword.transformer.modulation import AdaLNConfig, UnmodulatedConfig
+from kiloword.transformer.modulation import AdaLNConfig, AdaLNExitConfig, SharedAdaLNConfig, UnmodulatedConfig
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
-from kiloword.transformer.position import RotaryConfig
+from kiloword.transformer.position import MutedConfig, RotaryConfig
 from kiloword.transformer.rows import Stream, visible
 
 # Axes: b rows of the batch, t places in a row, w width.
@@ -26,9 +26,10 @@ class StackConfig:
     attention: AttentionConfig
     feed_forward: SwiGLUConfig | GeGLUConfig | GELUConfig
     norm: RMSNormConfig | LayerNormConfig = RMSNormConfig()
-    position: RotaryConfig | None = None
-    modulation: UnmodulatedConfig | AdaLNConfig = UnmodulatedConfig()
+    position: RotaryConfig | MutedConfig | None = None
+    modulation: UnmodulatedConfig | AdaLNConfig | SharedAdaLNConfig = UnmodulatedConfig()
     dropout: float = 0.0
+    exit_modulation: UnmodulatedConfig | AdaLNExitConfig = UnmodulatedConfig()
 
     def __post_init__(self):
         if self.width < 1 or self.depth < 1:
@@ -71,11 +72,15 @@ class Block(nn.Module):
 class Stack(nn.Module):
     """The transformer: vectors and positions in, hidden vectors out, normed at the end."""
 
+    causal = True
+
     def __init__(self, config: StackConfig):
         super().__init__()
         self.config = config
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = config.norm.build(config.width)
+        self.shared_modulation = config.modulation.shared(config.width)
+        self.exit_modulation = config.exit_modulation.build(config.width)
         head_dim = config.attention.head_dim or config.width // config.attention.heads
         self.rotary = config.position.build(head_dim) if config.position else None
         self._initialise()
@@ -107,7 +112,7 @@ class Stack(nn.Module):
         if cache is not None:
             mask = cache.mask(mask, stream.vectors.shape[1])
         angles = self.rotary.angles(stream.positions) if self.rotary else None
-        x = stream.vectors
+        x, modulation = stream.vectors, self.shared_modulation(stream.modulation)
         for layer, block in enumerate(self.blocks):
-            x = block(x, angles, mask, stream.modulation, cache, layer)
-        return self.norm(x)
+            x = block(x, angles, mask, modulation, cache, layer)
+        return self.exit_modulation(stream.modulation).enter(0, self.norm(x))

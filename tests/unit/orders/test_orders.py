@@ -77,8 +77,8 @@ def test_layouts_that_an_order_cannot_draw_are_refused():
         tiny.ORDERS["rows"].build().schedule(Layout(((1, 1), (2, 2))), 1, None, None)
     with pytest.raises(ValueError, match="single grid: use a pyramid"):
         tiny.ORDERS["draft"].build().schedule(Layout(((2, 2),)), 1, None, None)
-    with pytest.raises(ValueError, match="'spiral'"):
-        RasterConfig("spiral")
+    with pytest.raises(ValueError, match="'zigzag'"):
+        RasterConfig("zigzag")
 
 
 def test_a_picture_that_is_read_is_fed_itself():

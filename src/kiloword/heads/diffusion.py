@@ -1,0 +1,115 @@
+"""Diffusion head: a small network takes the noise out of one token at a time, told by its hidden vector.
+
+Li et al. 2024 (MAR: Autoregressive Image Generation without Vector Quantization, diffusion loss).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from kiloword.heads.ddpm import DDPMConfig
+from kiloword.heads.denoising_mlp import DenoisingMLP
+from kiloword.heads.flow import FlowConfig
+from kiloword.heads.head import Sampling, weigh
+from kiloword.noise import Noise
+from kiloword.tokens import Fed, Layout, Vector
+
+# Axes: v views, b pictures, q tokens, w width, c numbers of a token, r draws of noise for each token.
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """A network of `depth` blocks of width `hidden`, and `process`, which says how tokens are noised and drawn.
+
+    A token's loss is the mean of `repeat` draws; `places` learned places (0: none) are added to the hidden vectors.
+    """
+
+    space: Vector
+    width: int
+    depth: int
+    hidden: int
+    process: DDPMConfig | FlowConfig = DDPMConfig()
+    repeat: int = 4
+    places: int = 0
+
+    def __post_init__(self):
+        if not isinstance(self.space, Vector):
+            raise ValueError(f"the diffusion head predicts Vector tokens, got {self.space}")
+        if min(self.width, self.depth, self.hidden, self.repeat) < 1 or self.places < 0:
+            raise ValueError(
+                f"width, depth, hidden and repeat must be at least 1 and places at least 0, got {self.width}, "
+                f"{self.depth}, {self.hidden}, {self.repeat} and {self.places}"
+            )
+
+    def build(self) -> "DiffusionHead":
+        return DiffusionHead(self)
+
+
+class DiffusionHead(nn.Module):
+    """A matrix in, a diffusion out; which places the rows have is what the exit must remember."""
+
+    def __init__(self, config: DiffusionConfig):
+        super().__init__()
+        self.space, self.width, self.repeat = config.space, config.width, config.repeat
+        self.process = config.process.build()
+        self.entrance = nn.Linear(config.space.dim, config.width)
+        nn.init.xavier_uniform_(self.entrance.weight)
+        nn.init.zeros_(self.entrance.bias)
+        self.place = nn.Embedding(config.places, config.width) if config.places else None
+        if self.place is not None:
+            nn.init.normal_(self.place.weight, std=0.02)
+        outputs = self.process.outputs * config.space.dim
+        self.net = DenoisingMLP(config.space.dim, outputs, config.width, config.depth, config.hidden)
+
+    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Int[Tensor, "b q"]]:
+        """Rows with no real token are zeros."""
+        if self.place is not None and layout.count > self.place.num_embeddings:
+            learned = self.place.num_embeddings
+            raise ValueError(f"the picture has {layout.count} tokens, this head has learned {learned} places")
+        vectors = self.entrance(fed.tokens)
+        return torch.where(fed.real[..., None], vectors, torch.zeros_like(vectors)), fed.place
+
+    def _placed(self, hidden: Float[Tensor, "*v b q w"], memo: Int[Tensor, "b q"] | None) -> Float[Tensor, "*v b q w"]:
+        if self.place is None:
+            return hidden
+        assert memo is not None, "this head adds learned places, so it needs the memo of its entrance"
+        return hidden + self.place(memo)
+
+    def loss(
+        self, hidden: Float[Tensor, "b q w"], target: Float[Tensor, "b q c"], memo: Int[Tensor, "b q"] | None,
+        noise: Noise | None = None,
+    ) -> Float[Tensor, "b q"]:  # fmt: skip
+        """Without `noise`, the times and the noise are drawn by torch's own generator."""
+        hidden = self._placed(hidden, memo)
+        (b, q, c), r, device = target.shape, self.repeat, target.device
+        if noise is None:
+            uniform, drawn = torch.rand(r, b, q, device=device), torch.randn(r, b, q, c, device=device)
+        else:
+            rows = torch.arange(b)
+            uniform = noise.uniform((r, q), rows).transpose(0, 1).to(device)
+            drawn = noise.normal((r, q, c), rows).transpose(0, 1).to(device)
+
+        def predict(noised: Tensor, time: Tensor) -> Tensor:
+            return self.net(noised, time, hidden).float()
+
+        return self.process.loss(predict, target.float().expand(r, -1, -1, -1), uniform, drawn).mean(0)
+
+    @torch.no_grad()
+    def sample(
+        self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: Int[Tensor, "b q"] | None,
+        sampling: Sampling, noise: Noise, rows: Int[Tensor, "b"],
+    ) -> Float[Tensor, "b q c"]:  # fmt: skip
+        """The views see the same noised tokens; their noises (or velocities) are weighed, the first says how sure."""
+        hidden, c = self._placed(hidden, memo), self.space.dim
+        q = hidden.shape[2]
+
+        def predict(noised: Tensor, time: Tensor) -> Tensor:
+            outputs = self.net(noised, time, hidden).float()
+            return torch.cat([weigh(outputs[..., :c], weights), outputs[0, ..., c:]], dim=-1)
+
+        def draw() -> Tensor:
+            return noise.normal((q, c), rows).to(hidden.device)
+
+        return self.process.sample(predict, draw, sampling.temperature)

@@ -1,0 +1,100 @@
+"""Masked order: a random set of tokens a step, few at first and more and more, each picture in its own order.
+
+Chang et al. 2022 (MaskGIT) for the cosine; Li et al. 2024 (MAR) for the random order and the training ratios.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from kiloword.noise import Noise
+from kiloword.tokens import Fed, Layout, Schedule
+
+# Axes: b pictures, n tokens, q tokens picked.
+
+
+@dataclass(frozen=True)
+class MaskedConfig:
+    """`steps` to a picture if nobody asks for another number.
+
+    In training the masked share is drawn from a normal distribution around 1, cut off at `least` and 1.
+    """
+
+    steps: int = 64
+    least: float = 0.7
+    deviation: float = 0.25
+
+    def __post_init__(self):
+        if self.steps < 1 or not 0 < self.least < 1 or self.deviation <= 0:
+            raise ValueError(f"steps start at 1, the least masked share is in (0, 1), the deviation positive: {self}")
+
+    def build(self) -> "Masked":
+        return Masked(self)
+
+
+class Masked:
+    """Known tokens are fed themselves, unknown ones nothing."""
+
+    causal = False
+
+    def __init__(self, config: MaskedConfig = MaskedConfig()):
+        self.config = config
+
+    def seats(self, layout: Layout) -> Int[Tensor, "n"]:
+        """Each in its own place."""
+        return torch.arange(layout.count)
+
+    def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
+        """So many steps, but never more than tokens; `noise` None shuffles by torch's own generator."""
+        return in_order(shuffled(layout, batch, noise), steps or self.config.steps)
+
+    def lesson(self, layout: Layout, batch: int, noise: Noise | None) -> Float[Tensor, "b n"]:
+        """The masked share is one for all pictures of a batch, rounded up to whole tokens."""
+        uniform = torch.rand(()) if noise is None else noise.uniform((), torch.arange(1))[0]
+        share = truncated_normal(self.config.least, self.config.deviation, uniform)
+        return (shuffled(layout, batch, noise).argsort(1) < math.ceil(share * layout.count)).float()
+
+    def feed(
+        self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,
+        canvas: Callable | None = None,
+    ) -> Fed:  # fmt: skip
+        rows = torch.arange(len(pick), device=pick.device)[:, None]
+        return Fed(shown[rows, pick], level[rows, pick] == 0, level[rows, pick], pick)
+
+
+def counts(tokens: int, steps: int) -> list[int]:
+    """Tokens that are still unknown after each step: the cosine's share, at least one fewer a step, 0 at the end."""
+    left, unknown = [], tokens
+    for step in range(1, min(steps, tokens) + 1):
+        wanted = math.floor(tokens * math.cos(math.pi / 2 * step / min(steps, tokens)))
+        unknown = 0 if step == min(steps, tokens) else max(1, min(unknown - 1, wanted))
+        left.append(unknown)
+        if unknown == 0:
+            break
+    return left
+
+
+def in_order(order: Int[Tensor, "b n"], steps: int) -> Schedule:
+    """Tokens in a given order, the last of which becomes known first, as many a step as the cosine says."""
+    left = torch.tensor(counts(order.shape[1], steps))
+    place = order.argsort(1)
+    start = (place[..., None] < left).sum(-1).float()
+    return Schedule(start, start + 1)
+
+
+def shuffled(layout: Layout, batch: int, noise: Noise | None) -> Int[Tensor, "b n"]:
+    """An order of the tokens for each picture."""
+    if noise is None:
+        return torch.rand(batch, layout.count).argsort(1)
+    return noise.uniform((layout.count,), torch.arange(batch)).argsort(1)
+
+
+def truncated_normal(least: float, deviation: float, uniform: Float[Tensor, ""]) -> float:
+    """The number of the normal distribution around 1, between `least` and 1, that `uniform` in [0, 1) selects."""
+    normal = torch.distributions.Normal(1.0, deviation)
+    low = float(normal.cdf(torch.tensor(least)))
+    return float(normal.icdf(low + (0.5 - low) * uniform).clamp(least, 1.0))

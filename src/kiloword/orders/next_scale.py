@@ -1,0 +1,65 @@
+"""Next-scale order: one grid a step, coarse to fine, all tokens of a grid at once (Tian et al. 2024, VAR)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from kiloword.noise import Noise
+from kiloword.tokens import Fed, Layout, Schedule
+
+# Axes: b pictures, n tokens of all grids, q tokens picked.
+
+
+@dataclass(frozen=True)
+class NextScaleConfig:
+    """Nothing to set: the layout says which grids there are."""
+
+    def build(self) -> "NextScale":
+        return NextScale()
+
+
+class NextScale:
+    """Every grid is fed what those before it have painted, so only the first one is fed nothing."""
+
+    causal = True
+
+    def rank(self, layout: Layout) -> Int[Tensor, "n"]:
+        """The step of each token: the number of its grid."""
+        return torch.repeat_interleave(torch.arange(len(layout.sizes)), torch.tensor(layout.counts))
+
+    def seats(self, layout: Layout) -> Int[Tensor, "n"]:
+        """Each in its own place."""
+        return torch.arange(layout.count)
+
+    def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
+        """One grid a step; `steps` can only be their number, or None."""
+        if steps not in (None, len(layout.sizes)):
+            raise ValueError(f"next-scale order takes one step a grid, {len(layout.sizes)} here, not {steps}")
+        start = self.rank(layout).float().expand(batch, -1)
+        return Schedule(start, start + 1)
+
+    def lesson(self, layout: Layout, batch: int, noise: Noise | None) -> Float[Tensor, "b n"]:
+        """Every token is to be predicted."""
+        return torch.ones(batch, layout.count)
+
+    def feed(
+        self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,
+        canvas: Callable[[Tensor, int], Tensor] | None = None,
+    ) -> Fed:  # fmt: skip
+        """The cell of the canvas in a token's place; the picked tokens are the same in all pictures."""
+        if canvas is None:
+            raise ValueError("next-scale order feeds what coarser grids have painted, and no canvas is there")
+        rank = self.rank(layout).to(pick.device)
+        asked = pick[0].tolist()
+        cells = []
+        for scale in rank[pick[0]].unique().tolist():
+            part = layout.part(scale)
+            cell = [place - part.start for place in asked if part.start <= place < part.stop]
+            painted = rearrange(canvas(shown, scale), "b c s t -> b (s t) c")
+            cells.append(painted if len(cell) == painted.shape[1] else painted[:, cell])
+        rows = torch.arange(len(pick), device=pick.device)[:, None]
+        return Fed(torch.cat(cells, dim=1), rank[pick] > 0, level[rows, pick], pick)

@@ -1,0 +1,39 @@
+"""No prompt at all: pictures are drawn as they come (Chen et al. 2020, Image GPT)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from kiloword.prompts.prompt import Condition
+
+
+@dataclass(frozen=True)
+class NothingConfig:
+    """For models of this width."""
+
+    width: int
+
+    def build(self) -> "Nothing":
+        return Nothing(self)
+
+
+class Nothing(nn.Module):
+    """The only prompt is None."""
+
+    device: Tensor
+
+    def __init__(self, config: NothingConfig):
+        super().__init__()
+        self.config, self.width = config, config.width
+        self.register_buffer("device", torch.empty(0), persistent=False)
+
+    def read(self, prompts: list) -> Condition:
+        asked = next((prompt for prompt in prompts if prompt is not None), None)
+        if asked is not None:
+            raise ValueError(f"this model draws without a prompt; it cannot be asked for {asked!r}")
+        prefix = self.device.new_zeros(len(prompts), 0, self.width)
+        return Condition(prefix, torch.ones(len(prompts), 0, dtype=torch.bool, device=prefix.device))
+
+    def null(self, condition: Condition) -> Condition:
+        return condition
