@@ -30,7 +30,12 @@ MOST = 64  # pictures drawn by one request
 
 @dataclass(frozen=True)
 class Card:
-    """What a user has to know of a model: its sizes, its styles with the phrase of each, and its best settings."""
+    """What a user has to know of a model: its sizes, its styles with the phrase of each, and its best settings.
+
+    It is asked for pictures by a "text", a "class" (the number of one, or its name in the list called `classes`), or by
+    "nothing". Guidance takes its `course` (see `guidance.py`) from step `first` to `last`; `steps` None: as many as the
+    order has by itself.
+    """
 
     name: str
     sizes: tuple[tuple[int, int], ...]
@@ -40,6 +45,13 @@ class Card:
     top_p: float = 1.0
     licence: str = ""
     about: str = ""
+    prompts: str = "text"
+    classes: str = ""
+    top_k: int = 0
+    course: str = "constant"
+    first: int = 0
+    last: int | None = None
+    steps: int | None = None
 
     def __post_init__(self):
         object.__setattr__(self, "sizes", tuple((int(h), int(w)) for h, w in self.sizes))

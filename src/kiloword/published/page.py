@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from kiloword.engine.painter import Card
+
 # The recorded tensor's name -> the call that makes it from our parts.
 Stages = Mapping[str, Callable[[], Tensor]]
 
@@ -51,13 +53,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class From:
-    """Where one of our weights comes from: the authors' names, joined along the first axis; `transposed` afterwards.
+    """Where one of our weights comes from: the authors' names, joined along the first axis; `transposed` or `changed`
+    afterwards.
 
     Shapes that differ in axes of size 1 only (a 1x1 convolution and a matrix) are taken for equal.
     """
 
     names: tuple[str, ...]
     transposed: bool = False
+    changed: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Page:
 
     `ignored` are patterns of keys in the authors' files that no part of ours needs. `spelled` gives those that are not
     the same in all files the name they have in `theirs`. `recorded_weights` completes a recording's weights from its
-    other tensors.
+    other tensors. Of a system that draws, `card` says for each variant how its authors draw with it.
     """
 
     name: str
@@ -105,6 +109,7 @@ class Page:
     preparation: Preparation = Preparation()
     reported: tuple[Figure, ...] = ()
     recorded_weights: Callable[[dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]] = lambda weights, io: weights
+    card: Callable[[str], Card] | None = None
 
 
 def names_of(page: Page, config: Any, system: nn.Module) -> dict[str, From]:
@@ -133,6 +138,7 @@ def fill(page: Page, config: Any, system: nn.Module, tensors: dict[str, Tensor])
         values = [tensors[n] for n in source.names]
         value = torch.cat(values) if len(values) > 1 else values[0]
         value = value.squeeze().movedim(0, -1) if source.transposed else value
+        value = source.changed(value) if source.changed else value
         if squeezed(value) != squeezed(own[name]):
             raise ValueError(
                 f"{' + '.join(source.names)} has shape {list(value.shape)}, "
