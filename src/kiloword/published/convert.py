@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from kiloword import parts
 from kiloword.published.foreign import read_variant
-from kiloword.published.page import Page, Variant, fill, names_of
+from kiloword.published.page import Page, Variant, fill, names_of, some
+from kiloword.published.tensor_bundle import shards_beside
 
 
 def convert(page: Page, variant: str, paths: list[Path]) -> tuple[Any, nn.Module]:
@@ -28,7 +29,7 @@ def convert(page: Page, variant: str, paths: list[Path]) -> tuple[Any, nn.Module
     except ValueError as error:
         others = [name for name in page.variants if name != variant and fits(page, page.variants[name], tensors)]
         hint = f"; they are those of {page.name}/{others[0]}" if others else ""
-        raise ValueError(f"{', '.join(map(str, paths))}: {error}{hint}") from error
+        raise ValueError(f"{some([str(path) for path in paths])}: {error}{hint}") from error
     return config, system
 
 
@@ -50,11 +51,13 @@ def fits(page: Page, variant: Variant, tensors: dict[str, Tensor]) -> bool:
 def arrange(given: list[Path], variant: Variant) -> list[Path]:
     """Files and folders that a user has, as the page's files in their order: by name, else by stem, else what is left.
 
-    Raises ValueError if some are missing or too many.
+    The index of a TensorFlow checkpoint brings its shards with it. Raises ValueError if some are missing or too many.
     """
     if len(given) == 1 and given[0].is_dir():
         return [_in_folder(given[0], file.name) for file in variant.files]
-    wanted = ", ".join(file.name for file in variant.files)
+    if len(given) == 1 and given[0].suffix == ".index":
+        given = [*given, *shards_beside(given[0])]
+    wanted = some([file.name for file in variant.files])
     if len(given) != len(variant.files):
         raise ValueError(
             f"this system comes in {len(variant.files)} file{'s' * (len(variant.files) > 1)} ({wanted}), "
@@ -66,7 +69,7 @@ def arrange(given: list[Path], variant: Variant) -> list[Path]:
     left = list(given)
     found: dict[str, Path] = {}
     for same in (
-        lambda path, name: path.name == name,
+        lambda path, name: path.name == Path(name).name,
         lambda path, name: path.stem == Path(name).stem,
         lambda *_: True,
     ):
@@ -80,7 +83,7 @@ def arrange(given: list[Path], variant: Variant) -> list[Path]:
 
 def _in_folder(folder: Path, name: str) -> Path:
     """A file of that name in a folder, or the same as safetensors."""
-    for path in (folder / name, (folder / name).with_suffix(".safetensors")):
+    for path in (folder / name, folder / Path(name).name, (folder / name).with_suffix(".safetensors")):
         if path.is_file():
             return path
     raise ValueError(f"{folder} holds no {name}: give the file with --from")

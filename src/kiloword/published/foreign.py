@@ -1,7 +1,8 @@
 """Reading other people's files without running a line of their code.
 
-safetensors files, PyTorch archives through `weights_only`, and whole pickled modules (DALL-E's encoder.pkl): of the
-last, classes are replaced by empty stand-ins that collect tensors, and whatever would be called is refused.
+safetensors files, PyTorch archives through `weights_only`, TensorFlow's checkpoints by their index, and whole pickled
+modules (DALL-E's encoder.pkl): of the last, classes are replaced by empty stand-ins that collect tensors, and whatever
+would be called is refused.
 """
 
 import json
@@ -17,13 +18,19 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kiloword.published.page import File, Page, Variant
+from kiloword.published.page import File, Page, Variant, some
+from kiloword.published.tensor_bundle import is_shard, read_bundle
 
 
 def read(path: Path, file: File) -> dict[str, Tensor]:
-    """The weights in an authors' file, by the authors' names. Raises ValueError if it is not what it should be."""
+    """The weights in an authors' file, by the authors' names. Raises ValueError if it is not what it should be.
+
+    The shards of a TensorFlow checkpoint give none: their numbers come with the index, beside which they lie.
+    """
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
+    if is_shard(file.name):
+        return {}
     if path.suffix == ".safetensors":
         try:
             values: Any = load_file(path)
@@ -33,6 +40,8 @@ def read(path: Path, file: File) -> dict[str, Tensor]:
         from kiloword.published.pickled import tensors_of_module
 
         values = tensors_of_module(path)
+    elif path.suffix == ".index" or is_shard(path.name):
+        values = read_bundle(path)
     elif path.suffix == ".npy":
         values = {"clusters": torch.from_numpy(_array(path))}
     elif path.suffix == ".json":
@@ -84,10 +93,17 @@ def _settings(path: Path) -> dict[str, Tensor]:
 
 
 def read_recording(folder: Path, settings: dict[str, Any], page: Page) -> dict[str, Tensor]:
-    """The authors' weights in a recording: one file, or several whose names are put before those in them."""
-    files = settings.get("weights_files") or {}
+    """The authors' weights in a recording: one file, or several whose names are put before those in them.
+
+    They are its safetensors; where it has none, its TensorFlow checkpoints, PREFIX.index or PREFIX.* for all files.
+    """
+    listed = settings.get("weights_files") or {}
     found: dict[str, Tensor] = {}
-    files = {part: name for part, name in files.items() if name.endswith(".safetensors")}
+    files = {part: name for part, name in listed.items() if name.endswith(".safetensors")} or {
+        part: name.removesuffix("*").removesuffix("index") + "index"
+        for part, name in listed.items()
+        if name.endswith((".index", ".*"))
+    }
     for part, name in files.items():
         found |= read(folder / name, File(name, part="" if len(files) == 1 else part))
     return found
@@ -96,7 +112,7 @@ def read_recording(folder: Path, settings: dict[str, Any], page: Page) -> dict[s
 def read_variant(paths: list[Path], variant: Variant) -> dict[str, Tensor]:
     """All weights of a published variant from its files, in the order of the page."""
     if len(paths) != len(variant.files):
-        wanted = ", ".join(file.name for file in variant.files)
+        wanted = some([file.name for file in variant.files])
         raise ValueError(f"this system comes in {len(variant.files)} files ({wanted}); {len(paths)} are given")
     found: dict[str, Tensor] = {}
     for path, file in zip(paths, variant.files, strict=True):

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from bundles import bundle
 from kiloword import parts, published
 from kiloword.published.convert import arrange, convert
 from kiloword.published.page import File, Variant, names_of
+from kiloword.published.tensor_bundle import bundle_files
 from kiloword.tokenizers.tokenizer import TokenizerConfig
 
 PAGE = published.page("dalle-dvae")
@@ -90,6 +92,19 @@ def test_too_few_too_many_and_absent_files_are_refused(tmp_path):
         arrange([tmp_path / "encoder.pt"] * 3, variant)
     with pytest.raises(ValueError, match=r"none.pt is not a file: give encoder.pt, decoder.pt"):
         arrange([tmp_path / "encoder.pt", tmp_path / "none.pt"], variant)
+
+
+def test_the_index_of_a_tensorflow_checkpoint_brings_its_shards(tmp_path):
+    variant = Variant({}, 0, bundle_files("https://x.org/model.ckpt-9", "s/model.ckpt-9", 3))
+    (tmp_path / "s").mkdir()
+    for step in (7, 9):  # another step, and the page's own
+        index = bundle({"w": torch.ones(2)}, 3).write(tmp_path / "s" / f"model.ckpt-{step}")
+        names = [path.name for path in arrange([index], variant)]
+        assert names == [file.name[2:].replace("-9", f"-{step}") for file in variant.files]
+    assert arrange([tmp_path], variant) == arrange([tmp_path / "s"], variant) == arrange([index], variant)
+    assert arrange(sorted((tmp_path / "s").glob("*-9.*")), variant) == arrange([index], variant)
+    with pytest.raises(ValueError, match=r"comes in 4 files \(s/model.ckpt-9.index, .*, \.\.\.\), 1 given"):
+        arrange([tmp_path / "none" / "model.ckpt-9.index"], variant)
 
 
 @pytest.mark.parametrize("name", published.names())

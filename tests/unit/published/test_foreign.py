@@ -11,8 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 import pickles
+from bundles import bundle, shard_of
 from kiloword.published.foreign import read, read_recording, read_variant
 from kiloword.published.page import File, Page, Variant
+from kiloword.published.tensor_bundle import bundle_files
 
 WEIGHTS = {"a.w": torch.arange(6.0).view(2, 3), "b": torch.tensor([1, 2])}
 
@@ -116,3 +118,24 @@ def test_variants_and_recordings_of_several_files(tmp_path):
     assert same(read_recording(tmp_path, settings, page), {"w": torch.ones(1)})
     settings = {"weights_files": {"decoder": "two.safetensors", "encoder": "two.safetensors"}}
     assert read_recording(tmp_path, settings, page).keys() == {"encoder.w", "decoder.w"}
+
+
+def test_a_tensorflow_checkpoint_comes_by_its_index(tmp_path):
+    index = bundle(WEIGHTS, 2).write(tmp_path / "model.ckpt-7")
+    paths = [index, *(shard_of(tmp_path / "model.ckpt-7", shard, 2) for shard in range(2))]
+    variant = Variant({}, 8, bundle_files("https://x.org/model.ckpt-7", "s/model.ckpt-7", 2))
+    assert same(read_variant(paths, variant))
+    assert read(paths[1], variant.files[1]) == {}
+    with pytest.raises(ValueError, match=r"holds numbers without names: give model.ckpt-7.index beside it"):
+        read_variant([paths[1], paths[0], paths[2]], variant)
+    page = Page("p", "P", "", "", {}, dict, lambda name, config: None, lambda record: {})
+    for name in ("model.ckpt-7.index", "model.ckpt-7.*"):
+        assert same(read_recording(tmp_path, {"weights_files": {"tf_checkpoint": name}}, page))
+    save_file({"w": torch.ones(1)}, tmp_path / "w.safetensors")
+    settings = {"weights_files": {"weights": "w.safetensors", "tf_checkpoint": "model.ckpt-7.*"}}
+    assert read_recording(tmp_path, settings, page).keys() == {"w"}
+    paths[2].unlink()
+    with pytest.raises(
+        ValueError, match=r"needs model.ckpt-7.data-00001-of-00002, which is not beside it: put it there"
+    ):
+        read_variant(paths, variant)
