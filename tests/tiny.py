@@ -3,7 +3,7 @@
 Pictures have 8 rows and 4 columns of pixels, so that nobody confuses the two; a token covers 2 x 2 of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 from kiloword import parts
 from kiloword.heads.categorical import CategoricalConfig
+from kiloword.heads.entrance import SeatedEntranceConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.model import Drawing, ImageModel, Modality
 from kiloword.orders.draft import DraftConfig
@@ -33,7 +34,7 @@ from kiloword.tokenizers.residual import ResidualConfig
 from kiloword.tokenizers.rq import RQConfig
 from kiloword.tokenizers.vit import ViTConfig
 from kiloword.tokenizers.vq import VQConfig
-from kiloword.tokens import Categorical, Codes, Layout
+from kiloword.tokens import Categorical, Codes, Layout, Vector
 from kiloword.transformer import (
     AdaLNConfig,
     AttentionConfig,
@@ -183,6 +184,8 @@ def tokens(model: ImageModel, count: int, seed: int = 0) -> Tensor:
     """Random tokens of the model's space for a picture's layout."""
     space, generator = model.picture.tokenizer.space, torch.Generator().manual_seed(seed)
     shape = (count, layout_of(model).count)
+    if isinstance(space, Vector):
+        return torch.randn(*shape, space.dim, generator=generator)
     sizes = space.sizes if isinstance(space, Codes) else (space.size,)
     drawn = torch.stack([torch.randint(size, shape, generator=generator) for size in sizes], dim=-1)
     return drawn if isinstance(space, Codes) else drawn[..., 0]
@@ -196,3 +199,62 @@ def drawing(model: ImageModel, prompts: list, guidance: float = 1.0, **changes) 
         views = [condition, model.prompt.null(condition)]
         weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, b)
     return Drawing(layout_of(model), views, weights, **changes)
+
+
+def scales() -> AutoencoderConfig:
+    """Three grids, of 1 x 1, 2 x 1 and 4 x 2 tokens, that paint over each other."""
+    return AutoencoderConfig(vit(), vit(), ResidualConfig(VQConfig(5, 3, normalised=False), (1, 2, 4), phis=2))
+
+
+def vectors() -> AutoencoderConfig:
+    return AutoencoderConfig(vit(), vit(), KLConfig(4, scale=0.5))
+
+
+def blocks(**changes) -> StackConfig:
+    """Blocks without rotary positions."""
+    return stack(attention=AttentionConfig(2), feed_forward=GELUConfig(16), position=None, **changes)
+
+
+def diffusion(process=None) -> parts.DiffusionConfig:
+    process = process or parts.DDPMConfig(respacing=(0, 250, 500))  # few steps, none of which blows anything up
+    return parts.DiffusionConfig(Vector(4), WIDTH, 1, 12, process, 2, places=8)
+
+
+def seated(canvas: int = 3) -> CategoricalConfig:
+    return CategoricalConfig(Categorical(5), WIDTH, entrance=SeatedEntranceConfig(11, 3), canvas=canvas, bias=True)
+
+
+SHADES, LABEL, START = ShadesConfig(), ClassLabelConfig(3, WIDTH), parts.ClassStartConfig(3, WIDTH)
+MUTED = stack(attention=AttentionConfig(2), position=parts.MutedConfig(RotaryConfig((0, 0, 4, 4))))
+COSINE = AttentionConfig(2, bias=True, key_bias=False, query_norm=parts.UnitConfig())
+SHARED = blocks(modulation=parts.SharedAdaLNConfig(), exit_modulation=parts.AdaLNExitConfig(), norm=LayerNormConfig())
+VAR = replace(SHARED, attention=COSINE, norm=LayerNormConfig(affine=False), modulation=AdaLNConfig())
+MAR = parts.EncoderDecoderConfig(blocks(norm=LayerNormConfig()), blocks(), buffer=3, grid=(4, 2))
+
+# Ways of drawing beside those above: tokenizer, order, head, prompt and transformer. Prompts are classes.
+WAYS = {
+    "next scale": (scales(), parts.NextScaleConfig(), seated(), START, VAR),
+    "next scale, shared": (scales(), parts.NextScaleConfig(), seated(), START, SHARED),
+    "next scale after a prefix": (scales(), parts.NextScaleConfig(), seated(), LABEL, stack()),
+    "masked vectors": (vectors(), parts.MaskedConfig(3), diffusion(), parts.ClassBufferConfig(3, WIDTH, 3), MAR),
+    "masked shades": (SHADES, parts.MaskedConfig(4), HEADS["categorical"], LABEL, stack()),
+    "masked codes": (autoencoder(), parts.MaskedConfig(5), HEADS["factorised"], LABEL, stack()),
+    "vectors in raster": (vectors(), RasterConfig(), diffusion(), LABEL, stack()),
+    "vectors in raster, by a flow": (vectors(), RasterConfig(), diffusion(parts.FlowConfig(3)), LABEL, stack()),
+    "rows that sit behind": (
+        SHADES, RasterConfig("spiral", seat="fed"),
+        CategoricalConfig(Categorical(5), WIDTH, entrance=parts.BareEntranceConfig()), START, MUTED,
+    ),
+    "quick and by chance": (
+        SHADES, RasterConfig("random"), CategoricalConfig(Categorical(5), WIDTH, entrance=SeatedEntranceConfig(8)),
+        START, blocks(),
+    ),
+}  # fmt: skip
+CAUSAL = [name for name, way in WAYS.items() if not isinstance(way[1], parts.MaskedConfig)]
+
+
+def way(name: str, seed: int = 0) -> ImageModel:
+    """A model that draws in one of these ways and every parameter of which does something."""
+    torch.manual_seed(seed)
+    tokenizer, order, head, prompt, transformer = (part.build() for part in WAYS[name])
+    return awake(ImageModel(Modality(tokenizer, order, head), prompt, transformer)).eval()

@@ -16,14 +16,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from kiloword import parts, published
-from kiloword.engine.painter import Card, Painter
+from kiloword.engine.card import Card, Classes
+from kiloword.engine.painter import Painter
+from kiloword.model import ImageModel
 from kiloword.published.convert import arrange, convert
 from kiloword.published.fetch import fetch
+from kiloword.published.imagenet import class_id
 from kiloword.tokenizers.tokenizer import Tokenizer, TokenizerConfig
 
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = "emoji-64"
 WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+CLASSES: dict[str, Classes] = {"imagenet": class_id}  # lists of classes that cards name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +54,14 @@ def load(name: str | Path = DEFAULT, device: str | torch.device = "cpu") -> Pain
     config, card = read_config(folder)
     model = parts.build(config)
     put_weights(model, folder / WEIGHTS)
-    return Painter(model.to(device), card)
+    return Painter(model.to(device), card, classes_of(card))
+
+
+def classes_of(card: Card) -> Classes | None:
+    """What turns names of a model's classes into their numbers, if they have names."""
+    if card.classes and card.classes not in CLASSES:
+        raise ValueError(f"{card.name} names its classes after {card.classes!r}, which this kiloword does not know")
+    return CLASSES.get(card.classes)
 
 
 def load_tokenizer(name: str | Path = DEFAULT, device: str | torch.device = "cpu") -> tuple[Tokenizer, TokenizerCard]:
@@ -105,11 +116,21 @@ def pull(name: str) -> Path:
 
 
 def pulled(name: str) -> Path:
-    """The folder in the cache where a published tokenizer ("page" or "page/variant") lies once it has been pulled."""
+    """The folder in the cache where a published system ("page" or "page/variant") lies once it has been pulled."""
+    page, variant = published.variant(name)
+    return _cache() / page.name / variant
+
+
+def pulled_models() -> list[str]:
+    """Names of the published systems that draw and have been pulled."""
+    folders = sorted(path.parent for path in _cache().glob(f"*/*/{CONFIG}"))
+    return [f"{path.parent.name}/{path.name}" for path in folders if "model" in _read(path / CONFIG)]
+
+
+def _cache() -> Path:
     from kiloword.datasets.cache import cache_dir
 
-    page, variant = published.variant(name)
-    return cache_dir() / "published" / page.name / variant
+    return cache_dir() / "published"
 
 
 def pull_published(
@@ -118,7 +139,7 @@ def pull_published(
     out: Path | None = None,
     report: Callable[[str, int, int | None], None] = lambda file, done, total: None,
 ) -> Path:
-    """Write a published tokenizer as a checkpoint, from its authors' files: fetched ones, or those `given`.
+    """Write a published system as a checkpoint, from its authors' files: fetched ones, or those `given`.
 
     `report` hears of a file's bytes. Raises ValueError, with nothing written, if the files are not what they should be.
     """
@@ -127,14 +148,19 @@ def pull_published(
     page, variant = published.variant(name)
     folder, chosen = out or pulled(name), page.variants[variant]
     if folder.exists() and not (folder.is_dir() and {path.name for path in folder.iterdir()} <= {CONFIG, WEIGHTS}):
-        raise ValueError(f"{folder} is there and is no tokenizer's folder: name a new one with --out")
+        raise ValueError(f"{folder} is there and is no checkpoint's folder: name a new one with --out")
     paths = arrange(list(given), chosen) if given else []
     for file in () if given else chosen.files:
         paths.append(fetch(file, cache_dir() / "files" / page.name, partial(report, file.name)))
     config, system = convert(page, variant, paths)
-    save_tokenizer(
-        folder, system, config, TokenizerCard(f"{page.name}/{variant}", page.licence, chosen.about, page.name)
-    )
+    title = f"{page.name}/{variant}"
+    if page.card is None:
+        save_tokenizer(folder, system, config, TokenizerCard(title, page.licence, chosen.about, page.name))
+    else:
+        assert isinstance(system, ImageModel)
+        card = page.card(variant)
+        told = {"licence": card.licence or page.licence, "about": card.about or chosen.about}
+        save(folder, Painter(system, dataclasses.replace(card, name=title, **told)), config, torch.float32)
     return folder
 
 
@@ -157,7 +183,7 @@ def _write(folder: Path, module: torch.nn.Module, values: dict[str, Any], dtype:
     temporary = folder.parent / f".{folder.name}-{os.getpid()}.part"
     temporary.mkdir()
     try:
-        tensors = {name: _stored(value, dtype) for name, value in module.state_dict().items()}
+        tensors = _apart({name: _stored(value, dtype) for name, value in module.state_dict().items()})
         save_file(tensors, temporary / WEIGHTS)
         (temporary / WEIGHTS).chmod(0o644)
         (temporary / CONFIG).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -233,6 +259,12 @@ def put_weights(module: torch.nn.Module, path: Path) -> None:
         if not torch.isfinite(value).all():
             raise ValueError(f"{path}: {name} holds NaN or infinity")
     module.load_state_dict({name: value.to(own[name].dtype) for name, value in tensors.items()})
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same numbers, but no two tensors share their memory, as tied weights do."""
+    first = {value.data_ptr(): name for name, value in reversed(tensors.items())}
+    return {name: value if first[value.data_ptr()] == name else value.clone() for name, value in tensors.items()}
 
 
 def _stored(value: Tensor, dtype: torch.dtype) -> Tensor:

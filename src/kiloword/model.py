@@ -5,23 +5,23 @@ way (`engine/`) is tested equal to it. Chen et al. 2020 (Image GPT), Ramesh et a
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
+from torch.nn.functional import one_hot, pad
 
 from kiloword.heads.head import Head, Sampling
 from kiloword.noise import Noise
 from kiloword.orders.order import Order, itself
-from kiloword.prompts.prompt import Condition, Prompt
+from kiloword.prompts.prompt import Condition, Predicted, Prompt
 from kiloword.stream import Span, lay, pack, picture_span, pile, text_span, unpack
 from kiloword.tokenizers.bpe import BPE, END
 from kiloword.tokenizers.quantizer import Multiscale
 from kiloword.tokenizers.tokenizer import Tokenizer
-from kiloword.tokens import Fed, Layout, Schedule, Vector
+from kiloword.tokens import Layout, Schedule, Vector
 from kiloword.tokens.space import values_of
 from kiloword.transformer import Transformer
 
@@ -39,17 +39,19 @@ class Modality(nn.Module):
 class Text(nn.Module):
     """Text that is generated: byte-pair tokens, one after the other, through a head of their own."""
 
+    device: Tensor
+
     def __init__(self, tokenizer: BPE, order: Order, head: Head, limit: int = 64):
         super().__init__()
         self.tokenizer, self.order, self.head, self.limit = tokenizer, order, head, limit
+        self.register_buffer("device", torch.empty(0), persistent=False)  # the head may be a part of the picture's
 
     def encode(self, texts: list[str]) -> tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"]]:
         """Ids that end with `END`, and which of them count."""
         ids, present = self.tokenizer.encode(texts, self.limit)
         end = torch.full_like(ids[:, :1], END)
         ids, present = torch.cat([ids, end], 1), torch.cat([torch.ones_like(present[:, :1]), present], 1)
-        device = next(self.parameters()).device
-        return ids.to(device), present.to(device)
+        return ids.to(self.device.device), present.to(self.device.device)
 
     def span(self, ids: Int[Tensor, "b m"], present: Bool[Tensor, "b m"], pick: Int[Tensor, "b q"]) -> Span:
         """The rows that predict the picked tokens, each fed the token before it."""
@@ -103,6 +105,11 @@ class Progress:
     steps: int
 
 
+def resumed(drawing: Drawing, progress: Progress) -> Drawing:
+    """The drawing that goes on from `progress`: with the same noise to the same picture, with other views elsewhere."""
+    return replace(drawing, tokens=progress.tokens, given=progress.known)
+
+
 class ImageModel(nn.Module):
     """Text and pictures around one transformer; `text` None draws only."""
 
@@ -123,8 +130,13 @@ class ImageModel(nn.Module):
         if len({part.width for part in parts.values()}) > 1:
             widths = ", ".join(f"{name} {part.width}" for name, part in parts.items())
             raise ValueError(f"all parts must have one width, these differ: {widths}")
+        if self.picture.order.painted != (self.picture.head.canvas > 0):
+            feeds, takes = ("tokens", "canvases") if self.picture.head.canvas else ("canvases", "tokens")
+            raise ValueError(f"this order feeds {feeds}, and the head's entrance takes {takes}")
         if self.picture.order.causal and not self.transformer.causal:
             raise ValueError("this order draws later tokens from earlier ones, and the transformer shows all to all")
+        if isinstance(self.prompt, Predicted) and self.text is None:
+            raise ValueError("this prompt is to be predicted too, and the model has no text to say it in")
 
     # Learning
 
@@ -132,8 +144,9 @@ class ImageModel(nn.Module):
         self, prompts: list, target: Tensor, shown: Tensor, layout: Layout, noise: Noise | None = None,
         captions: list[str] | None = None, pictures: Tensor | None = None, capacity: int = 64,
     ) -> tuple[Float[Tensor, "b n"], Float[Tensor, "d m"] | None]:  # fmt: skip
-        """Loss of every token of pictures that are drawn from prompts, and of every text token of `captions` that
-        are read off other `pictures` [d, n] (tokens): 0 where a token was not asked for or a caption has ended."""
+        """Loss of every token of pictures that are drawn from prompts, and of every text token: of those prompts, if
+        they are predicted, and then of `captions` that are read off other `pictures` [d, n] (tokens). 0 where a token
+        was not asked for or a text has ended."""
         drawing, memo, rows, asked = self._lay_drawing(prompts, shown, layout, noise)
         streams = [drawing]
         if captions is not None:
@@ -147,11 +160,15 @@ class ImageModel(nn.Module):
         hidden = unpack(self.transformer(packed), where)
         b = len(target)
         drawn = self.picture.head.loss(hidden[:b, rows], target, memo, noise) * asked
-        if captions is None or self.text is None:
-            return drawn, None
-        start = shown.shape[1]
-        told = self.text.head.loss(hidden[b:, start : start + ids.shape[1]], ids, None, noise)
-        return drawn, told * present
+        told = []
+        if isinstance(self.prompt, Predicted) and self.text is not None:
+            told.append(self.text.head.loss(hidden[:b, : rows.start], self.prompt.target(prompts), None, noise))
+        if captions is not None and self.text is not None:
+            start = shown.shape[1]
+            told.append(self.text.head.loss(hidden[b:, start : start + ids.shape[1]], ids, None, noise) * present)
+        longest = max((losses.shape[1] for losses in told), default=0)
+        told = [pad(losses, (0, longest - losses.shape[1])) for losses in told]
+        return drawn, torch.cat(told) if told else None
 
     def _lay_drawing(self, prompts: list, shown: Tensor, layout: Layout, noise: Noise | None):
         b, n = shown.shape[:2]
@@ -174,7 +191,7 @@ class ImageModel(nn.Module):
         order = self.picture.order
         fed = order.feed(shown, level, pick, layout, self.canvas(layout))
         vectors, memo = self.picture.head.enter(fed, layout)
-        vectors = started(vectors, fed, condition)
+        vectors = started(vectors, fed.real, condition)
         seat = order.seats(layout).to(pick.device)[fed.place]
         return picture_span(vectors, layout, seat, step, order.causal, fed.real), memo
 
@@ -182,12 +199,16 @@ class ImageModel(nn.Module):
         """What the tokens of the grids before a scale have painted, for orders that feed that."""
 
         def painted(shown: Tensor, scale: int) -> Tensor:
-            quantizer = getattr(self.picture.tokenizer, "quantizer", None)
-            if not isinstance(quantizer, Multiscale):
-                raise ValueError("this order feeds what coarser grids have painted, and the tokenizer paints on one")
-            return quantizer.canvas(shown, layout, scale)
+            return self.multiscale().canvas(shown, layout, scale)
 
         return painted
+
+    def multiscale(self) -> Multiscale:
+        """The quantizer that paints on several grids. Raises ValueError if there is none."""
+        quantizer = getattr(self.picture.tokenizer, "quantizer", None)
+        if not isinstance(quantizer, Multiscale):
+            raise ValueError("this order feeds what coarser grids have painted, and the tokenizer paints on one")
+        return quantizer
 
     def reading_span(self, tokens: Tensor, layout: Layout) -> Span:
         """A whole picture that is looked at: every token sees every other one."""
@@ -236,11 +257,13 @@ class ImageModel(nn.Module):
         tokens[index, visited] = torch.where(fixed, tokens[index, visited], drawn)
 
 
-def started(vectors: Float[Tensor, "b q w"], fed: Fed, condition: Condition) -> Float[Tensor, "b q w"]:
-    """Rows with the condition's `start` added where nothing is fed."""
+def started(
+    vectors: Float[Tensor, "b q w"], real: Bool[Tensor, "b q"], condition: Condition
+) -> Float[Tensor, "b q w"]:
+    """Rows with the condition's `start` added where nothing real is fed."""
     if condition.start is None:
         return vectors
-    return vectors + torch.where(fed.real[..., None], 0, condition.start[:, None])
+    return vectors + torch.where(real[..., None], 0, condition.start[:, None])
 
 
 def level_at(schedule: Schedule, step: int, given: Bool[Tensor, "b n"], causal: bool) -> Float[Tensor, "b n"]:

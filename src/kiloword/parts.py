@@ -9,9 +9,11 @@ from typing import Any
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.ddpm import DDPMConfig
 from kiloword.heads.diffusion import DiffusionConfig
-from kiloword.heads.entrance import BareEntranceConfig, SeatedEntranceConfig
+from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, SeatedEntranceConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.flow import FlowConfig
+from kiloword.heads.head import Head
+from kiloword.heads.joint import JointConfig, JointHead
 from kiloword.model import ImageModel, Modality, Text
 from kiloword.orders.draft import DraftConfig
 from kiloword.orders.masked import MaskedConfig
@@ -20,8 +22,11 @@ from kiloword.orders.raster import RasterConfig
 from kiloword.prompts.class_buffer import ClassBufferConfig
 from kiloword.prompts.class_label import ClassLabelConfig
 from kiloword.prompts.class_start import ClassStartConfig
+from kiloword.prompts.features import FeaturesConfig
 from kiloword.prompts.nothing import NothingConfig
+from kiloword.prompts.prompt import Prompt
 from kiloword.prompts.text_prefix import TextPrefixConfig
+from kiloword.prompts.text_stream import TextStreamConfig
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.bsq import BSQConfig
@@ -35,6 +40,7 @@ from kiloword.tokenizers.gumbel import GumbelConfig
 from kiloword.tokenizers.kl import KLConfig
 from kiloword.tokenizers.multicode import MulticodeConfig
 from kiloword.tokenizers.palette import PaletteConfig
+from kiloword.tokenizers.patched import PatchedConfig
 from kiloword.tokenizers.pixelwise import PixelwiseConfig
 from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokenizers.residual import ResidualConfig
@@ -50,18 +56,23 @@ from kiloword.transformer import (
     AdaLNConfig,
     AdaLNExitConfig,
     AttentionConfig,
+    ColumnPattern,
+    ConvolutionPattern,
     EncoderDecoderConfig,
+    FullPattern,
     GeGLUConfig,
     GELUConfig,
     LayerNormConfig,
     MutedConfig,
     RMSNormConfig,
     RotaryConfig,
+    RowPattern,
     SharedAdaLNConfig,
     StackConfig,
     SwiGLUConfig,
     UnitConfig,
     UnmodulatedConfig,
+    WrappedRowPattern,
 )
 
 FORMAT = 1
@@ -73,7 +84,7 @@ class ModalityConfig:
 
     tokenizer: TokenizerConfig
     order: DraftConfig | RasterConfig | NextScaleConfig | MaskedConfig
-    head: FactorisedConfig | CategoricalConfig | DiffusionConfig
+    head: FactorisedConfig | CategoricalConfig | DiffusionConfig | JointConfig
 
     def build(self) -> Modality:
         return Modality(self.tokenizer.build(), self.order.build(), self.head.build())
@@ -81,18 +92,33 @@ class ModalityConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Text that the model writes: at most `limit` tokens."""
+    """Text that the model writes: at most `limit` tokens. A joint head is that of the pictures, named once more."""
 
     tokenizer: BPEConfig
-    head: CategoricalConfig
+    head: CategoricalConfig | JointConfig
     order: RasterConfig = RasterConfig()
     limit: int = 64
 
-    def build(self) -> Text:
-        return Text(self.tokenizer.build(), self.order.build(), self.head.build(), self.limit)
+    def __post_init__(self):
+        if isinstance(self.head, JointConfig) and self.limit >= self.head.limit:
+            raise ValueError(f"texts of {self.limit} tokens and their end do not fit into {self.head.limit} places")
+
+    def build(self, picture: Head | None = None) -> Text:
+        """`picture` is the head of the model's pictures. Raises ValueError if a joint head is not the same for both."""
+        return Text(self.tokenizer.build(), self.order.build(), self._head(picture), self.limit)
+
+    def _head(self, picture: Head | None) -> Head:
+        if not isinstance(self.head, JointConfig):
+            return self.head.build()
+        if not isinstance(picture, JointHead) or picture.config != self.head:
+            raise ValueError("a joint head must be the same for text and pictures, here they differ")
+        return picture.text
 
 
-PromptConfig = TextPrefixConfig | ClassLabelConfig | ClassStartConfig | ClassBufferConfig | NothingConfig
+PromptConfig = (
+    TextPrefixConfig | ClassLabelConfig | ClassStartConfig | ClassBufferConfig | FeaturesConfig | NothingConfig
+    | TextStreamConfig
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -105,8 +131,16 @@ class ImageModelConfig:
     text: TextConfig | None = None
 
     def build(self) -> ImageModel:
-        text = self.text.build() if self.text else None
-        return ImageModel(self.picture.build(), self.prompt.build(), self.transformer.build(), text)
+        picture = self.picture.build()
+        text = self.text.build(picture.head) if self.text else None
+        return ImageModel(picture, self._prompt(text), self.transformer.build(), text)
+
+    def _prompt(self, text: Text | None) -> Prompt:
+        if not isinstance(self.prompt, TextStreamConfig):
+            return self.prompt.build()
+        if text is None:
+            raise ValueError("a prompt in the stream goes through the model's text, and this model has none")
+        return self.prompt.build(text.head)
 
 
 PARTS: dict[str, type] = {
@@ -114,6 +148,7 @@ PARTS: dict[str, type] = {
     "adaln-exit": AdaLNExitConfig,
     "attention": AttentionConfig,
     "autoencoder": AutoencoderConfig,
+    "axial-entrance": AxialEntranceConfig,
     "bare-entrance": BareEntranceConfig,
     "bits": Bits,
     "bpe": BPEConfig,
@@ -126,7 +161,9 @@ PARTS: dict[str, type] = {
     "class-start": ClassStartConfig,
     "cnn": CNNConfig,
     "codes": Codes,
+    "column-pattern": ColumnPattern,
     "contrastive": ContrastiveConfig,
+    "convolution-pattern": ConvolutionPattern,
     "ddpm": DDPMConfig,
     "diffusion": DiffusionConfig,
     "draft": DraftConfig,
@@ -134,12 +171,15 @@ PARTS: dict[str, type] = {
     "encoder-decoder": EncoderDecoderConfig,
     "factorisation": FactorisationConfig,
     "factorised": FactorisedConfig,
+    "features": FeaturesConfig,
     "flow": FlowConfig,
     "fsq": FSQConfig,
+    "full-pattern": FullPattern,
     "geglu": GeGLUConfig,
     "gelu": GELUConfig,
     "gumbel": GumbelConfig,
     "image-model": ImageModelConfig,
+    "joint": JointConfig,
     "kl": KLConfig,
     "layer-norm": LayerNormConfig,
     "masked": MaskedConfig,
@@ -149,12 +189,14 @@ PARTS: dict[str, type] = {
     "next-scale": NextScaleConfig,
     "nothing": NothingConfig,
     "palette": PaletteConfig,
+    "patched": PatchedConfig,
     "pixelwise": PixelwiseConfig,
     "pyramid": PyramidConfig,
     "raster": RasterConfig,
     "residual": ResidualConfig,
     "rms-norm": RMSNormConfig,
     "rotary": RotaryConfig,
+    "row-pattern": RowPattern,
     "rq": RQConfig,
     "seated-entrance": SeatedEntranceConfig,
     "shared-adaln": SharedAdaLNConfig,
@@ -163,6 +205,7 @@ PARTS: dict[str, type] = {
     "swiglu": SwiGLUConfig,
     "text": TextConfig,
     "text-prefix": TextPrefixConfig,
+    "text-stream": TextStreamConfig,
     "text-tower": TextTowerConfig,
     "tokens-only": TokensOnlyConfig,
     "unit": UnitConfig,
@@ -171,6 +214,7 @@ PARTS: dict[str, type] = {
     "vit": ViTConfig,
     "vitamin": ViTaminConfig,
     "vq": VQConfig,
+    "wrapped-row-pattern": WrappedRowPattern,
 }
 TAGS = {part: tag for tag, part in PARTS.items()}
 

@@ -24,7 +24,7 @@ class Overheard(nn.Module):
 
     def __init__(self, head):
         super().__init__()
-        self.head, self.space, self.hidden = head, head.space, []
+        self.head, self.space, self.canvas, self.hidden = head, head.space, head.canvas, []
 
     def enter(self, fed, layout):
         return self.head.enter(fed, layout)

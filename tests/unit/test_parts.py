@@ -6,6 +6,7 @@ from dataclasses import fields, is_dataclass
 import pytest
 import torch
 
+import joint
 import tiny
 from kiloword import parts
 from kiloword.heads.head import Sampling
@@ -32,9 +33,13 @@ EXAMPLES = [
     parts.RQConfig(parts.VQConfig(8, 4, normalised=False)), parts.BSQScalesConfig(4, (((1, 1), (3, 2)),), flip=0.2),
     parts.DiffusionConfig(Vector(4), 8, 2, 12), parts.DDPMConfig(respacing=(0, 500, 999)), parts.FlowConfig(9),
     parts.NextScaleConfig(), parts.MaskedConfig(8), parts.BareEntranceConfig(), parts.SeatedEntranceConfig(5, scales=2),
+    parts.FeaturesConfig(6, 8, 4, "t5"),
     parts.NothingConfig(8), parts.ClassStartConfig(3, 8), parts.ClassBufferConfig(3, 8, rows=4),
-    parts.EncoderDecoderConfig(tiny.stack(), tiny.stack(), 4, (2, 2)), parts.MutedConfig(parts.RotaryConfig((0, 0, 4, 4))),
+    parts.EncoderDecoderConfig(tiny.stack(), tiny.stack(), 4, (2, 2)),
+    parts.MutedConfig(parts.RotaryConfig((0, 0, 4, 4))),
     parts.SharedAdaLNConfig(), parts.AdaLNExitConfig(), parts.UnitConfig(), parts.TokensOnlyConfig(Categorical(4)),
+    parts.PatchedConfig(parts.TokensOnlyConfig(Vector(4)), 2),
+    joint.config(), parts.RowPattern(), parts.SeatedEntranceConfig(4),
     Bits(3), Categorical(4), Codes((2, 3)), Vector(5),
 ]  # fmt: skip
 

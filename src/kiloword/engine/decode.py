@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from kiloword.engine.canvas import RunningCanvas
 from kiloword.engine.lean import lean
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel, Progress, level_at, pick_of, prefix_span, started, starting_tokens
@@ -41,7 +42,7 @@ def draw_cached(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[P
     cache = transformer.cache(v * b, prefix.vectors.shape[1] + layout.count)
     if prefix.vectors.shape[1]:
         read(transformer, lay([prefix], condition.vector), cache, prefix.lasts)
-    start, canvas = schedule.start.long().repeat(v, 1).to(tokens.device), model.canvas(layout)
+    start, canvas = schedule.start.long().repeat(v, 1).to(tokens.device), RunningCanvas(model, layout)
     blank = prefix.vectors.new_zeros(*start.shape, prefix.vectors.shape[2])
     seats = order.seats(layout).expand(v * b, -1).to(tokens.device)
     picture = picture_span(blank, layout, seats, start, order.causal)
@@ -51,9 +52,7 @@ def draw_cached(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[P
         pick = pick_of(schedule, step)
         fed = order.feed(tokens, level, pick, layout, canvas)
         vectors, memo = head.enter(fed, layout)
-        vectors = vectors.repeat(v, 1, 1)
-        if condition.start is not None:
-            vectors = started(vectors, replace(fed, real=fed.real.repeat(v, 1)), condition)
+        vectors = started(vectors.repeat(v, 1, 1), fed.real.repeat(v, 1), condition)
         stream = rows_of(picture, pick.repeat(v, 1), vectors)
         hidden = read(transformer, stream, cache, one * pick.shape[1])
         model.place(tokens, given, pick, hidden.unflatten(0, (v, b)), memo, drawing, step, noise)
@@ -121,7 +120,7 @@ def rows_of(stream: Stream, pick: Int[Tensor, "r q"], vectors: Float[Tensor, "r 
     if pick.shape[1] == 1:  # a row by itself sees itself, whatever its span and step
         return Stream(vectors, stream.positions[index, pick], modulation=stream.modulation)
     names = ("positions", "span", "step", "causal", "present")
-    return replace(stream, vectors=vectors, **{name: getattr(stream, name)[index, pick] for name in names})
+    return replace(stream, vectors=vectors, filled=None, **{name: getattr(stream, name)[index, pick] for name in names})
 
 
 def stretch(module: nn.Module) -> None:

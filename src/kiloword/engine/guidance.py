@@ -28,8 +28,9 @@ def ramp(guidance: float, schedule: Schedule) -> list[float]:
 
 
 def known(guidance: float, schedule: Schedule) -> list[float]:
-    """In proportion to the share of tokens that are known after a step (MAR)."""
-    shares = [1 - float(schedule.level(step + 1)[0].mean()) for step in range(schedule.steps)]
+    """In proportion to the share of tokens that are known after a step, the last one never counted (MAR)."""
+    last = 1 / schedule.start.shape[1]
+    shares = [1 - max(last, float(schedule.level(step + 1)[0].mean())) for step in range(schedule.steps)]
     return [1 + (guidance - 1) * share for share in shares]
 
 
@@ -52,5 +53,5 @@ class GuidanceConfig:
         """The weights of the prompt's view and of the null view at every step: g and 1 - g."""
         last = schedule.steps if self.last is None else self.last
         course = COURSES[self.course](guidance, schedule)
-        at = torch.tensor([g if self.first <= step <= last else 1.0 for step, g in enumerate(course)])
-        return torch.stack([at, 1 - at], dim=1)[..., None].expand(-1, -1, len(schedule.start))
+        at = [g if self.first <= step <= last else 1.0 for step, g in enumerate(course)]
+        return torch.tensor([[g, 1 - g] for g in at])[..., None].expand(-1, -1, len(schedule.start))

@@ -31,6 +31,7 @@ def lean(transformer: Transformer) -> Transformer:
         and not config.attention.bias
         and config.attention.gain == 1
         and isinstance(config.exit_modulation, UnmodulatedConfig)
+        and not config.patterns
     )
     return LeanStack(transformer) if llama else transformer
 

@@ -7,75 +7,53 @@ system card), previews on the way, one seed a picture.
 import math
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 import torch
 from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import adaptive_max_pool2d
 
+from kiloword.engine.card import Card, Classes, asked
 from kiloword.engine.decode import stretch, write
-from kiloword.engine.rerank import draw_best
+from kiloword.engine.fitting import showable
+from kiloword.engine.guidance import GuidanceConfig
+from kiloword.engine.rerank import Judge, draw_best
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel, Progress
 from kiloword.noise import Seeded
-from kiloword.pixels import from_image, to_image
-from kiloword.tokens import Layout
+from kiloword.pixels import composite, from_image, to_image
+from kiloword.prompts.prompt import Condition
+from kiloword.tokens import Layout, Vector
 
-# Axes: b pictures, n tokens, H W pixels.
+# Axes: s steps, v views, b pictures, n tokens, c channels, H W pixels.
 
 MOST = 64  # pictures drawn by one request
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a user has to know of a model: its sizes, its styles with the phrase of each, and its best settings.
-
-    It is asked for pictures by a "text", a "class" (the number of one, or its name in the list called `classes`), or by
-    "nothing". Guidance takes its `course` (see `guidance.py`) from step `first` to `last`; `steps` None: as many as the
-    order has by itself.
-    """
-
-    name: str
-    sizes: tuple[tuple[int, int], ...]
-    styles: dict[str, str] = field(default_factory=dict)  # style: "a ... icon of {}"
-    guidance: float = 1.0
-    temperature: float = 1.0
-    top_p: float = 1.0
-    licence: str = ""
-    about: str = ""
-    prompts: str = "text"
-    classes: str = ""
-    top_k: int = 0
-    course: str = "constant"
-    first: int = 0
-    last: int | None = None
-    steps: int | None = None
-
-    def __post_init__(self):
-        object.__setattr__(self, "sizes", tuple((int(h), int(w)) for h, w in self.sizes))
 
 
 @dataclass(frozen=True)
 class Request:
     """What to draw. None stands for the model's own setting; a given seed makes a picture come out the same again.
 
-    `picture` and `mask` edit: where the mask is transparent, `picture` is drawn anew from the prompt. Of so many
-    `candidates` for each picture the one is kept from which the model best reads the prompt back.
+    `prompt` and `negative` are words, or the number or name of a class, or None: as the model's card says. `picture`
+    and `mask` edit: where the mask is transparent, `picture` is drawn anew from the prompt. Of so many `candidates` for
+    each picture the one is kept from which the model best reads the prompt back.
     """
 
-    prompt: str
+    prompt: str | int | None = None
     n: int = 1
     seed: int | None = None
     style: str | None = None
     size: tuple[int, int] | None = None  # rows, columns
     guidance: float | None = None
     sampling: Sampling | None = None
-    negative: str | None = None
+    negative: str | int | None = None
     picture: Image.Image | None = None
     mask: Image.Image | None = None
     candidates: int = 1
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -98,17 +76,19 @@ class Preview:
 
 
 class Painter:
-    """A model with its card, ready to draw."""
+    """A model with its card, ready to draw; `classes` turns names of classes into numbers, for models that have any."""
 
-    def __init__(self, model: ImageModel, card: Card):
-        self.model, self.card = model.eval(), card
+    def __init__(
+        self, model: ImageModel, card: Card, classes: Classes | None = None, judge: Judge | None = None
+    ):
+        self.model, self.card, self.classes, self.judge = model.eval(), card, classes, judge
         stretch(model)
 
-    def generate(self, prompt: str, **settings) -> list[Image.Image]:
-        """The pictures of a prompt. `settings` are the fields of `Request`."""
+    def generate(self, prompt: str | int | None = None, **settings) -> list[Image.Image]:
+        """The pictures of a prompt, of a class, or of none. `settings` are the fields of `Request`."""
         return [preview.image for preview in self.stream(prompt, partials=0, **settings)]
 
-    def stream(self, prompt: str, *, partials: int | None = 5, **settings) -> Iterator[Preview]:
+    def stream(self, prompt: str | int | None = None, *, partials: int | None = 5, **settings) -> Iterator[Preview]:
         """`partials` previews of every picture, spread evenly over the drawing (None: one a step), then the picture.
 
         Close the iterator to cancel between two steps. With several candidates the previews are those of the picture
@@ -119,26 +99,28 @@ class Painter:
     @torch.no_grad()
     def run(self, request: Request, partials: int | None = 0) -> Iterator[Preview]:
         """The same for a request that is already put together."""
-        self._check(request, partials)
+        request = self._checked(request, partials)
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
         seeds = [seed + index for index in range(request.n)]
         size = request.size or self.card.sizes[0]
-        layout = self.model.picture.tokenizer.layout(*size)
-        drawing, original, fresh = self._drawing(request, layout, size)
-        texts = [self.wordings(request.prompt, request.style)] * request.n
-        for progress, drawn_by in draw_best(self.model, drawing, seeds, texts, request.candidates):
+        drawing = self._drawing(request, self.model.picture.tokenizer.layout(*size))
+        drawing, original, fresh = self._edit(drawing, request, size)
+        texts = [self.wordings(request.prompt, request.style) if isinstance(request.prompt, str) else []] * request.n
+        for progress, drawn_by in draw_best(self.model, drawing, seeds, texts, request.candidates, self.judge):
             if progress.step not in shown_steps(progress.steps, partials):
                 continue
-            for index, pixels in enumerate(self._pixels(progress, layout, original, fresh)):
+            for index, pixels in enumerate(self._pixels(progress, drawing.layout, original, fresh)):
                 known = progress.known[index].cpu()
                 yield Preview(to_image(pixels), progress.step, progress.steps, known, index, drawn_by[index])
 
     @torch.no_grad()
     def describe(self, picture: Image.Image, *, seed: int = 0, sampling: Sampling = Sampling(temperature=0)) -> str:
         """A text for a picture of any size; by default the likeliest word each time."""
+        if self.model.text is None:
+            raise ValueError(f"{self.card.name} only draws: it has no words to say what a picture shows")
         height, width = self.card.sizes[0]
         layout = self.model.picture.tokenizer.layout(height, width)
-        pixels = from_image(picture, (height, width))[None].to(self.device)
+        pixels = self._taken(from_image(picture, (height, width)))[None].to(self.device)
         tokens = self.model.picture.tokenizer.encode(pixels, layout).shown
         return write(self.model, tokens, layout, sampling, Seeded([seed]))[0]
 
@@ -150,6 +132,8 @@ class Painter:
         """The prompt in the words that ask for a style. Raises ValueError for an unknown one."""
         if style is None:
             return prompt
+        if not self.card.styles:
+            raise ValueError(f"{self.card.name} has no styles: leave {style!r} out")
         if style not in self.card.styles:
             near = get_close_matches(style, self.card.styles, n=1, cutoff=0.4)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -162,66 +146,100 @@ class Painter:
             return [self.phrase(prompt, style)]
         return [prompt, *(self.phrase(prompt, known) for known in self.card.styles)]
 
-    def _drawing(
-        self, request: Request, layout: Layout, size: tuple[int, int]
-    ) -> tuple[Drawing, Float[Tensor, "4 H W"] | None, Bool[Tensor, "1 H W"] | None]:
-        """The drawing, and for an edit the picture's pixels and where they may change."""
+    def _drawing(self, request: Request, layout: Layout) -> Drawing:
+        """The drawing from nothing."""
+        card, prompt = self.card, request.prompt
+        steps = card.steps if request.steps is None else request.steps
+        prompt = self.phrase(prompt, request.style) if isinstance(prompt, str) else prompt
+        condition = self.model.prompt.read([prompt] * request.n)
+        views, weights = self._views(request, condition, layout, steps)
+        sampling = request.sampling or Sampling(card.temperature, card.top_k, card.top_p)
+        return Drawing(layout, views, weights.to(self.device), sampling, steps=steps)
+
+    def _views(
+        self, request: Request, condition: Condition, layout: Layout, steps: int | None
+    ) -> tuple[list[Condition], Float[Tensor, "s v b"]]:
+        """The condition and what guidance leads away from, and their weights at every step."""
         n, card = request.n, self.card
-        condition = self.model.prompt.read([self.phrase(request.prompt, request.style)] * n)
+        schedule = self.model.picture.order.schedule(layout, n, steps, Seeded([0] * n))  # of any seed: as long as all
+        if request.steps not in (None, schedule.steps):
+            raise ValueError(f"{card.name} draws this in {schedule.steps} steps: it cannot do so in {request.steps}")
         guidance = card.guidance if request.guidance is None else request.guidance
-        views, weights = [condition], torch.ones(1, n)
-        if guidance != 1:
-            null = self.model.prompt.null(condition)
-            views.append(self.model.prompt.read([request.negative] * n) if request.negative else null)
-            weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, n)
-        sampling = request.sampling or Sampling(card.temperature, top_p=card.top_p)
-        drawing = Drawing(layout, views, weights.to(self.device), sampling)
+        if guidance == 1:
+            return [condition], torch.ones(schedule.steps, 1, n)
+        null = self.model.prompt.null(condition)
+        if request.negative is not None:
+            null = self.model.prompt.read([request.negative] * n)
+        elif null is condition:
+            raise ValueError(f"{card.name} draws without a prompt: guidance {guidance:g} has nothing to follow")
+        return [condition, null], GuidanceConfig(card.course, card.first, card.last).weights(guidance, schedule)
+
+    def _edit(
+        self, drawing: Drawing, request: Request, size: tuple[int, int]
+    ) -> tuple[Drawing, Float[Tensor, "4 H W"] | None, Bool[Tensor, "1 H W"] | None]:
+        """The drawing with what an edit leaves as it is, the picture's pixels, and where they may change."""
         if request.picture is None or request.mask is None:
             return drawing, None, None
-        original = from_image(request.picture, size).to(self.device)
-        tokens = self.model.picture.tokenizer.encode(original[None], layout).shown
+        pixels = self._taken(from_image(request.picture, size)).to(self.device)[None]
+        tokens = self.model.picture.tokenizer.encode(pixels, drawing.layout).shown
         fresh = from_image(request.mask, size)[3:].to(self.device) < 0
-        given = kept_tokens(layout, ~fresh[0])
-        drawing = replace(drawing, tokens=tokens.expand(n, *tokens.shape[1:]), given=given.expand(n, -1))
-        return drawing, original, fresh
+        given = kept_tokens(drawing.layout, ~fresh[0]).expand(request.n, -1)
+        tokens = tokens.expand(request.n, *tokens.shape[1:])
+        return replace(drawing, tokens=tokens, given=given), showable(pixels)[0], fresh
+
+    def _taken(self, pixels: Float[Tensor, "4 H W"]) -> Float[Tensor, "c H W"]:
+        """A picture as the tokenizer takes it: over white, if it knows no transparency."""
+        return pixels if self.model.picture.tokenizer.channels == 4 else composite(pixels)
 
     def _pixels(self, progress: Progress, layout: Layout, original: Tensor | None, fresh: Tensor | None) -> Tensor:
-        pixels = self.model.picture.tokenizer.decode(progress.tokens, layout, progress.known)
+        pixels = showable(self.model.picture.tokenizer.decode(progress.tokens, layout, progress.known))
         return pixels if original is None or fresh is None else torch.where(fresh, pixels, original)
 
-    def _check(self, request: Request, partials: int | None) -> None:
-        if not request.prompt.strip():
-            raise ValueError("the prompt is empty: say what to draw")
+    def _checked(self, request: Request, partials: int | None) -> Request:
+        """The request as the model's prompt reads it. Raises ValueError for what cannot be drawn."""
+        card = self.card
+        prompt = asked(card, request.prompt, self.classes)
         if not 1 <= request.n <= MOST:
             raise ValueError(f"n must be from 1 to {MOST}, got {request.n}")
+        if request.style is not None:
+            self.phrase("", request.style)
+        if partials is not None and partials < 0:
+            raise ValueError(f"partials must be 0 or more, got {partials}")
+        if request.steps is not None and request.steps < 1:
+            raise ValueError(f"steps must be 1 or more, got {request.steps}")
+        if request.guidance is not None and not math.isfinite(request.guidance):
+            raise ValueError(f"guidance must be a finite number (1 is off), got {request.guidance}")
+        if request.size is not None and tuple(request.size) not in card.sizes:
+            sizes = ", ".join(f"{w}x{h}" for h, w in card.sizes)
+            height, width = request.size
+            raise ValueError(f"{card.name} cannot draw {width}x{height} pixels; it draws {sizes}")
+        if (request.picture is None) != (request.mask is None):
+            raise ValueError("an edit needs both a picture and a mask: give the one that is missing")
+        chosen = request.sampling
+        if chosen and isinstance(self.model.picture.tokenizer.space, Vector) and (chosen.top_k or chosen.top_p < 1):
+            raise ValueError(f"{card.name} draws vectors, which are not listed: top_k and top_p do not apply")
+        self._check_candidates(request)
+        negative = None if request.negative in (None, "") else asked(card, request.negative, self.classes)
+        return replace(request, prompt=prompt, negative=negative)
+
+    def _check_candidates(self, request: Request) -> None:
         if not 1 <= request.candidates <= MOST // request.n:
             raise ValueError(
                 f"candidates must be from 1 to {MOST // request.n} for each of {request.n} pictures, "
                 f"got {request.candidates}"
             )
         if request.candidates > 1:
-            if self.model.text is None:
+            judged = self.judge is not None or self.model.text is not None
+            if not judged or not isinstance(request.prompt, str):
                 raise ValueError(f"{self.card.name} only draws: it cannot judge {request.candidates} candidates")
-            self.model.text.encode(self.wordings(request.prompt, request.style))  # over the limit? say so at once
-        if partials is not None and partials < 0:
-            raise ValueError(f"partials must be 0 or more, got {partials}")
-        if request.guidance is not None and not math.isfinite(request.guidance):
-            raise ValueError(f"guidance must be a finite number (1 is off), got {request.guidance}")
-        if request.size is not None and tuple(request.size) not in self.card.sizes:
-            sizes = ", ".join(f"{w}x{h}" for h, w in self.card.sizes)
-            height, width = request.size
-            raise ValueError(f"{self.card.name} cannot draw {width}x{height} pixels; it draws {sizes}")
-        if (request.picture is None) != (request.mask is None):
-            raise ValueError("an edit needs both a picture and a mask: give the one that is missing")
+            if self.judge is None and self.model.text is not None:
+                self.model.text.encode(self.wordings(request.prompt, request.style))  # over the limit? say so at once
 
 
 def kept_tokens(layout: Layout, kept: Bool[Tensor, "H W"]) -> Bool[Tensor, "1 n"]:
-    """The tokens of all grids in whose cell every pixel is kept."""
-    parts = []
-    for h, w in layout.sizes:
-        cells = kept.view(h, kept.shape[0] // h, w, kept.shape[1] // w)
-        parts.append(cells.all(dim=3).all(dim=1).flatten())
-    return torch.cat(parts)[None]
+    """The tokens of all grids in whose cell every pixel is kept, those that it only touches too."""
+    changed = (~kept).float()[None, None]
+    return torch.cat([adaptive_max_pool2d(changed, size).flatten(1) == 0 for size in layout.sizes], dim=1)
 
 
 def shown_steps(steps: int, partials: int | None) -> set[int]:

@@ -1,11 +1,13 @@
 """Best of several: draw some candidates and keep the one from which the model itself best reads the prompt back.
 
-Ramesh et al. 2021 (DALL-E, section 2.6) rerank with a second model, CLIP; here the one model judges what it has drawn.
+Ramesh et al. 2021 (DALL-E, section 2.6) rerank with a second model, CLIP, which may be passed in as a judge; without
+one, the model judges what it has drawn.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import torch
 from jaxtyping import Float, Int
@@ -19,16 +21,21 @@ from kiloword.tokens import Layout
 
 # Axes: b pictures, n tokens of a picture, c candidates of each picture.
 
+# How well each picture [b, n] shows what its texts say: any one of some wordings each. More is better.
+Judge = Callable[[Tensor, Layout, list[list[str]]], Tensor]
+
 CLOSE = 1e-4  # scores nearer than this are equal: rounding must not choose
 
 
 def draw_best(
-    model: ImageModel, drawing: Drawing, seeds: list[int], texts: list[list[str]], candidates: int
-) -> Iterator[tuple[Progress, list[int]]]:
+    model: ImageModel, drawing: Drawing, seeds: list[int], texts: list[list[str]], candidates: int,
+    judge: Judge | None = None,
+) -> Iterator[tuple[Progress, list[int]]]:  # fmt: skip
     """The steps of the best of `candidates` pictures for each row of a drawing, and the seeds that drew them.
 
-    `texts` says for each row what it should be read as: any one of some wordings. A single candidate is not judged,
-    and its steps come as they are drawn; otherwise they come once all candidates are finished.
+    `texts` says for each row what it should be read as: any one of some wordings; without a `judge` the model itself
+    reads. A single candidate is not judged, and its steps come as they are drawn; otherwise they come once all
+    candidates are finished.
     """
     tried = [candidate_seed(seed, k) for seed in seeds for k in range(candidates)]
     steps = draw(model, repeated(drawing, candidates), Seeded(tried))
@@ -37,7 +44,8 @@ def draw_best(
         return
     drawn = list(steps)
     seen = look_at(model, drawn[-1], drawing.layout)
-    likely = read_back(model, seen, drawing.layout, [row for row in texts for _ in range(candidates)])
+    judge = judge or partial(read_back, model)
+    likely = judge(seen, drawing.layout, [row for row in texts for _ in range(candidates)])
     rows = first_best(likely.view(-1, candidates))
     for progress in drawn:
         chosen = replace(progress, tokens=progress.tokens[rows], known=progress.known[rows])

@@ -43,7 +43,7 @@ def text_bits(
                 captions=list(texts[part]), pictures=tokens.shown,
             )  # fmt: skip
         assert told is not None
-        found.append(told.float().sum(1).cpu())
+        found.append(told[-len(tokens.shown) :].float().sum(1).cpu())  # before them: prompts that are predicted
     return _bits(found)
 
 

@@ -47,7 +47,7 @@ class CategoricalHead(nn.Module):
     def __init__(self, config: CategoricalConfig):
         super().__init__()
         self.space, self.width = config.space, config.width
-        canvas = config.canvas
+        self.canvas = canvas = config.canvas
         self.embedding = nn.Linear(canvas, config.width) if canvas else nn.Embedding(config.space.size, config.width)
         nn.init.normal_(self.embedding.weight, std=canvas**-0.5 if canvas else 0.02)
         self.entrance = (config.entrance or LearnedEntranceConfig(config.places)).build(config.width)

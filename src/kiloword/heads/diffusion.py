@@ -50,6 +50,8 @@ class DiffusionConfig:
 class DiffusionHead(nn.Module):
     """A matrix in, a diffusion out; which places the rows have is what the exit must remember."""
 
+    canvas = 0
+
     def __init__(self, config: DiffusionConfig):
         super().__init__()
         self.space, self.width, self.repeat = config.space, config.width, config.repeat

@@ -69,6 +69,36 @@ class BareEntrance(nn.Module):
 
 
 @dataclass(frozen=True)
+class AxialEntranceConfig:
+    """Learned `rows` and `columns`, and zeros where nothing is fed (Ramesh et al. 2021, DALL-E, figure 10)."""
+
+    rows: int
+    columns: int
+
+    def build(self, width: int) -> "AxialEntrance":
+        return AxialEntrance(self, width)
+
+
+class AxialEntrance(nn.Module):
+    """Adds the learned vectors of the row and of the column that are asked for, each learned by itself."""
+
+    def __init__(self, config: AxialEntranceConfig, width: int):
+        super().__init__()
+        self.config = config
+        self.row, self.column = nn.Embedding(config.rows, width), nn.Embedding(config.columns, width)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.02)
+
+    def forward(self, vectors: Float[Tensor, "b q w"], fed: Fed, layout: Layout) -> Float[Tensor, "b q w"]:
+        (rows, columns), config = layout.sizes[-1], self.config
+        if len(layout.sizes) > 1 or rows > config.rows or columns > config.columns:
+            learned = config.rows, config.columns
+            raise ValueError(f"the picture has grids {layout.sizes}, this head has learned one of {learned}")
+        placed = vectors + self.row(fed.place // columns) + self.column(fed.place % columns)
+        return torch.where(fed.real[..., None], placed, 0)
+
+
+@dataclass(frozen=True)
 class SeatedEntranceConfig:
     """`places` learned places, of all grids together, and `scales` learned scales (0: none); a learned start."""
 

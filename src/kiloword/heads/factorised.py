@@ -42,6 +42,7 @@ class FactorisedConfig:
 class FactorisedHead(nn.Module):
     """log p(token) is the sum over factors of log p(factor | hidden, factors before it)."""
 
+    canvas = 0
     offsets: Tensor
     earlier: Tensor
     legal: Tensor

@@ -56,7 +56,12 @@ class Sampling:
 
 @runtime_checkable
 class Head(Protocol):
-    """Losses come one a token; `sample` draws one token for every picture, the views weighted."""
+    """Losses come one a token; `sample` draws one token for every picture, the views weighted.
+
+    `canvas` counts the channels of what has been painted so far, if rows are fed that, and is 0 if they are fed tokens.
+    """
+
+    canvas: int
 
     @property
     def space(self) -> TokenSpace: ...

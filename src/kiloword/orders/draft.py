@@ -25,7 +25,7 @@ class DraftConfig:
 class Draft:
     """For layouts of at least two grids."""
 
-    causal = True
+    causal, painted = True, False
 
     def rank(self, layout: Layout) -> Int[Tensor, "n"]:
         """The step of each token."""

@@ -39,7 +39,7 @@ class MaskedConfig:
 class Masked:
     """Known tokens are fed themselves, unknown ones nothing."""
 
-    causal = False
+    causal, painted = False, False
 
     def __init__(self, config: MaskedConfig = MaskedConfig()):
         self.config = config

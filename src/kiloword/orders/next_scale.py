@@ -25,7 +25,7 @@ class NextScaleConfig:
 class NextScale:
     """Every grid is fed what those before it have painted, so only the first one is fed nothing."""
 
-    causal = True
+    causal, painted = True, True
 
     def rank(self, layout: Layout) -> Int[Tensor, "n"]:
         """The step of each token: the number of its grid."""

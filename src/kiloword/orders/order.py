@@ -20,10 +20,12 @@ from kiloword.tokens import Fed, Layout, Schedule
 class Order(Protocol):
     """`causal` says that a token's row must not see rows of later steps of its own span.
 
-    `canvas(shown, scale)` is what the tokens of the grids before `scale` have painted, at the size of that grid.
+    An order is `painted` if it feeds not tokens but what has been painted so far: `canvas(shown, scale)` is that of the
+    grids before `scale`, at the size of that grid.
     """
 
     causal: bool
+    painted: bool
 
     def seats(self, layout: Layout) -> Int[Tensor, "n"]:
         """Where the row that asks for each token sits: in the place of that token, or of the one that it is fed."""

@@ -81,7 +81,7 @@ class RasterConfig:
 class Raster:
     """For layouts of one grid, and for text, which is a grid of one row."""
 
-    causal = True
+    causal, painted = True, False
 
     def __init__(self, config: RasterConfig = RasterConfig()):
         self.config = config

@@ -41,6 +41,13 @@ class Prompt(Protocol):
     def null(self, condition: Condition) -> Condition: ...
 
 
+@runtime_checkable
+class Predicted(Protocol):
+    """Prompts that the model learns to say itself: which token each row of their condition is to predict."""
+
+    def target(self, prompts: list) -> Int[Tensor, "b m"]: ...
+
+
 def class_ids(prompts: list, classes: int) -> Int[Tensor, "b"]:
     """The numbers of classes; None becomes `classes`, the one behind the last. Raises ValueError for anything else."""
     for prompt in prompts:

@@ -11,12 +11,16 @@ __all__ = ["Figure", "File", "From", "Page", "Preparation", "Record", "Stages", 
 PAGES = {
     "chameleon-vqgan": ("chameleon", ("chameleon_vqgan",)),
     "dalle-dvae": ("dalle_dvae", ("dalle_dvae",)),
+    "igpt": ("igpt", ("igpt_",)),
     "igpt-palette": ("igpt_palette", ("igpt_",)),
     "infinity-vae": ("infinity_vae", ("infinity_bsq_vae",)),
+    "llamagen": ("llamagen", ("llamagen_c2i", "llamagen_t2i")),
     "llamagen-vq": ("llamagen_vq", ("llamagen_vq",)),
+    "mar": ("mar", ("mar",)),
     "mar-kl16": ("mar_kl16", ("mar_kl16",)),
     "metamorph-features": ("metamorph", ()),
     "unitok": ("unitok", ("unitok_tokenizer",)),
+    "var": ("var", ("var_transformer",)),
     "var-vae": ("var_vae", ("var_vqvae", "var_quantizer")),
 }
 
@@ -46,5 +50,9 @@ def variant(name: str) -> tuple[Page, str]:
 
 
 def recorded(name: str) -> list[Page]:
-    """The pages that a recording of that name concerns."""
-    return [page(known) for known, (_, prefixes) in PAGES.items() if name.startswith(prefixes)]
+    """The pages that a recording of that name concerns: those whose first letters fit it furthest."""
+    fits = {
+        known: max((len(prefix) for prefix in prefixes if name.startswith(prefix)), default=0)
+        for known, (_, prefixes) in PAGES.items()
+    }
+    return [page(known) for known, length in fits.items() if length and length == max(fits.values())]

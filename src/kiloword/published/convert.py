@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kiloword import parts
 from kiloword.published.foreign import read_variant
-from kiloword.published.page import Page, Variant, fill, names_of, some
+from kiloword.published.page import Page, Variant, arranged, fill, names_of, some, squeezed
 from kiloword.published.tensor_bundle import shards_beside
 
 
@@ -39,13 +39,14 @@ def fits(page: Page, variant: Variant, tensors: dict[str, Tensor]) -> bool:
     with torch.device("meta"):
         system = parts.build(config)
     own = system.state_dict()
-    tensors = {page.spelled(name): value for name, value in tensors.items()}
+    tensors = {page.spelled(name): value.to("meta") for name, value in tensors.items()}
     sources = names_of(page, config, system)
-    return all(
-        all(name in tensors for name in source.names)
-        and own[ours].numel() == sum(tensors[name].numel() for name in source.names)
-        for ours, source in sources.items()
-    )
+    if not all(name in tensors for source in sources.values() for name in source.names):
+        return False
+    try:
+        return all(squeezed(arranged(source, tensors)) == squeezed(own[ours]) for ours, source in sources.items())
+    except ValueError:
+        return False
 
 
 def arrange(given: list[Path], variant: Variant) -> list[Path]:
@@ -55,8 +56,8 @@ def arrange(given: list[Path], variant: Variant) -> list[Path]:
     """
     if len(given) == 1 and given[0].is_dir():
         return [_in_folder(given[0], file.name) for file in variant.files]
-    if len(given) == 1 and given[0].suffix == ".index":
-        given = [*given, *shards_beside(given[0])]
+    for index in [path for path in given if path.suffix == ".index"]:
+        given = [*given, *(shard for shard in shards_beside(index) if shard not in given)]
     wanted = some([file.name for file in variant.files])
     if len(given) != len(variant.files):
         raise ValueError(

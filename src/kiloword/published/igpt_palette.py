@@ -7,9 +7,10 @@ preprocessor settings of the Hugging Face port.
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from kiloword.published.page import Figure, File, From, Page, Preparation, Record, Stages, Variant
-from kiloword.tokenizers.autoencoder import AutoencoderConfig
+from kiloword.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.pixelwise import PixelwiseConfig
 from kiloword.tokens import Layout
@@ -28,15 +29,16 @@ def stages(record: Record) -> Stages:
     height, width = pixels.shape[2:]
     layout = Layout(((height, width),))
 
-    def image() -> torch.Tensor:
-        ids = tensors["out.greedy_ids"].long()
-        known = torch.ones_like(ids, dtype=torch.bool)
-        return ((tokenizer.decode(ids, layout, known) + 1) * 127.5).round().movedim(1, -1).to(torch.uint8)
-
     return {
         "out.quant_ids": lambda: tokenizer.encode(pixels, layout).target,
-        "out.greedy_image_u8": image,
+        "out.greedy_image_u8": lambda: picture(tokenizer, tensors["out.greedy_ids"].long(), layout),
     }
+
+
+def picture(tokenizer: Autoencoder, ids: Tensor, layout: Layout) -> Tensor:
+    """Whole numbers up to 255, channels last."""
+    known = torch.ones_like(ids, dtype=torch.bool)
+    return ((tokenizer.decode(ids, layout, known) + 1) * 127.5).round().movedim(1, -1).to(torch.uint8)
 
 
 _OPENAI = "https://openaipublic.blob.core.windows.net/image-gpt/color-clusters/kmeans_centers.npy"

@@ -6,7 +6,7 @@ names the authors keep each of our weights, and which of our calls gives each te
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -76,11 +76,13 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Record:
-    """A recording of the authors' code: its config.json, the tensors, and our system built of their weights."""
+    """A recording of the authors' code: its config.json, the tensors, our system built of their weights, and these
+    under their own names, of which some may be for what they measure with alone."""
 
     settings: dict[str, Any]
     tensors: dict[str, Tensor]
     system: Any
+    weights: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -135,10 +137,7 @@ def fill(page: Page, config: Any, system: nn.Module, tensors: dict[str, Tensor])
         )
     found = {}
     for name, source in wanted.items():
-        values = [tensors[n] for n in source.names]
-        value = torch.cat(values) if len(values) > 1 else values[0]
-        value = value.squeeze().movedim(0, -1) if source.transposed else value
-        value = source.changed(value) if source.changed else value
+        value = arranged(source, tensors)
         if squeezed(value) != squeezed(own[name]):
             raise ValueError(
                 f"{' + '.join(source.names)} has shape {list(value.shape)}, "
@@ -148,6 +147,18 @@ def fill(page: Page, config: Any, system: nn.Module, tensors: dict[str, Tensor])
             raise ValueError(f"{' + '.join(source.names)} holds NaN or infinity")
         found[name] = value.reshape(own[name].shape).to(own[name].dtype)
     system.load_state_dict(found, assign=True)
+
+
+def arranged(source: From, tensors: dict[str, Tensor]) -> Tensor:
+    """Authors' weights as one of ours. Raises ValueError if their shapes cannot be joined or rearranged so."""
+    values = [tensors[name] for name in source.names]
+    try:
+        value = torch.cat(values) if len(values) > 1 else values[0]
+        value = value.squeeze().movedim(0, -1) if source.transposed else value
+        return source.changed(value) if source.changed else value
+    except (RuntimeError, IndexError) as error:
+        shapes = " + ".join(str(list(value.shape)) for value in values)
+        raise ValueError(f"{' + '.join(source.names)} has shape {shapes}, which this size has not") from error
 
 
 def squeezed(value: Tensor) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from kiloword import parts, published
 from kiloword.published.foreign import read_recording
@@ -43,7 +43,7 @@ def verify(folder: Path) -> Iterator[Row]:
         raise ValueError(f"{folder}: no page describes {settings['name']!r} (known: {', '.join(published.names())})")
     tensors = _tensors(folder)
     for page in pages:
-        record = Record(settings, tensors, rebuild(page, folder, settings, tensors))
+        record = rebuild(page, folder, settings, tensors)
         for name, stage in page.stages(record).items():
             with torch.inference_mode():
                 yield compare(page.name, name, stage(), tensors[name])
@@ -61,8 +61,8 @@ def read_settings(folder: Path) -> dict[str, Any]:
     return settings
 
 
-def rebuild(page: Page, folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> nn.Module:
-    """Our system at the recording's size, with the recording's weights."""
+def rebuild(page: Page, folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Record:
+    """Our system at the recording's size, with the recording's weights, and all that was recorded."""
     try:
         config = page.parts(settings["config"])
     except (KeyError, TypeError) as error:
@@ -70,7 +70,7 @@ def rebuild(page: Page, folder: Path, settings: dict[str, Any], tensors: dict[st
     system = parts.build(config).eval()
     weights = read_recording(folder, settings, page)
     fill(page, config, system, page.recorded_weights(weights, tensors))
-    return system
+    return Record(settings, tensors, system, weights)
 
 
 def compare(page: str, name: str, ours: Tensor, theirs: Tensor) -> Row:
@@ -81,8 +81,10 @@ def compare(page: str, name: str, ours: Tensor, theirs: Tensor) -> Row:
     if exact:
         wrong = int((ours.long() != theirs.long()).sum())
         return Row(page, name, wrong, True, wrong == 0)
-    difference = (ours.double() - theirs.double()).norm()
-    error = float(difference / theirs.double().norm().clamp(min=1e-12))
+    left_out = theirs.isinf() & (ours == theirs)  # logits of what may not be drawn are minus infinity
+    ours, theirs = (values.double().masked_fill(left_out, 0) for values in (ours, theirs))
+    size = theirs.masked_fill(theirs.isinf(), 0).norm().clamp(min=1e-12)
+    error = float((ours - theirs).norm() / size)
     return Row(page, name, error, False, error <= TOLERANCE)
 
 

@@ -106,14 +106,22 @@ class BSQScales(nn.Module):
 
         (The authors' tokenizer takes means over areas there; it makes these for nobody.)
         """
-        return interpolate(self._painted(shown, layout, scale), layout.sizes[scale], mode="bilinear")
+        return self.shrink(self._painted(shown, layout, scale), layout, scale)
+
+    def shrink(self, painted: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
+        """Bilinearly, to the size of grid `scale`."""
+        return interpolate(painted, layout.sizes[scale], mode="bilinear")
+
+    def stroke(self, tokens: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c h w"]:
+        """The corners of one grid's bits, enlarged bilinearly."""
+        corner = corners(rearrange(tokens, "b (s t) c -> b c s t", s=layout.sizes[scale][0]))
+        return interpolate(corner, layout.sizes[-1], mode="bilinear")
 
     def _painted(self, tokens: Tensor, layout: Layout, scales: int) -> Float[Tensor, "b c h w"]:
         """The sum of the first `scales` grids."""
         painted = torch.zeros(len(tokens), self.channels, *layout.sizes[-1], device=tokens.device)
-        for scale, (h, _) in enumerate(layout.sizes[:scales]):
-            corner = corners(rearrange(tokens[:, layout.part(scale)], "b (s t) c -> b c s t", s=h))
-            painted = painted + interpolate(corner, layout.sizes[-1], mode="bilinear")
+        for scale in range(scales):
+            painted = painted + self.stroke(tokens[:, layout.part(scale)], layout, scale)
         return painted
 
     def _flipped(self, bits: Tensor, scale: int, noise: Noise | None) -> Tensor:

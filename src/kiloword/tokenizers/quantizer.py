@@ -74,7 +74,16 @@ class Multiscale(Protocol):
         ...
 
     def canvas(self, shown: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
-        """What the tokens of the scales before `scale` have painted so far, at the size of grid `scale`."""
+        """What the tokens of the scales before `scale` have painted so far, at the size of grid `scale`: the sum of
+        their strokes, shrunk."""
+        ...
+
+    def stroke(self, tokens: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c h w"]:
+        """What the tokens of one grid, and no others, add to the finest one."""
+        ...
+
+    def shrink(self, painted: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
+        """The finest grid as it is seen at the size of grid `scale`."""
         ...
 
 

@@ -78,7 +78,7 @@ class Residual(nn.Module):
         for scale, size in enumerate(layout.sizes):
             rows.append(rearrange(interpolate(left, size, mode="area"), "b c s t -> b (s t) c"))
             ids.append(self._search(table, rows[-1]))
-            stroke = self._stroke(ids[-1], layout, scale)
+            stroke = self.stroke(ids[-1], layout, scale)
             left, painted = left - stroke.detach(), painted + stroke
             commitments.append(mse_loss(latent, painted.detach()))
             distances.append(mse_loss(painted, latent.detach()))
@@ -95,13 +95,17 @@ class Residual(nn.Module):
 
     def canvas(self, shown: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
         """What the grids before `scale` have painted, its means over the cells of that grid."""
-        return interpolate(self._painted(shown, layout, scale), layout.sizes[scale], mode="area")
+        return self.shrink(self._painted(shown, layout, scale), layout, scale)
+
+    def shrink(self, painted: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
+        """Means over the cells of grid `scale`."""
+        return interpolate(painted, layout.sizes[scale], mode="area")
 
     def _painted(self, tokens: Tensor, layout: Layout, scales: int) -> Float[Tensor, "b c h w"]:
         """The sum of the first `scales` grids."""
         painted = torch.zeros(len(tokens), self.channels, *layout.sizes[-1], device=tokens.device)
         for scale in range(scales):
-            painted = painted + self._stroke(tokens[:, layout.part(scale)], layout, scale)
+            painted = painted + self.stroke(tokens[:, layout.part(scale)], layout, scale)
         return painted
 
     def _search(self, table: Float[Tensor, "d u"], rows: Float[Tensor, "b k c"]) -> Int[Tensor, "b k"]:
@@ -109,7 +113,7 @@ class Residual(nn.Module):
         rows = normalize(rows, dim=2) if self.config.by_angle else rows
         return nearest_in(table, rows.flatten(0, 1)).view(rows.shape[:2])
 
-    def _stroke(self, tokens: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c h w"]:
+    def stroke(self, tokens: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c h w"]:
         """What the tokens of one grid add to the finest one."""
         codes = self.codebook.lookup(tokens, Layout((layout.sizes[scale],))).float()
         codes = interpolate(codes, layout.sizes[-1], mode="bicubic")

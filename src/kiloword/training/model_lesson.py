@@ -5,6 +5,7 @@ are replaced by random ones, so that it leans on the prompt and forgives its own
 sampling, for the problem).
 """
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from kiloword.evaluation.sheet import contact_sheet
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
-from kiloword.tokens import Layout
+from kiloword.tokens import Layout, TokenSpace, Vector
 from kiloword.tokens.space import values_of
 from kiloword.training.pictures import shrink, shuffled, vary
 from kiloword.training.precision import multiplies_bfloat16
@@ -48,7 +49,10 @@ class Lines:
 
 
 class ModelLesson:
-    """`tokens` [k, n, t, f] are small integers: version 0 of every picture is the unvaried one."""
+    """`tokens` [k, n, t, ...] are small integers or vectors: version 0 of every picture is the unvaried one.
+
+    A model without text of its own learns to draw only.
+    """
 
     def __init__(
         self, module: ImageModel, layout: Layout, tokens: Tensor, lines: Lines, weights: Float[Tensor, "n"],
@@ -67,15 +71,14 @@ class ModelLesson:
         config = self.config
         chance = random.Random(int(torch.randint(2**31, ())))
         target = self._pick_versions(rows)
-        few = round(len(rows) * config.describe)
+        few = round(len(rows) * config.describe) if self.module.text is not None else 0
         asked = [None if chance.random() < config.null else self.lines.ask(r, chance) for r in rows[few:].tolist()]
         told = [self.lines.answer(r) for r in rows[:few].tolist()]
         drawn, said = self.module.loss(
             asked, target[few:], self._corrupt(target[few:]), self.layout, None,
             told or None, target[:few] if few else None, config.capacity,
         )  # fmt: skip
-        factors = max(1, target[0, 0].numel())
-        mean = drawn.sum() / (drawn != 0).sum().clamp(min=1) / factors  # of the tokens that were asked for
+        mean = drawn.sum() / (drawn != 0).sum().clamp(min=1) / self.factors  # of the tokens that were asked for
         figures, loss = {"draw": mean.detach()}, mean
         if said is not None:
             text = said.sum() / (said != 0).sum().clamp(min=1)
@@ -86,22 +89,35 @@ class ModelLesson:
     def _pick_versions(self, rows: Tensor) -> Tensor:
         version = torch.randint(1, max(2, len(self.tokens)), rows.shape)
         version = torch.where(torch.rand(rows.shape) < self.config.clean, 0, version).clamp(max=len(self.tokens) - 1)
-        return self.tokens[version, rows].long().to(next(self.module.parameters()).device)
+        return self._numbers(self.tokens[version, rows])
+
+    @property
+    def factors(self) -> int:
+        """How many choices a token is made of."""
+        space = self.module.picture.tokenizer.space
+        return 1 if isinstance(space, Vector) else max(1, math.prod(space.tail))
+
+    def _numbers(self, tokens: Tensor) -> Tensor:
+        """Stored tokens as the model takes them."""
+        tokens = tokens.float() if tokens.is_floating_point() else tokens.long()
+        return tokens.to(next(self.module.parameters()).device)
 
     def _corrupt(self, tokens: Tensor) -> Tensor:
         space = self.module.picture.tokenizer.space
+        if isinstance(space, Vector):
+            return tokens
         other = (torch.rand(tokens.shape, device=tokens.device) * values_of(space).to(tokens.device)).long()
         return torch.where(torch.rand(tokens.shape, device=tokens.device) < self.config.corrupt, other, tokens)
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         rows = self.held_out[:: max(1, len(self.held_out) // 256)][:256]
-        truth = self.tokens[0, rows].long().to(next(self.module.parameters()).device)
-        asked = [self.lines.answer(r) for r in rows.tolist()]
-        drawn, said = self.module.loss(asked, truth, truth, self.layout, None, asked, truth, self.config.capacity)
-        assert said is not None
-        factors = max(1, truth[0, 0].numel())
-        text = float(said.sum() / (said != 0).sum())
-        figures = {"held_out_draw": float(drawn.mean()) / factors, "held_out_text": text}
+        truth, asked = self._numbers(self.tokens[0, rows]), [self.lines.answer(r) for r in rows.tolist()]
+        reads = self.module.text is not None and self.config.describe > 0
+        seen = (asked, truth) if reads else (None, None)
+        drawn, said = self.module.loss(asked, truth, truth, self.layout, None, *seen, self.config.capacity)
+        figures = {"held_out_draw": float(drawn.sum() / (drawn != 0).sum().clamp(min=1)) / self.factors}
+        if said is not None:
+            figures["held_out_text"] = float(said.sum() / (said != 0).sum())
         trained = self.weights.nonzero()[:, 0]
         trained = trained[:: max(1, len(trained) // 24)][:24]
         chosen = torch.cat([trained, rows[:: max(1, len(rows) // 24)][:24]])
@@ -112,16 +128,18 @@ class ModelLesson:
         """Drawn pictures beside the tokenizer's version of the true ones; the second half is held out."""
         prompt, tokenizer = self.module.prompt, self.module.picture.tokenizer
         condition = prompt.read([self.lines.answer(r) for r in rows.tolist()])
-        weights = torch.tensor([[2.0], [-1.0]]).expand(2, len(rows))
-        drawing = Drawing(self.layout, [condition, prompt.null(condition)], weights, Sampling(0.7))
+        views, weights = [condition, prompt.null(condition)], torch.tensor([[2.0], [-1.0]])
+        if not self.config.null:  # it has not learned to draw without a prompt
+            views, weights = [condition], torch.ones(1, 1)
+        drawing = Drawing(self.layout, views, weights.expand(-1, len(rows)), Sampling(0.7))
         *_, last = draw(self.module, drawing, Seeded(list(range(len(rows)))))
         ours = tokenizer.decode(last.tokens, self.layout, last.known)
-        theirs = tokenizer.decode(self.tokens[0, rows].long().to(last.tokens.device), self.layout, last.known)
+        theirs = tokenizer.decode(self._numbers(self.tokens[0, rows]), self.layout, last.known)
         return contact_sheet(torch.stack([ours, theirs], dim=1).flatten(0, 1), columns=16)
 
 
 def versions(module: ImageModel, pictures: Tensor, side: int, count: int, seed: int = 0) -> Tensor:
-    """Tokens [count, n, t, ...] of every picture: as it is, and in count - 1 random variants. Bytes to save memory.
+    """Tokens [count, n, t, ...] of every picture: as it is, and in count - 1 random variants, as numbers of few bytes.
 
     The variants may be encoded in bfloat16: a code more or less at the edge of its cell is one variation more.
     """
@@ -135,6 +153,14 @@ def versions(module: ImageModel, pictures: Tensor, side: int, count: int, seed: 
             pixels = vary(batch, side, generator) if version else shrink(batch, side)
             coarse = version > 0 and multiplies_bfloat16(device)
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=coarse):
-                parts.append(module.picture.tokenizer.encode(pixels.to(device), layout).target.to(torch.uint8).cpu())
+                made = module.picture.tokenizer.encode(pixels.to(device), layout).target
+                parts.append(made.to(stored_as(module.picture.tokenizer.space)).cpu())
         rounds.append(torch.cat(parts))
     return torch.stack(rounds)
+
+
+def stored_as(space: TokenSpace) -> torch.dtype:
+    """The smallest number format that holds tokens of a space."""
+    if isinstance(space, Vector):
+        return torch.float16
+    return torch.uint8 if int(values_of(space).max()) <= 256 else torch.int16

@@ -6,13 +6,22 @@ from kiloword.transformer.encoder_decoder import EncoderDecoder, EncoderDecoderC
 from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, SwiGLUConfig
 from kiloword.transformer.modulation import AdaLNConfig, AdaLNExitConfig, SharedAdaLNConfig, UnmodulatedConfig
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig, UnitConfig
+from kiloword.transformer.pattern import (
+    ColumnPattern,
+    ConvolutionPattern,
+    FullPattern,
+    PatternConfig,
+    RowPattern,
+    WrappedRowPattern,
+)
 from kiloword.transformer.position import MutedConfig, RotaryConfig
 from kiloword.transformer.rows import Stream, Transformer, visible
 from kiloword.transformer.stack import Stack, StackConfig
 
 __all__ = [
-    "AdaLNConfig", "AdaLNExitConfig", "AttentionConfig", "Cache", "EncoderDecoder", "EncoderDecoderConfig",
-    "GELUConfig", "GeGLUConfig", "KeyValueCache", "LayerNormConfig", "MutedConfig", "RMSNormConfig", "RotaryConfig",
+    "AdaLNConfig", "AdaLNExitConfig", "AttentionConfig", "Cache", "ColumnPattern", "ConvolutionPattern",
+    "EncoderDecoder", "EncoderDecoderConfig", "FullPattern", "GELUConfig", "GeGLUConfig", "KeyValueCache",
+    "LayerNormConfig", "MutedConfig", "PatternConfig", "RMSNormConfig", "RotaryConfig", "RowPattern",
     "SharedAdaLNConfig", "Stack", "StackConfig", "Stream", "SwiGLUConfig", "Transformer", "UnitConfig",
-    "UnmodulatedConfig", "visible",
+    "UnmodulatedConfig", "WrappedRowPattern", "visible",
 ]  # fmt: skip

@@ -20,6 +20,8 @@ class Cache(Protocol):
 
     def mask(self, new: Bool[Tensor, "b q q"] | None, count: int) -> Bool[Tensor, "b q c"] | None: ...
 
+    def place(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]: ...
+
     def advance(self, lengths: Int[Tensor, "b"]) -> None: ...
 
     def rewind(self, lengths: Int[Tensor, "b"]) -> None: ...
@@ -37,6 +39,7 @@ class KeyValueCache:
     def __init__(self, layers: int, rows: int, capacity: int, heads: int, head_dim: int):
         self.keys = torch.zeros(layers, rows, heads, capacity, head_dim)
         self.values = torch.zeros_like(self.keys)
+        self.positions: Tensor | None = None  # kept only for transformers that ask for them
         self._hold([0] * rows)
 
     @property
@@ -73,6 +76,17 @@ class KeyValueCache:
         seen = new.gather(2, place.clamp(0, count - 1)[:, None].expand(-1, count, -1))
         return (place < 0)[:, None] | ((place < count)[:, None] & seen)
 
+    def place(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]:
+        """Write where new places sit behind where those held do; the same of all that `append` returns."""
+        if self.positions is None:
+            assert self._longest == 0, "some places were appended without saying where they sit"
+            self.positions = positions.new_zeros(len(self.lengths), self.capacity, 4)
+        count = positions.shape[1]
+        self._rooms(count)  # refuses too many
+        rows, places = self._behind(count)
+        self.positions[rows, places] = positions
+        return self.positions[:, : self._longest + count]
+
     def advance(self, lengths: Int[Tensor, "b"]) -> None:
         """Keep the first `lengths[r]` new places of row r."""
         self._hold([held + new for held, new in zip(self.lengths, lengths.tolist(), strict=True)])
@@ -88,6 +102,7 @@ class KeyValueCache:
         """A cache of its own whose rows are copies of these rows."""
         twin = object.__new__(KeyValueCache)
         twin.keys, twin.values = self.keys[:, rows].clone(), self.values[:, rows].clone()
+        twin.positions = None if self.positions is None else self.positions[rows]
         twin._hold([self.lengths[row] for row in rows.tolist()])
         return twin
 

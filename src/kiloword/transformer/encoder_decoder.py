@@ -65,28 +65,40 @@ class EncoderDecoder(nn.Module):
     def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
         if cache is not None:
             raise ValueError("an encoder-decoder sees all rows anew at every step: it takes no cache")
-        place = self._place(stream.positions)
-        whole = replace(stream, span=torch.zeros_like(place), step=torch.zeros_like(place), causal=place < 0)
-        entered = self.entry_norm(stream.vectors + self.encoder_places(place))
-        filled = torch.ones_like(place, dtype=torch.bool) if stream.filled is None else stream.filled
-        filled = filled if stream.present is None else filled & stream.present
-        chosen, there = first_filled(filled)
-        seen = self.bridge(self.encoder(picked(whole, entered, chosen, there)))
+        encoded, chosen, there = self.encode(stream)
+        seen, place = self.bridge(encoded), self._place(stream.positions)
         rows = self.unfilled.to(seen).expand(*place.shape, -1).clone()
         rows[there.nonzero()[:, 0], chosen[there]] = seen[there]
-        return self.decoder(replace(whole, vectors=rows + self.decoder_places(place)))
+        return self.decoder(replace(all_see_all(stream), vectors=rows + self.decoder_places(place)))
+
+    def encode(self, stream: Stream) -> tuple[Float[Tensor, "b k w"], Int[Tensor, "b k"], Bool[Tensor, "b k"]]:
+        """The first stack's hidden vectors, of which rows they are, and which of the k there are."""
+        entered = self.entry_norm(stream.vectors + self.encoder_places(self._place(stream.positions)))
+        filled = torch.ones(entered.shape[:2], dtype=torch.bool, device=entered.device)
+        for without in (stream.filled, stream.present):
+            filled = filled if without is None else filled & without
+        chosen, there = first_filled(filled)
+        return self.encoder(picked(all_see_all(stream), entered, chosen, there)), chosen, there
 
     def _place(self, positions: Float[Tensor, "b t 4"]) -> Int[Tensor, "b t"]:
         """Rows of the prompt by their time, then the picture's by row and column."""
         time, _, y, x = positions.long().unbind(-1)
-        columns, most = self.config.grid[1], self.encoder_places.num_embeddings
+        (rows, columns), most = self.config.grid, self.encoder_places.num_embeddings
         place = time + y * columns + x
-        if int(place.max()) >= most or int(x.max()) >= columns:
+        wrong = (y < 0) | (y >= rows) | (x < 0) | (x >= columns) | (place >= most)
+        if bool(wrong.any()):
+            came = ", ".join(f"{value:g}" for value in positions[wrong][0, [0, 2, 3]].tolist())
             raise ValueError(
                 f"this encoder-decoder has learned a prompt of {self.config.buffer} rows and a picture of "
-                f"{self.config.grid} tokens; a row at {int(place.max())} of {most} places came"
+                f"{self.config.grid} tokens; a row came whose time, y and x are {came}"
             )
         return place
+
+
+def all_see_all(stream: Stream) -> Stream:
+    """All rows of a sample in one span that is not causal."""
+    zeros = torch.zeros(stream.vectors.shape[:2], dtype=torch.long, device=stream.vectors.device)
+    return replace(stream, span=zeros, step=zeros, causal=zeros > 0)
 
 
 def first_filled(filled: Bool[Tensor, "b t"]) -> tuple[Int[Tensor, "b k"], Bool[Tensor, "b k"]]:

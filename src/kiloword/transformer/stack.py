@@ -1,6 +1,7 @@
 """Stack: pre-norm transformer blocks assembled from small parts (Xiong et al. 2020; Touvron et al. 2023, Llama)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Bool, Float
@@ -11,6 +12,7 @@ from kiloword.transformer.cache import Cache, KeyValueCache
 from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, SwiGLUConfig
 from kiloword.transformer.modulation import AdaLNConfig, AdaLNExitConfig, SharedAdaLNConfig, UnmodulatedConfig
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
+from kiloword.transformer.pattern import PatternConfig, masks_by_layer
 from kiloword.transformer.position import MutedConfig, RotaryConfig
 from kiloword.transformer.rows import Stream, visible
 
@@ -19,7 +21,7 @@ from kiloword.transformer.rows import Stream, visible
 
 @dataclass(frozen=True)
 class StackConfig:
-    """The sizes of a stack and the parts of its blocks."""
+    """The sizes of a stack and the parts of its blocks; `patterns` are cycled over the layers (none: all is seen)."""
 
     width: int
     depth: int
@@ -30,8 +32,10 @@ class StackConfig:
     modulation: UnmodulatedConfig | AdaLNConfig | SharedAdaLNConfig = UnmodulatedConfig()
     dropout: float = 0.0
     exit_modulation: UnmodulatedConfig | AdaLNExitConfig = UnmodulatedConfig()
+    patterns: tuple[PatternConfig, ...] = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "patterns", tuple(self.patterns))
         if self.width < 1 or self.depth < 1:
             raise ValueError(f"a stack needs width and depth of at least 1, got {self.width} and {self.depth}")
         if not 0 <= self.dropout < 1:
@@ -105,14 +109,22 @@ class Stack(nn.Module):
         heads, head_dim = attention.key_heads or attention.heads, attention.head_dim or self.width // attention.heads
         return KeyValueCache(self.config.depth, rows, capacity, heads, head_dim).to(next(self.parameters()))
 
+    def _masks(self, stream: Stream, cache: Cache | None) -> Sequence[Bool[Tensor, "b t c"] | None]:
+        """Of each layer. Where rows sit is kept in a cache only for the sake of patterns."""
+        mask, patterns, depth = visible(stream), self.config.patterns, self.config.depth
+        if cache is not None:
+            mask = cache.mask(mask, stream.vectors.shape[1])
+        if not patterns:
+            return [mask] * depth
+        seen = stream.positions if cache is None else cache.place(stream.positions)
+        return masks_by_layer(patterns, depth, mask, stream.positions, seen)
+
     def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
         """The hidden vector of every row. With a cache, rows also attend to all that it holds; call
         `cache.advance` afterwards to keep some of the new rows."""
-        mask = visible(stream)
-        if cache is not None:
-            mask = cache.mask(mask, stream.vectors.shape[1])
+        masks = self._masks(stream, cache)
         angles = self.rotary.angles(stream.positions) if self.rotary else None
         x, modulation = stream.vectors, self.shared_modulation(stream.modulation)
         for layer, block in enumerate(self.blocks):
-            x = block(x, angles, mask, modulation, cache, layer)
+            x = block(x, angles, masks[layer], modulation, cache, layer)
         return self.exit_modulation(stream.modulation).enter(0, self.norm(x))

@@ -1,0 +1,249 @@
+"""Image GPT: pixels of 512 colours, one after the other; S, M and L, by OpenAI and in the port of Hugging Face.
+
+Chen et al. 2020 (Generative Pretraining from Pixels); github.com/openai/image-gpt and transformers.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+from math import isqrt
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from kiloword.engine.decode import draw
+from kiloword.engine.painter import Card
+from kiloword.heads.categorical import CategoricalConfig
+from kiloword.heads.entrance import SeatedEntranceConfig
+from kiloword.heads.head import Sampling
+from kiloword.model import Drawing, ImageModel, Progress
+from kiloword.noise import Recorded, Seeded
+from kiloword.orders.raster import RasterConfig
+from kiloword.parts import ImageModelConfig, ModalityConfig
+from kiloword.prompts.nothing import NothingConfig
+from kiloword.published import igpt_palette
+from kiloword.published.listen import heard
+from kiloword.published.page import Figure, File, From, Page, Record, Stages, Variant
+from kiloword.published.tensor_bundle import bundle_files
+from kiloword.tokens import Categorical, Layout
+from kiloword.transformer import AttentionConfig, GELUConfig, RMSNormConfig, StackConfig
+
+PALETTE = igpt_palette.PAGE
+LIKELIEST = Sampling(temperature=0)
+
+# Axes: b pictures, n pixels, v colours, w width.
+
+
+def parts(arguments: dict[str, Any]) -> ImageModelConfig:
+    """Of OpenAI's arguments, which name a side `n_px`, or of the port's, which has biases; the palette is the page's
+    of that name."""
+    port = "n_positions" in arguments
+    places = arguments["n_positions"] if port else arguments["n_px"] ** 2
+    width, palette = arguments["n_embd"], PALETTE.parts(arguments)
+    hidden = arguments.get("n_inner") or 4 * width
+    colours = Categorical(palette.quantizer.size)
+    head = CategoricalConfig(colours, width, entrance=SeatedEntranceConfig(places))
+    stack = StackConfig(
+        width,
+        arguments["n_layer"],
+        AttentionConfig(arguments["n_head"], bias=port),
+        GELUConfig(hidden, approximate="quick", bias=port),
+        RMSNormConfig(eps=arguments.get("layer_norm_epsilon", 1e-5)),
+    )
+    return ImageModelConfig(ModalityConfig(palette, RasterConfig(), head), NothingConfig(width), stack)
+
+
+def _square(projection: Tensor) -> Tensor:
+    """[heads, channels of a head, width] as a matrix."""
+    return projection.flatten(0, 1)
+
+
+# Our names, those in a block without its number -> OpenAI's variables.
+OPENAI = {
+    "picture.head.embedding.weight": From(("model/wte",)),
+    "picture.head.entrance.start": From(("model/sos",)),
+    "picture.head.entrance.place.weight": From(("model/wpe",)),
+    "picture.head.exit.weight": From(("model/wtet",)),
+    "transformer.norm.weight": From(("model/ln_f/g",)),
+    "attention_norm.weight": From(("model/h{}/ln_1/g",)),
+    "attention.qkv.weight": From(tuple(f"model/h{{}}/attn/{x}_proj" for x in "qkv"), changed=_square),
+    "attention.out.weight": From(("model/h{}/attn/c_proj",), changed=lambda heads: _square(heads).T),
+    "feed_forward_norm.weight": From(("model/h{}/ln_2/g",)),
+    "feed_forward.up.weight": From(("model/h{}/mlp/c_fc/w",), transposed=True),
+    "feed_forward.out.weight": From(("model/h{}/mlp/c_proj/w",), transposed=True),
+}
+# The same -> the port's. The last row of its embedding is the start.
+PORT = {
+    "picture.head.embedding.weight": From(("transformer.wte.weight",), changed=lambda rows: rows[:-1].clone()),
+    "picture.head.entrance.start": From(("transformer.wte.weight",), changed=lambda rows: rows[-1].clone()),
+    "picture.head.entrance.place.weight": From(("transformer.wpe.weight",)),
+    "picture.head.exit.weight": From(("lm_head.weight",)),
+    "transformer.norm.weight": From(("transformer.ln_f.weight",)),
+    "attention_norm.weight": From(("transformer.h.{}.ln_1.weight",)),
+    "attention.qkv.weight": From(("transformer.h.{}.attn.c_attn.weight",), transposed=True),
+    "attention.qkv.bias": From(("transformer.h.{}.attn.c_attn.bias",)),
+    "attention.out.weight": From(("transformer.h.{}.attn.c_proj.weight",), transposed=True),
+    "attention.out.bias": From(("transformer.h.{}.attn.c_proj.bias",)),
+    "feed_forward_norm.weight": From(("transformer.h.{}.ln_2.weight",)),
+    "feed_forward.up.weight": From(("transformer.h.{}.mlp.c_fc.weight",), transposed=True),
+    "feed_forward.up.bias": From(("transformer.h.{}.mlp.c_fc.bias",)),
+    "feed_forward.out.weight": From(("transformer.h.{}.mlp.c_proj.weight",), transposed=True),
+    "feed_forward.out.bias": From(("transformer.h.{}.mlp.c_proj.bias",)),
+}
+
+
+def theirs(name: str, config: ImageModelConfig) -> From:
+    """The port is known by its biases."""
+    if name.startswith("picture.tokenizer."):
+        return PALETTE.theirs(name.removeprefix("picture.tokenizer."), config.picture.tokenizer)
+    assert isinstance(config.transformer, StackConfig)
+    table = PORT if config.transformer.attention.bias else OPENAI
+    block = re.fullmatch(r"transformer\.blocks\.(\d+)\.(.+)", name)
+    if block is None:
+        return table[name]
+    source = table[block[2]]
+    return replace(source, names=tuple(known.format(block[1]) for known in source.names))
+
+
+def stages(record: Record) -> Stages:
+    """Recorded pixels read in one go and by way of the cache; pictures drawn, of the likeliest colours by way of the
+    cache and by recorded chances without it; the probe, which is a matrix on the mean of the hidden vectors."""
+    model, tensors = record.system, record.tensors
+    head, tokenizer = model.picture.head, model.picture.tokenizer
+    layout = tokenizer.layout(*tensors["in.image_u8"].shape[1:3])
+    ids = tensors["in.tokens"].long()
+
+    def read() -> Tensor:
+        return model.loss([None] * len(ids), ids, ids, layout)[0]
+
+    def hidden() -> Tensor:
+        return heard(head.exit, read)[0][0]
+
+    def logits() -> Tensor:
+        return heard(head.exit, read)[1][0]
+
+    def probed() -> Tensor:
+        return cross_entropy(hidden().mean(1) @ record.weights["model/clf/wclf"].T, tensors["in.labels"])
+
+    def sampled() -> Tensor:
+        chances = tensors["in.uniforms"].T
+        return last(model.draw(drawing(model, layout, len(chances)), Recorded(chances)))
+
+    def cached_draw(asked: Drawing) -> Tensor:
+        return last(draw(model, asked, Seeded([0] * asked.count)))
+
+    def likeliest() -> Tensor:
+        return cached_draw(begun(model, layout, tensors))
+
+    def steps(asked: Drawing) -> Tensor:
+        answers = heard(head.exit, lambda: cached_draw(asked))[1]
+        return torch.cat([answer[0] for answer in answers], dim=1)
+
+    def cached() -> Tensor:
+        given = torch.ones_like(ids, dtype=torch.bool)
+        return steps(replace(drawing(model, layout, len(ids)), tokens=ids, given=given))
+
+    def greedy_logits() -> Tensor:
+        """The port's begin behind the pixel that is given."""
+        return steps(begun(model, layout, tensors))[:, layout.count - tensors["out.greedy_logits"].shape[1] :]
+
+    table = {
+        **PALETTE.stages(replace(record, system=tokenizer)),
+        "out.hidden_after_embed": lambda: heard(head.entrance, read)[1][0],
+        "out.hidden_last": hidden,
+        "out.tf_logits": logits,
+        "out.gen_logits": logits,
+        "out.gen_loss": lambda: read().mean(),
+        "out.clf_loss": probed,
+        "out.cached_logits": cached,
+        "out.greedy_ids": likeliest,
+        "out.greedy_logits": greedy_logits,
+        "out.greedy_image_u8": lambda: igpt_palette.picture(tokenizer, likeliest(), layout),
+        "out.samp_ids": sampled,
+    }
+    return {name: stage for name, stage in table.items() if name in tensors}
+
+
+def drawing(model: ImageModel, layout: Layout, count: int) -> Drawing:
+    """A request for so many pictures."""
+    return Drawing(layout, [model.prompt.read([None] * count)], torch.ones(1, count))
+
+
+def begun(model: ImageModel, layout: Layout, tensors: dict[str, Tensor]) -> Drawing:
+    """The likeliest pixels behind a first one that is given: in the port to every picture, in OpenAI's recording to
+    all but the first one, so that they differ."""
+    tokens = torch.zeros_like(tensors["out.greedy_ids"], dtype=torch.long)
+    given = torch.zeros_like(tokens, dtype=torch.bool)
+    if "in.first_token" in tensors:
+        tokens[:, 0], given[:, 0] = tensors["in.first_token"], True
+    else:
+        tokens[:, 0], given[1:, 0] = tensors["out.greedy_ids"][:, 0], True
+    return replace(drawing(model, layout, len(tokens)), sampling=LIKELIEST, tokens=tokens, given=given)
+
+
+def last(steps: Iterator[Progress]) -> Tensor:
+    """The tokens at the end of a drawing."""
+    return deque(steps, maxlen=1)[0].tokens
+
+
+def card(variant: str) -> Card:
+    """OpenAI's sampler leaves nothing out."""
+    arguments = PAGE.variants[variant].arguments
+    side = arguments["n_px"] if "n_px" in arguments else isqrt(arguments["n_positions"])
+    return Card(
+        name=f"{PAGE.name}/{variant}",
+        sizes=((side, side),),
+        licence=PAGE.licence,
+        about=PAGE.variants[variant].about,
+        prompts="nothing",
+    )
+
+
+_ADDRESS = "https://openaipublic.blob.core.windows.net/image-gpt/checkpoints"
+SIZES = {  # width, heads, layers; parameters of OpenAI's and of the port's; shards; the port's name
+    "s": (512, 8, 24, 76_571_648, 76_682_240, 32, "small"),
+    "m": (1024, 8, 36, 455_157_760, 455_489_536, 32, "medium"),
+    "l": (1536, 16, 48, 1_362_250_752, 1_362_914_304, 64, "large"),
+}
+
+
+def _openai(size: str) -> Variant:
+    width, heads, layers, parameters, _, shards, _ = SIZES[size]
+    arguments = {"n_px": 32, "n_vocab": 512, "n_embd": width, "n_head": heads, "n_layer": layers}
+    step = "model.ckpt-1000000"
+    files = bundle_files(f"{_ADDRESS}/igpt-{size}/1000000/{step}", f"{size}/{step}", shards)
+    palette = PALETTE.variants["512"].files
+    return Variant(arguments, parameters, (*files, *palette), "32x32 pixels, after 1,000,000 steps")
+
+
+def _port(size: str) -> Variant:
+    width, heads, layers, _, parameters, _, name = SIZES[size]
+    arguments = {"n_positions": 1024, "vocab_size": 513, "n_embd": width, "n_head": heads, "n_layer": layers}
+    files = [File(known, f"openai/imagegpt-{name}") for known in ("pytorch_model.bin", "preprocessor_config.json")]
+    return Variant(arguments, parameters, tuple(files), "the same, from the port, with biases")
+
+
+README = "github.com/openai/image-gpt, README: ImageNet's test pictures at 32x32"
+
+PAGE = Page(
+    name="igpt",
+    title="Image GPT",
+    source="openai/image-gpt c6af2ebf; transformers 5.23.0",
+    licence="modified MIT (openai/image-gpt)",
+    variants={size: _openai(size) for size in SIZES} | {f"{size}-hf": _port(size) for size in SIZES},
+    parts=parts,
+    theirs=theirs,
+    stages=stages,
+    ignored=(r"model/clf/wclf", r"transformer\.h\.\d+\.attn\.(masked_)?bias"),
+    preparation=PALETTE.preparation,
+    reported=(
+        Figure("S: nats a pixel", 2.0895, README),
+        Figure("M: nats a pixel", 2.0614, README),
+        Figure("L: nats a pixel", 2.0466, README),
+    ),
+    recorded_weights=lambda weights, tensors: weights | PALETTE.recorded_weights({}, tensors),
+    card=card,
+)

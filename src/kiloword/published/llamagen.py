@@ -1,0 +1,323 @@
+"""LlamaGen: a Llama that draws pictures token by token, from ImageNet's classes or from texts.
+
+Sun et al. 2024 (Autoregressive Model Beats Diffusion); github.com/FoundationVision/LlamaGen.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from kiloword.engine.decode import draw
+from kiloword.engine.guidance import GuidanceConfig
+from kiloword.engine.painter import Card
+from kiloword.heads.categorical import CategoricalConfig, CategoricalHead
+from kiloword.heads.entrance import BareEntranceConfig
+from kiloword.heads.head import Sampling, keep, weigh
+from kiloword.model import Drawing, ImageModel
+from kiloword.noise import Noise, Recorded, Seeded
+from kiloword.orders.raster import RasterConfig
+from kiloword.parts import ImageModelConfig, ModalityConfig
+from kiloword.prompts.class_start import ClassStartConfig
+from kiloword.prompts.features import FeaturesConfig
+from kiloword.prompts.prompt import Condition
+from kiloword.published import llamagen_vq
+from kiloword.published.listen import heard
+from kiloword.published.page import Figure, File, From, Page, Record, Stages, Variant
+from kiloword.stream import picture_span
+from kiloword.tokenizers.autoencoder import AutoencoderConfig
+from kiloword.tokenizers.tokens_only import TokensOnlyConfig
+from kiloword.tokens import Categorical, Layout
+from kiloword.transformer import (
+    AttentionConfig,
+    MutedConfig,
+    RMSNormConfig,
+    RotaryConfig,
+    Stack,
+    StackConfig,
+    SwiGLUConfig,
+)
+
+STRIDE = 16  # pixels a side of a token
+ENCODER = "google/flan-t5-xl"
+
+
+def parts(arguments: dict[str, Any]) -> ImageModelConfig:
+    """Of the arguments of the authors' Transformer; under "tokenizer" those of its VQ, where that comes with it."""
+    width, space = arguments["dim"], Categorical(arguments["vocab_size"])
+    tokenizer = TokensOnlyConfig(space, STRIDE)
+    if "tokenizer" in arguments:
+        tokenizer = llamagen_vq.parts(arguments["tokenizer"])
+    head = CategoricalConfig(space, width, entrance=BareEntranceConfig())
+    prompt = ClassStartConfig(arguments.get("num_classes", 1000), width)
+    if arguments.get("model_type", "c2i") == "t2i":
+        channels, rows = arguments.get("caption_dim", 2048), arguments.get("cls_token_num", 120)
+        prompt = FeaturesConfig(channels, width, rows, arguments.get("text_encoder", ""))
+    return ImageModelConfig(ModalityConfig(tokenizer, RasterConfig(seat="fed"), head), prompt, stack_of(arguments))
+
+
+def stack_of(arguments: dict[str, Any]) -> StackConfig:
+    """Half of a head's channels turn with the row, half with the column."""
+    width, heads = arguments["dim"], arguments["n_head"]
+    half, base = width // heads // 2, float(arguments.get("rope_base", 10000))
+    hidden = int(2 * (4 * width) / 3)
+    hidden = int((arguments.get("ffn_dim_multiplier") or 1) * hidden)
+    hidden = -(-hidden // arguments.get("multiple_of", 256)) * arguments.get("multiple_of", 256)
+    return StackConfig(
+        width,
+        arguments["n_layer"],
+        AttentionConfig(heads, arguments.get("n_kv_head")),
+        SwiGLUConfig(hidden),
+        RMSNormConfig(arguments.get("norm_eps", 1e-5)),
+        MutedConfig(RotaryConfig((0, 0, half, half), (base, base, base, base))),
+    )
+
+
+WEIGHTS = {
+    "picture.head.embedding.weight": ("tok_embeddings.weight",),
+    "picture.head.exit.weight": ("output.weight",),
+    "prompt.embedding.weight": ("cls_embedding.embedding_table.weight",),
+    "prompt.enter.weight": ("cls_embedding.cap_proj.fc1.weight",),
+    "prompt.out.weight": ("cls_embedding.cap_proj.fc2.weight",),
+    "prompt.nothing": ("cls_embedding.uncond_embedding",),
+    "transformer.norm.weight": ("norm.weight",),
+}
+BLOCK = {
+    "attention.qkv.weight": ("attention.wqkv.weight",),
+    "attention.out.weight": ("attention.wo.weight",),
+    "attention_norm.weight": ("attention_norm.weight",),
+    "feed_forward.gate_up.weight": ("feed_forward.w1.weight", "feed_forward.w3.weight"),
+    "feed_forward.out.weight": ("feed_forward.w2.weight",),
+    "feed_forward_norm.weight": ("ffn_norm.weight",),
+}
+
+
+def theirs(name: str, config: ImageModelConfig) -> From:
+    """Their rotary pairs are neighbours, ours half a head apart."""
+    if name.startswith("picture.tokenizer."):
+        tokenizer = config.picture.tokenizer
+        assert isinstance(tokenizer, AutoencoderConfig)
+        source = llamagen_vq.theirs(name.removeprefix("picture.tokenizer."), tokenizer)
+        return replace(source, names=tuple(f"vq.{theirs}" for theirs in source.names))
+    if name in WEIGHTS:
+        return From(WEIGHTS[name])
+    _, _, number, kind = name.split(".", 3)
+    names = tuple(f"layers.{number}.{theirs}" for theirs in BLOCK[kind])
+    if kind != "attention.qkv.weight":
+        return From(names)
+    assert isinstance(config.transformer, StackConfig)
+    return From(names, changed=partial(pairs_apart, config.transformer.attention))
+
+
+def pairs_apart(attention: AttentionConfig, weight: Tensor) -> Tensor:
+    """The rows of queries and keys, from neighbours that turn together to pairs half a head apart."""
+    key_heads = attention.key_heads or attention.heads
+    turned, all_heads = attention.heads + key_heads, attention.heads + 2 * key_heads
+    rows = rearrange(weight, "(h d) w -> h d w", h=all_heads)
+    apart = rearrange(rows[:turned], "h (i pair) w -> h (pair i) w", pair=2)
+    return torch.cat([apart, rows[turned:]]).flatten(0, 1)
+
+
+# Checks
+
+
+def stages(record: Record) -> Stages:
+    """The prompt and the angles; all tokens at once, as in training; and what the engine draws with its cache."""
+    tensors, model = record.tensors, record.system
+    ids = tensors["in.ids"]
+    prompts, nobody = asked(tensors), [None] * len(ids)
+    side = math.isqrt(ids.shape[1])
+    layout = Layout(((side, side),))
+    rows, guidance = record.arguments.get("cls_token_num", 1), float(tensors["in.cfg_scale"])
+    seeds = Seeded([0] * len(ids))  # not looked at where the likeliest is taken
+
+    def greedy(guidance: float) -> Callable[[], tuple[Tensor, Tensor, Tensor]]:
+        return lambda: drawn(model, drawing(model, layout, prompts, guidance, Sampling(0)), seeds)
+
+    def given() -> Tensor:
+        known = torch.ones_like(ids, dtype=torch.bool)
+        plain = drawing(model, layout, prompts, 1.0, Sampling(0))
+        return drawn(model, replace(plain, tokens=ids, given=known), seeds)[1]
+
+    def sampled() -> tuple[Tensor, Tensor, Tensor]:
+        sampling = Sampling(float(tensors["in.temperature"]), int(tensors["in.top_k"]), float(tensors["in.top_p"]))
+        noise = Recorded(tensors["in.uniforms"].view(-1, len(ids)).T)
+        limits = limited(int(tensors["in.cfg_interval"]))
+        return drawn(model, drawing(model, layout, prompts, guidance, sampling, limits), noise)
+
+    plain, guided = greedy(1.0), greedy(guidance)
+    return {
+        "out.cond_tokens": lambda: condition_rows(model.prompt.read(prompts), rows),
+        "out.freqs_cis": lambda: angles(model, layout, rows),
+        "out.tf_logits": lambda: taught(model, layout, prompts, ids),
+        "out.tf_logits_null": lambda: taught(model, layout, nobody, ids),
+        "out.cached_logits": given,
+        "out.greedy_ids": lambda: plain()[0],
+        "out.greedy_logits": lambda: plain()[1],
+        "out.greedy_cfg_ids": lambda: guided()[0],
+        "out.greedy_cfg_logits": lambda: guided()[1],
+        "out.samp_ids": lambda: sampled()[0],
+        "out.samp_logits": lambda: sampled()[1],
+        "out.samp_filtered_logits": lambda: sampled()[2],
+    }
+
+
+def asked(tensors: dict[str, Tensor]) -> list:
+    """The recorded prompts: classes, or features with their masks."""
+    if "in.labels" in tensors:
+        return tensors["in.labels"].tolist()
+    return list(zip(tensors["in.caption_emb"], tensors["in.emb_mask"], strict=True))
+
+
+def limited(interval: int) -> GuidanceConfig:
+    """The authors count steps from the second token on, and stop guiding behind `interval` (-1: never)."""
+    return GuidanceConfig(last=None if interval < 0 else interval + 1)
+
+
+def drawing(
+    model: ImageModel, layout: Layout, prompts: list, guidance: float, sampling: Sampling,
+    limits: GuidanceConfig = GuidanceConfig(),
+) -> Drawing:  # fmt: skip
+    """Guided where guidance is above 1, as the authors have it."""
+    condition, b = model.prompt.read(prompts), len(prompts)
+    if guidance <= 1:
+        return Drawing(layout, [condition], torch.ones(1, b), sampling)
+    schedule = model.picture.order.schedule(layout, b, None, None)
+    views = [condition, model.prompt.null(condition)]
+    return Drawing(layout, views, limits.weights(guidance, schedule), sampling)
+
+
+def drawn(model: ImageModel, request: Drawing, noise: Noise, way: Any = draw) -> tuple[Tensor, Tensor, Tensor]:
+    """Ids, as the engine draws them, the logits of every step, views weighted, and what sampling keeps of them."""
+    steps: list[Tensor] = []
+    _, views = heard(exit_of(model), lambda: steps.extend(now.tokens for now in way(model, request, noise)))
+    logits = [weigh(values, request.weights_at(step)) for step, values in enumerate(views)]
+    kept = [keep(values, request.sampling_at(step)) for step, values in enumerate(logits)]
+    return steps[-1], torch.cat(logits, 1), torch.cat(kept, 1)
+
+
+def exit_of(model: ImageModel) -> nn.Module:
+    """Where logits come out."""
+    assert isinstance(model.picture.head, CategoricalHead)
+    return model.picture.head.exit
+
+
+def taught(model: ImageModel, layout: Layout, prompts: list, ids: Tensor) -> Tensor:
+    """The logits from which the loss of all tokens is made."""
+    return heard(exit_of(model), lambda: model.loss(prompts, ids, ids, layout))[1][0]
+
+
+def condition_rows(condition: Condition, rows: int) -> Tensor:
+    """The prompt's rows behind as many zeros as it takes; the last one is the picture's first."""
+    assert condition.start is not None
+    filled = condition.start.new_zeros(len(condition.start), rows, condition.start.shape[1])
+    for row, prefix, present in zip(filled, condition.prefix, condition.present, strict=True):
+        row[rows - 1 - int(present.sum()) : rows - 1] = prefix[present]
+    filled[:, -1] = condition.start
+    return filled
+
+
+def angles(model: ImageModel, layout: Layout, rows: int) -> Tensor:
+    """Cosine and sine of every pair, for the prompt's rows, which sit nowhere, and every token."""
+    assert isinstance(model.transformer, Stack) and model.transformer.rotary is not None
+    seat = torch.cat([torch.full((rows,), -1), torch.arange(layout.count)])[None]
+    span = picture_span(torch.zeros(1, seat.shape[1], model.transformer.width), layout, seat, seat, causal=True)
+    cos, sin = (half[0, :, 0] for half in model.transformer.rotary.angles(span.places))
+    pairs = cos.shape[1] // 2
+    return torch.stack([cos[:, :pairs], sin[:, pairs:]], dim=-1)
+
+
+# What is published
+
+C2I, T2I = "FoundationVision/LlamaGen", "peizesun/llamagen_t2i"
+SIZES = {"B": (12, 12, 768), "L": (24, 16, 1024), "XL": (36, 20, 1280), "XXL": (48, 24, 1536), "3B": (24, 32, 3200)}
+COUNTS = {
+    "B": 110_888_448, "L": 342_910_976, "XL": 774_699_520, "XXL": 1_410_972_672, "3B": 3_096_659_200,
+    "t2i-XL": 777_923_840,
+}  # fmt: skip
+GUIDANCE = {"B": 2.0, "L": 2.0, "XL": 1.75, "XXL": 1.75, "3B": 1.65}  # with which FID was measured
+UNDER = ("model", "module", "state_dict")  # some files are flat
+README = "github.com/FoundationVision/LlamaGen, README, ImageNet 256x256"
+
+
+def arguments_of(size: str, pixels: int) -> dict[str, Any]:
+    layers, heads, width = SIZES[size]
+    return {
+        "dim": width, "n_layer": layers, "n_head": heads, "multiple_of": 256, "vocab_size": 16384,
+        "block_size": (pixels // STRIDE) ** 2, "tokenizer": llamagen_vq.VQ16,
+    }  # fmt: skip
+
+
+def of_classes(size: str, pixels: int) -> Variant:
+    arguments = {**arguments_of(size, pixels), "model_type": "c2i", "num_classes": 1000, "cls_token_num": 1}
+    side = pixels // STRIDE
+    return Variant(
+        arguments,
+        COUNTS[size],
+        (File(f"c2i_{size}_{pixels}.pt", C2I, under=UNDER), File("vq_ds16_c2i.pt", C2I, under=UNDER, part="vq")),
+        f"ImageNet's classes at {pixels}x{pixels} pixels, {side}x{side} tokens; FID was measured with guidance "
+        f"{GUIDANCE[size]} and no top_k",
+    )
+
+
+def of_texts(stage: int, pixels: int) -> Variant:
+    arguments = {
+        **arguments_of("XL", pixels), "model_type": "t2i", "caption_dim": 2048, "cls_token_num": 120,
+        "text_encoder": ENCODER,
+    }  # fmt: skip
+    side = pixels // STRIDE
+    return Variant(
+        arguments,
+        COUNTS["t2i-XL"],
+        (
+            File(f"t2i_XL_stage{stage}_{pixels}.pt", T2I, under=UNDER),
+            File("vq_ds16_t2i.pt", T2I, under=UNDER, part="vq"),
+        ),
+        f"texts, read by flan-t5-xl, at {pixels}x{pixels} pixels, {side}x{side} tokens",
+    )
+
+
+VARIANTS = {
+    **{f"{size}-{pixels}": of_classes(size, pixels) for pixels in (256, 384) for size in SIZES
+       if pixels == 384 or size in ("B", "L")},
+    "t2i-XL-256": of_texts(1, 256),
+    "t2i-XL-512": of_texts(2, 512),
+}  # fmt: skip
+
+
+def card(variant: str) -> Card:
+    """As in the authors' demos."""
+    chosen = VARIANTS[variant]
+    side = STRIDE * math.isqrt(chosen.arguments["block_size"])
+    card = Card(f"llamagen-{variant}", ((side, side),), licence=PAGE.licence, about=chosen.about)
+    if chosen.arguments["model_type"] == "t2i":
+        return replace(card, guidance=7.5, top_k=1000)
+    return replace(card, guidance=4.0, top_k=2000, prompts="class", classes="imagenet")
+
+
+PAGE = Page(
+    name="llamagen",
+    title="LlamaGen",
+    source="FoundationVision/LlamaGen ce98ec41",
+    licence="MIT (FoundationVision/LlamaGen)",
+    variants=VARIANTS,
+    parts=parts,
+    theirs=theirs,
+    stages=stages,
+    ignored=(r"freqs_cis", r"vq\.quantize\.codebook_used"),
+    reported=(
+        Figure("FID of B, 16x16 tokens", 5.46, README),
+        Figure("FID of B, 24x24 tokens", 6.09, README),
+        Figure("FID of L, 16x16 tokens", 3.80, README),
+        Figure("FID of L, 24x24 tokens", 3.07, README),
+        Figure("FID of XL, 24x24 tokens", 2.62, README),
+        Figure("FID of XXL, 24x24 tokens", 2.34, README),
+        Figure("FID of 3B, 24x24 tokens", 2.18, README),
+    ),
+    card=card,
+)

@@ -1,0 +1,101 @@
+"""A pattern chooses within one grid of one picture; words and rows that sit nowhere are seen by all."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tiny
+from kiloword.transformer import (
+    ColumnPattern,
+    ConvolutionPattern,
+    FullPattern,
+    KeyValueCache,
+    RowPattern,
+    Stream,
+    WrappedRowPattern,
+)
+from kiloword.transformer.pattern import allowed, masks_by_layer
+
+PATTERNS = [FullPattern(), RowPattern(), WrappedRowPattern(), ColumnPattern(), ConvolutionPattern(1)]
+
+
+def grid(rows: int, columns: int, time: float = 0.0, scale: float = 0.0) -> torch.Tensor:
+    """The places of a picture: [1, rows columns, 4]."""
+    axes = torch.tensor([time]), torch.tensor([scale]), torch.arange(rows).float(), torch.arange(columns).float()
+    return torch.cartesian_prod(*axes)[None]
+
+
+@given(st.integers(1, 5), st.integers(1, 5))
+def test_the_paper_counts_back_as_far_as_the_place_above(rows, columns):
+    """Figure 11a: each token attends to the last `columns` tokens and itself, in raster order."""
+    places = grid(rows, columns)
+    seen = allowed(WrappedRowPattern(), places, places)[0].tril()
+    n = torch.arange(rows * columns)
+    back = n[:, None] - n[None]
+    assert torch.equal(seen, (back >= 0) & (back <= columns))
+
+
+def test_rows_columns_and_convolutions_are_what_they_are_called():
+    places = grid(3, 4)
+    picture = {p: allowed(p, places, places)[0, 5].view(3, 4).int().tolist() for p in PATTERNS}
+    assert picture[RowPattern()] == [[0] * 4, [1] * 4, [0] * 4]
+    assert picture[ColumnPattern()] == [[0, 1, 0, 0]] * 3
+    assert picture[ConvolutionPattern(1)] == [[1, 1, 1, 0]] * 3
+    assert picture[FullPattern()] == [[1] * 4] * 3
+    assert allowed(ConvolutionPattern(0), places, places)[0].equal(torch.eye(12, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: type(pattern).__name__)
+def test_words_other_grids_and_rows_that_sit_nowhere_are_always_seen(pattern):
+    nowhere = torch.full((1, 1, 4), torch.nan)
+    nowhere[..., :2] = 3.0
+    words = torch.zeros(1, 2, 4)
+    words[0, :, 0] = torch.arange(2)
+    coarse, fine = grid(1, 1, time=3.0), grid(2, 2, time=3.0, scale=1.0)
+    places = torch.cat([words, nowhere, coarse, fine], dim=1)
+    seen = allowed(pattern, places, places)[0]
+    assert seen[:, :4].all() and seen[:4].all() and seen.diagonal().all()
+
+
+def test_patterns_are_cycled_and_narrow_the_mask():
+    places, mask = grid(2, 2), torch.ones(1, 4, 4, dtype=torch.bool).tril()
+    masks = masks_by_layer((RowPattern(), ColumnPattern()), 3, mask, places, places)
+    assert masks[0] is masks[2] and torch.equal(masks[0], mask & allowed(RowPattern(), places, places))
+    assert torch.equal(masks[1], mask & allowed(ColumnPattern(), places, places))
+    free = masks_by_layer((RowPattern(),), 1, None, places, places)
+    assert torch.equal(free[0], allowed(RowPattern(), places, places))
+
+
+@pytest.mark.parametrize("pattern", PATTERNS[1:], ids=lambda pattern: type(pattern).__name__)
+@torch.no_grad()
+def test_places_held_by_rows_of_different_lengths_are_forked_and_rewound_with_their_keys(pattern):
+    """Row 0 keeps three of four places, row 1 all four; a fork that goes back goes on as the whole would."""
+    torch.manual_seed(0)
+    stack = tiny.stack(patterns=(pattern,), position=None).build().eval()
+    places, vectors = grid(3, 2).repeat(2, 1, 1), torch.randn(2, 6, tiny.WIDTH)
+    step = torch.arange(6).expand(2, -1)
+    causal = torch.ones(2, 6, dtype=torch.bool)
+
+    def part(rows, start, stop):
+        cut = (rows, slice(start, stop))
+        return Stream(vectors[cut], places[cut], None, torch.zeros_like(step)[cut], step[cut], causal[cut])
+
+    whole, cache = stack(part(slice(0, 2), 0, 6)), stack.cache(2, 9)
+    stack(part(slice(0, 2), 0, 4), cache)
+    cache.advance(torch.tensor([3, 4]))
+    ragged = Stream(torch.stack([vectors[0, 3:4], vectors[1, 4:5]]), torch.stack([places[0, 3:4], places[1, 4:5]]))
+    now = stack(ragged, cache.fork(torch.tensor([0, 1])))
+    assert torch.allclose(now[0, 0], whole[0, 3], atol=1e-5) and torch.allclose(now[1, 0], whole[1, 4], atol=1e-5)
+    twin = cache.fork(torch.tensor([1]))
+    twin.rewind(torch.tensor([2]))
+    assert torch.allclose(stack(part(slice(1, 2), 2, 6), twin), whole[1:, 2:], atol=1e-5)
+
+
+def test_a_cache_whose_places_were_never_told_is_no_cache_for_patterns():
+    cache = KeyValueCache(1, 1, 4, heads=1, head_dim=2)
+    cache.advance(torch.tensor([1]))
+    with pytest.raises(AssertionError, match="without saying where they sit"):
+        cache.place(torch.zeros(1, 1, 4))
+    with pytest.raises(ValueError, match="reaches 0 or more places, got -1"):
+        ConvolutionPattern(-1)
