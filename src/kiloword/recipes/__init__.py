@@ -3,14 +3,15 @@
 from collections.abc import Callable
 from pathlib import Path
 
-NAMES = {"emoji-64": "kiloword.recipes.emoji:emoji_64"}
+NAMES = {"dalle-64": "kiloword.recipes.dalle:dalle_64", "emoji-64": "kiloword.recipes.emoji:emoji_64"}
+FAMILIES = ("emoji-igpt", "emoji-llamagen", "emoji-mar", "emoji-var")
 SORTS = ("bsq", "bsq-scales", "fsq", "fsq-4", "gumbel", "kl", "multicode", "residual", "rq", "vq")  # of quantizers
 TOKENIZERS = ("tokenizer-palette", *(f"tokenizer-{sort}{network}" for sort in SORTS for network in ("", "-cnn")))
 
 
 def names() -> list[str]:
     """The recipes that can be carried out."""
-    return sorted((*NAMES, *TOKENIZERS))
+    return sorted((*NAMES, *FAMILIES, *TOKENIZERS))
 
 
 def run(
@@ -56,5 +57,9 @@ def load(name: str):
         from kiloword.recipes.tokenizers import tokenizer_recipe
 
         return tokenizer_recipe(name)
+    if name in FAMILIES:
+        from kiloword.recipes.families import family
+
+        return family(name)
     module, function = NAMES[name].split(":")
     return getattr(import_module(module), function)()

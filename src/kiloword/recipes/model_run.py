@@ -16,17 +16,21 @@ from kiloword import checkpoint, parts
 from kiloword.datasets import shards
 from kiloword.datasets.emoji import wording
 from kiloword.engine.painter import Card, Painter
+from kiloword.heads.joint import JointConfig
 from kiloword.model import ImageModel
 from kiloword.parts import ImageModelConfig
 from kiloword.recipes.recipe import Recipe
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.bpe import BPEConfig
+from kiloword.tokenizers.quantizer import Fittable
 from kiloword.tokens import Categorical
 from kiloword.training.loop import Run
 from kiloword.training.model_lesson import Lines, ModelLesson, versions
-from kiloword.training.pictures import to_bytes
+from kiloword.training.pictures import shrink, to_bytes
 from kiloword.training.precision import multiplies_bfloat16
 from kiloword.training.tokenizer_lesson import TokenizerLesson
+
+LATENTS = 200_000  # that a quantizer is fitted to
 
 Report = Callable[[str, int, int, dict[str, float]], None]  # stage, iteration, iterations, figures
 
@@ -89,11 +93,16 @@ def with_vocabulary(recipe: Recipe, metadata: list[dict]) -> ImageModelConfig:
     """The model's parts with text merges learned from the captions of what is trained."""
     said = (text for m in metadata if m.get("split", "train") == "train" for text in wording.texts(m))
     merges = BPEConfig.train(said, recipe.data.vocabulary)
-    model, text = recipe.model, recipe.model.text
-    assert text is not None
+    model, text = replace(recipe.model, prompt=replace(recipe.model.prompt, text=merges)), recipe.model.text
+    if text is None:
+        return model
     space = Categorical(merges.build().space.size)
-    text = replace(text, tokenizer=merges, head=replace(text.head, space=space))
-    return replace(model, prompt=replace(model.prompt, text=merges), text=text)
+    if isinstance(text.head, JointConfig):
+        head = replace(text.head, text=space)
+        model = replace(model, picture=replace(model.picture, head=head))
+    else:
+        head = replace(text.head, space=space)
+    return replace(model, text=replace(text, tokenizer=merges, head=head))
 
 
 def fabric() -> Fabric:
@@ -103,8 +112,25 @@ def fabric() -> Fabric:
 
 def teach_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
     autoencoder = picture_tokenizer(model)
-    lesson = TokenizerLesson(autoencoder, pictures.values, pictures.weights, pictures.held_out, recipe.reconstruction)
-    finish(Run(lesson, recipe.tokenizer_training, out / "tokenizer", fabric()), "tokenizer", report)
+    if isinstance(autoencoder.quantizer, Fittable):
+        autoencoder.quantizer.fit(latents(autoencoder, pictures, recipe.data.side))
+        return
+    training = recipe.tokenizer_training
+    lesson = TokenizerLesson(
+        autoencoder, pictures.values, pictures.weights, pictures.held_out, recipe.reconstruction,
+        iterations=training.iterations,
+    )  # fmt: skip
+    finish(Run(lesson, training, out / "tokenizer", fabric()), "tokenizer", report)
+
+
+@torch.no_grad()
+def latents(tokenizer: Autoencoder, pictures: Pictures, side: int) -> Tensor:
+    """Latents [p, c] of places all over the pictures that are learned."""
+    chosen = pictures.values[pictures.weights > 0]
+    layout = tokenizer.layout(side, side)
+    chosen = chosen[:: max(1, len(chosen) * layout.count // LATENTS)]
+    found = [tokenizer.encoder(shrink(batch, side), layout).movedim(1, -1).flatten(0, 2) for batch in chosen.split(256)]
+    return torch.cat(found)
 
 
 def teach_model(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
@@ -155,10 +181,10 @@ def cached_tokens(model: ImageModel, values: Tensor, side: int, count: int, path
 
 
 def card(recipe: Recipe) -> Card:
-    """What a user has to know of the recipe's model."""
-    side = recipe.data.side
+    """What a user has to know of the recipe's model: one that never drew without a prompt is not guided."""
+    side, guidance = recipe.data.side, 3.0 if recipe.both_ways.null else 1.0
     styles = {style: phrase for style, phrase in wording.PHRASES.items() if style not in recipe.data.leave_out}
     return Card(
-        recipe.name, ((side, side),), styles, guidance=3.0, temperature=0.5,
+        recipe.name, ((side, side),), styles, guidance=guidance, temperature=0.5,
         licence="Apache-2.0; trained on pictures under MIT, Apache-2.0 and CC-BY-4.0 (see NOTICE)", about=recipe.about,
     )  # fmt: skip

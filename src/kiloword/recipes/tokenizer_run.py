@@ -8,24 +8,22 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from kiloword import checkpoint, parts
 from kiloword.checkpoint import TokenizerCard
 from kiloword.datasets import folder as pictures_folder
-from kiloword.recipes.model_run import Pictures, Report, fabric, finish, load_pictures
+from kiloword.recipes.model_run import Pictures, Report, fabric, finish, latents, load_pictures
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.quantizer import Fittable
 from kiloword.training.adversarial_lesson import AdversarialLesson
 from kiloword.training.lesson import Lesson
 from kiloword.training.loop import Run
-from kiloword.training.pictures import shrink, to_bytes
+from kiloword.training.pictures import to_bytes
 from kiloword.training.tokenizer_lesson import TokenizerLesson
 
 LICENCE = "Apache-2.0; trained on pictures under MIT, Apache-2.0 and CC-BY-4.0 (see NOTICE)"
 HELD_OUT = 0.05  # share of a user's own pictures that are for judging only
-LATENTS = 200_000  # that a quantizer is fitted to
 
 
 def train_tokenizer(recipe: TokenizerRecipe, data: Path, out: Path, report: Report, start: str | None = None) -> Path:
@@ -68,16 +66,6 @@ def lesson_of(tokenizer: Autoencoder, recipe: TokenizerRecipe, pictures: Picture
         tokenizer, pictures.values, pictures.weights, pictures.held_out, config, error, recipe.training.iterations
     )
     return AdversarialLesson(lesson, recipe.adversarial) if recipe.adversarial.weight else lesson
-
-
-@torch.no_grad()
-def latents(tokenizer: Autoencoder, pictures: Pictures, side: int) -> Tensor:
-    """Latents [p, c] of places all over the pictures that are learned."""
-    chosen = pictures.values[pictures.weights > 0]
-    layout = tokenizer.layout(side, side)
-    chosen = chosen[:: max(1, len(chosen) * layout.count // LATENTS)]
-    found = [tokenizer.encoder(shrink(batch, side), layout).movedim(1, -1).flatten(0, 2) for batch in chosen.split(256)]
-    return torch.cat(found)
 
 
 def pictures_of(data: Path, config: PicturesConfig) -> Pictures:
