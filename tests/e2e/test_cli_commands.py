@@ -14,7 +14,7 @@ from kiloword.cli import main
 
 COMMANDS = (
     "generate", "describe", "train", "data", "data build", "data build emoji", "data folder", "evaluate",
-    "evaluate emoji", "bench", "models", "pull", "verify",
+    "evaluate emoji", "bench", "models", "pull", "verify", "orders", "orders draw", "orders list",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from kiloword import __version__
-from kiloword.cli import bench, data, describe, evaluate, generate, models, pull, study, tokens, train, verify
+from kiloword.cli import bench, data, describe, evaluate, generate, models, orders, pull, study, tokens, train, verify
 
 HELP = "Draw pictures from words, describe pictures in words, and train the model that does both."
 
@@ -18,6 +18,7 @@ def command() -> Any:
         module.add(app)
     data.add(app)
     tokens.add(app)
+    orders.add(app)
     study.add(app)
     return typer.main.get_command(app)
 

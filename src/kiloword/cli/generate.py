@@ -1,4 +1,4 @@
-"""`kiloword generate`: words in, PNG files out."""
+"""`kiloword generate`: words in, or a class, PNG files out."""
 
 import json
 import time
@@ -17,20 +17,26 @@ from kiloword.cli.stop import check
 
 if TYPE_CHECKING:
     from kiloword.cli.output import Target
+    from kiloword.engine.card import Card
     from kiloword.engine.painter import Painter, Preview, Request
 
 EXAMPLES = """Example: kiloword generate "a red apple" -o apple.png
 
 Example: kiloword generate "a sleepy cat" --style 3d -n 4 --seed 7 --scale 4 --animate cat.webp
 
-Example: kiloword generate "a green hat" --picture face.png --mask top.png -o hat.png"""
+Example: kiloword generate "a green hat" --picture face.png --mask top.png -o hat.png
+
+Example: kiloword generate --model var --class "golden retriever" -o dog.png"""
 
 
 @dataclass(frozen=True)
 class What:
     """What to draw"""
 
-    prompt: Annotated[str, Argument(help="What to draw, in words.", show_default=False)]
+    prompt: Annotated[str | None, Argument(help="What to draw, in words.", show_default=False)] = None
+    class_: Annotated[
+        str | None, Option("--class", metavar="NUMBER|NAME", help="What to draw, of models that know classes.")
+    ] = None
     style: Annotated[str | None, Option(help="A style of the model: see `kiloword models`.")] = None
     n: Annotated[int, Option("-n", help="How many pictures; picture k has seed + k - 1.")] = 1
     seed: Annotated[int | None, Option(help="The same seed draws the same picture again.")] = None
@@ -41,10 +47,14 @@ class What:
 class How:
     """How to draw it (by default as the model's card says)"""
 
-    model: Annotated[str | None, Option(help="A shipped model, a folder, or owner/name on the hub.")] = None
+    model: Annotated[
+        str | None, Option(help="A shipped model, one that was pulled, a folder, or owner/name on the hub.")
+    ] = None
     guidance: Annotated[float | None, Option(help="How closely to follow the prompt; 1 is off.")] = None
     temperature: Annotated[float | None, Option(help="0 takes the likeliest token each time.")] = None
     top_p: Annotated[float | None, Option(help="Choose among the likeliest tokens of this total probability.")] = None
+    top_k: Annotated[int | None, Option(help="Choose among so many of the likeliest tokens; 0 is all.")] = None
+    steps: Annotated[int | None, Option(help="In how many steps to draw, where the model leaves it open.")] = None
     negative: Annotated[str | None, Option(help="What not to draw (needs guidance above 1).")] = None
     best_of: Annotated[int, Option(help="Draw so many and keep the one in which the model best sees the prompt.")] = 1
 
@@ -84,13 +94,14 @@ def add(app: typer.Typer) -> None:
 
 
 def generate(what: What, how: How, edit: Edit, where: Where) -> None:
-    """Draw pictures from words. The paths of the pictures are printed."""
-    targets = _targets(what, where)
+    """Draw pictures from words, or of a class. The paths of the pictures are printed."""
+    targets = _targets(what, where, how.model or "")
     request = _request(what, how, edit)
     from kiloword import checkpoint
 
-    painter = checkpoint.load(how.model or checkpoint.DEFAULT)
-    request = _with_sampling(request, how, painter)
+    folder = checkpoint.find(how.model or checkpoint.DEFAULT)
+    request = _for_model(request, what, how, checkpoint.read_config(folder)[1])
+    painter = checkpoint.load(folder)
     started = time.perf_counter()
     with _screen(where, what.n) as screen:
         finals = _draw(painter, request, where, targets, screen)
@@ -99,20 +110,23 @@ def generate(what: What, how: How, edit: Edit, where: Where) -> None:
 
     drawn = []
     for final, path in zip(finals, targets["pictures"].paths, strict=True):
-        write_png(path, enlarge(final.image, where.scale, where.filter), _texts(what, painter, final.seed))
+        image, texts = enlarge(final.image, where.scale, where.filter), _texts(what, request, painter, final.seed)
+        write_png(path, image, texts)
         drawn.append({"path": str(path), "seed": final.seed})
     if where.as_json:
-        values = {**drawn[0], "model": painter.card.name, "prompt": what.prompt, "style": what.style}
+        values = {**drawn[0], "model": painter.card.name, **_asked(request), "style": what.style}
         print(json.dumps({**values, "seconds": round(seconds, 3), "pictures": drawn}, ensure_ascii=False))
     else:
         print("\n".join(picture["path"] for picture in drawn))
 
 
-def _targets(what: What, where: Where) -> dict[str, "Target"]:
+def _targets(what: What, where: Where, model: str) -> dict[str, "Target"]:
     """All files that will be written; whatever is wrong with them is found before anything is loaded."""
     from kiloword.cli.output import FILTERS, Target, check_folder, moving, target
 
-    if not what.prompt.strip():
+    if what.prompt is not None and what.class_ is not None:
+        raise ValueError("a prompt and a --class: give one of them")
+    if what.prompt is not None and not what.prompt.strip():
         raise ValueError("the prompt is empty: say what to draw")
     if what.n < 1:
         raise ValueError(f"-n is {what.n}: draw at least 1 picture")
@@ -122,7 +136,8 @@ def _targets(what: What, where: Where) -> dict[str, "Target"]:
         raise ValueError(f"--partials is {where.partials}: write 0 or more pictures on the way")
     if where.filter not in FILTERS:
         raise ValueError(f"--filter is {where.filter!r}: choose {' or '.join(FILTERS)}")
-    targets = {"pictures": target(where.output, what.prompt, what.n)}
+    name = f"class {what.class_}" if what.class_ and what.class_.isdecimal() else what.class_
+    targets = {"pictures": target(where.output, what.prompt or name or " ".join(Path(model).parts[-2:]), what.n)}
     if where.animate:
         targets["animations"] = moving(where.animate, what.n)
     if where.partials or (where.partials is None and where.partials_dir):
@@ -137,7 +152,7 @@ def _request(what: What, how: How, edit: Edit) -> "Request":
 
     return Request(
         what.prompt, what.n, what.seed, what.style, size_of(what.size), how.guidance, negative=how.negative,
-        picture=_opened(edit.picture), mask=_opened(edit.mask, mask=True), candidates=how.best_of,
+        picture=_opened(edit.picture), mask=_opened(edit.mask, mask=True), candidates=how.best_of, steps=how.steps,
     )  # fmt: skip
 
 
@@ -150,14 +165,25 @@ def _opened(path: Path | None, mask: bool = False) -> Any:
     return picture
 
 
-def _with_sampling(request: "Request", how: How, painter: "Painter") -> "Request":
+def _for_model(request: "Request", what: What, how: How, card: "Card") -> "Request":
+    """The request as the model with this card can take it. Raises ValueError if it can't, before anything is loaded."""
     from dataclasses import replace
 
+    from kiloword import checkpoint
+    from kiloword.engine.card import asked
     from kiloword.heads.head import Sampling
 
-    card = painter.card
-    temperature = card.temperature if how.temperature is None else how.temperature
-    return replace(request, sampling=Sampling(temperature, top_p=card.top_p if how.top_p is None else how.top_p))
+    if card.prompts == "class" and what.prompt is not None:
+        raise ValueError(f"{card.name} draws classes, it reads no prompt: ask for one with --class {what.prompt!r}")
+    if card.prompts == "text" and what.class_ is not None:
+        raise ValueError(f"{card.name} has no classes: ask in words, kiloword generate {what.class_!r}")
+    if card.prompts == "class" and what.class_ is None:
+        raise ValueError(f"{card.name} draws classes: say which with --class")
+    prompt = asked(card, what.prompt if what.class_ is None else what.class_, checkpoint.classes_of(card))
+    chosen = {"temperature": how.temperature, "top_k": how.top_k, "top_p": how.top_p}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    sampling = replace(Sampling(card.temperature, card.top_k, card.top_p), **chosen) if chosen else None
+    return replace(request, prompt=prompt, sampling=sampling)
 
 
 def _screen(where: Where, n: int) -> Any:
@@ -206,6 +232,12 @@ def _previews(painter: "Painter", request: "Request", partials: int, every: bool
         yield preview, preview.step in shown_steps(preview.steps, partials)
 
 
-def _texts(what: What, painter: "Painter", seed: int) -> dict[str, str]:
-    values = {"prompt": what.prompt, "style": what.style, "seed": str(seed), "model": painter.card.name}
-    return {"Software": "kiloword", **{name: value for name, value in values.items() if value is not None}}
+def _asked(request: "Request") -> dict[str, Any]:
+    """What was asked for, as it is written down: words, or the number of a class."""
+    number = request.prompt if isinstance(request.prompt, int) else None
+    return {"prompt": request.prompt if number is None else None, **({} if number is None else {"class": number})}
+
+
+def _texts(what: What, request: "Request", painter: "Painter", seed: int) -> dict[str, str]:
+    values = {**_asked(request), "style": what.style, "seed": seed, "model": painter.card.name}
+    return {"Software": "kiloword", **{name: str(value) for name, value in values.items() if value is not None}}

@@ -16,28 +16,31 @@ def add(app: typer.Typer) -> None:
 
 
 def models(as_json: Annotated[bool, Option("--json", help="Print one JSON object, not a table.")] = False) -> None:
-    """List the models that come with kiloword: their sizes, styles and licences."""
+    """List the models that come with kiloword and those that were pulled: what they are asked for, sizes, licences."""
     from kiloword import checkpoint
 
-    found = [_facts(checkpoint.SHIPPED / name) for name in checkpoint.shipped()]
+    found = [_facts(name, checkpoint.SHIPPED / name) for name in checkpoint.shipped()]
+    found += [_facts(name, checkpoint.pulled(name)) for name in checkpoint.pulled_models()]
     if as_json:
         print(json.dumps({"default": checkpoint.DEFAULT, "models": found}, ensure_ascii=False))
         return
     if not found:
         raise ValueError("no model comes with this kiloword: give a folder or owner/name on the hub with --model")
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("model", "sizes", "styles", "parameters", "file", "licence", box=None)
+    whole = [Column(title, no_wrap=True) for title in ("model", "asked for")]
+    table = Table(*whole, "sizes", "styles", "parameters", "file", Column("licence", overflow="fold"), box=None)
     for facts in found:
         table.add_row(
-            facts["name"], " ".join(facts["sizes"]), " ".join(facts["styles"]), f"{facts['parameters'] / 1e6:.1f} M",
+            facts["name"], f"a {facts['prompts']}" if facts["prompts"] != "nothing" else "nothing",
+            " ".join(facts["sizes"]), " ".join(facts["styles"]), f"{facts['parameters'] / 1e6:.1f} M",
             f"{facts['bytes'] / 1e6:.1f} MB", facts["licence"],
         )  # fmt: skip
     Console(soft_wrap=True).print(table)
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def _facts(name: str, folder: Path) -> dict[str, Any]:
     from safetensors import safe_open
 
     from kiloword.checkpoint import WEIGHTS, read_config
@@ -46,7 +49,9 @@ def _facts(folder: Path) -> dict[str, Any]:
     with safe_open(folder / WEIGHTS, "pt") as file:
         parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     return {
-        "name": folder.name, "about": card.about, "sizes": [f"{width}x{height}" for height, width in card.sizes],
-        "styles": list(card.styles), "parameters": parameters, "bytes": (folder / WEIGHTS).stat().st_size,
-        "licence": card.licence, "guidance": card.guidance, "temperature": card.temperature, "top_p": card.top_p,
+        "name": name, "about": card.about, "prompts": card.prompts,
+        "sizes": [f"{width}x{height}" for height, width in card.sizes], "styles": list(card.styles),
+        "path": str(folder), "parameters": parameters, "bytes": (folder / WEIGHTS).stat().st_size,
+        "licence": card.licence, "guidance": card.guidance, "temperature": card.temperature, "top_k": card.top_k,
+        "top_p": card.top_p,
     }  # fmt: skip

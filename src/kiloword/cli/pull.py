@@ -1,4 +1,4 @@
-"""`kiloword pull`: published tokenizers, from their authors' files to checkpoints of ours."""
+"""`kiloword pull`: published systems, from their authors' files to checkpoints of ours."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,11 @@ EXAMPLES = """Example: kiloword pull dalle-dvae
 
 Example: kiloword pull llamagen-vq/8 --from vq_ds8_c2i.pt --out my-vq8
 
+Example: kiloword pull var/d16 --from var_d16.pth --from vae_ch160v4096z32.pth
+
 Example: kiloword pull --list"""
+
+DRAWS = {None: "", "text": "draws from words; ", "class": "draws classes; ", "nothing": "draws freely; "}
 
 
 def add(app: typer.Typer) -> None:
@@ -21,7 +25,7 @@ def add(app: typer.Typer) -> None:
 
 
 def pull(
-    name: Annotated[str | None, Argument(help="A published tokenizer, like llamagen-vq or llamagen-vq/8.")] = None,
+    name: Annotated[str | None, Argument(help="A published system, like llamagen-vq or llamagen-vq/8.")] = None,
     given: Annotated[
         list[Path] | None,
         Option("--from", metavar="FILE", help="A file that you have, or a folder; nothing is fetched."),
@@ -30,7 +34,9 @@ def pull(
     show: Annotated[bool, Option("--list", help="List what can be pulled.")] = False,
     as_json: Annotated[bool, Option("--json", help="With --list: print one JSON object.")] = False,
 ) -> None:
-    """Fetch a published tokenizer and convert it. Its folder is printed; its name is known to all other commands then.
+    """Fetch a published tokenizer, or a model that draws, and convert it.
+
+    Its folder is printed; its name is known to all other commands then.
 
     What was fetched is kept and checked; a download that was stopped goes on. No code in the files is run.
     """
@@ -50,8 +56,19 @@ def pull(
             )  # fmt: skip
     except KeyboardInterrupt:
         raise Stopped("what has come is kept, the same command goes on from there") from None
-    say(f"see what it keeps of a picture: kiloword verify --model {out or name} picture.png")
+    say(_next(name, str(out or name)))
     print(folder)
+
+
+def _next(name: str, model: str) -> str:
+    """What to do with a system once it is here."""
+    from kiloword import published
+
+    page, variant = published.variant(name)
+    if page.card is None:
+        return f"see what it keeps of a picture: kiloword verify --model {model} picture.png"
+    asked = {"class": " --class 0", "text": ' "a red apple"', "nothing": ""}[page.card(variant).prompts]
+    return f"draw with it: kiloword generate --model {model}{asked}"
 
 
 def _list(as_json: bool) -> None:
@@ -62,13 +79,14 @@ def _list(as_json: bool) -> None:
         print(json.dumps({"published": found}, ensure_ascii=False))
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("name", "parameters", "size", "licence", "what it is", "here", box=None)
+    whole = [Column(title, no_wrap=True) for title in ("name", "parameters", "size")]
+    table = Table(*whole, "here", Column("what it is; its licence", overflow="fold"), box=None)
     for facts in found:
         table.add_row(
-            facts["name"], f"{facts['parameters'] / 1e6:.1f} M", f"{facts['bytes'] / 1e6:,.0f} MB", facts["licence"],
-            facts["about"], "yes" if facts["path"] else "",
+            facts["name"], f"{facts['parameters'] / 1e6:.1f} M", f"{facts['bytes'] / 1e6:,.0f} MB",
+            "yes" if facts["path"] else "", f"{DRAWS[facts['prompts']]}{facts['about']}; {facts['licence']}",
         )  # fmt: skip
     Console(soft_wrap=True).print(table)
 
@@ -78,8 +96,9 @@ def _facts(page: Any, variant: str) -> dict[str, Any]:
 
     facts, folder = page.variants[variant], pulled(f"{page.name}/{variant}")
     return {
-        "name": f"{page.name}/{variant}", "title": page.title, "about": facts.about, "licence": page.licence,
-        "parameters": facts.parameters, "bytes": 4 * facts.parameters, "source": page.source,
+        "name": f"{page.name}/{variant}", "prompts": page.card(variant).prompts if page.card else None,
+        "title": page.title, "about": facts.about, "licence": page.licence, "source": page.source,
+        "parameters": facts.parameters, "bytes": 4 * facts.parameters,
         "files": [file.url or f"{file.repository}/{file.name}" for file in facts.files],
         "path": str(folder) if (folder / CONFIG).exists() else None,
     }  # fmt: skip

@@ -51,21 +51,21 @@ def sheet(heading: str, panels: Sequence[Panel], columns: int | None = None) -> 
     widths = _columns(panels, columns)
     rows = [panels[start : start + columns] for start in range(0, len(panels), columns)]
     heights = [_height(row) for row in rows]
-    inner = max(sum(widths) - GAP, _width(heading, _font(16)))
+    inner = max(sum(widths) - GAP, _width(heading, font_of(16)))
     image = Image.new("RGB", (inner + 2 * MARGIN, sum(heights) - GAP + 2 * MARGIN + HEAD), "white")
     draw = ImageDraw.Draw(image)
-    draw.text((MARGIN, MARGIN - 4), heading, INK, _font(16))
+    draw.text((MARGIN, MARGIN - 4), heading, INK, font_of(16))
     top = MARGIN + HEAD
     for row, height in zip(rows, heights, strict=True):
         for column, panel in enumerate(row):
             left, below = MARGIN + sum(widths[:column]), top + _title(row)
-            draw.text((left, top), panel.title, INK, _font(14))
+            draw.text((left, top), panel.title, INK, font_of(14))
             image.paste(panel.image, (left, below))
             if panel is not BLANK:
                 edge = (left - 1, below - 1, left + panel.image.width, below + panel.image.height)
                 draw.rectangle(edge, outline=EDGE)
             for number, line in enumerate(panel.caption.splitlines()):
-                draw.text((left, below + panel.image.height + 5 + LINE * number), line, GREY, _font(13))
+                draw.text((left, below + panel.image.height + 5 + LINE * number), line, GREY, font_of(13))
         top += height
     return image
 
@@ -107,7 +107,7 @@ def token_map(
 
     Whether they do is told, too.
     """
-    (h, w), (_, height, width), font = colours.shape[:2], pixels.shape, _font(LEGIBLE + 1)
+    (h, w), (_, height, width), font = colours.shape[:2], pixels.shape, font_of(LEGIBLE + 1)
     across = (max((_width(line, font) for token in words for line in token), default=0) + 6) * w
     down = (max(map(len, words)) * (LEGIBLE + 3) + 4) * h
     scale = max(SIDE / max(height, width), across / width, down / height)
@@ -141,7 +141,7 @@ def _written(body: Image.Image, grid: tuple[int, int], words: Sequence[Sequence[
 
 def _with_edges(body: Image.Image, grid: tuple[int, int]) -> Image.Image:
     """Row and column numbers at the edges; of many only some."""
-    font, edge = _font(12), 22
+    font, edge = font_of(12), 22
     image = Image.new("RGB", (body.width + edge, body.height + edge), "white")
     image.paste(body, (edge, edge))
     draw = ImageDraw.Draw(image)
@@ -179,8 +179,8 @@ def _columns(panels: Sequence[Panel], columns: int) -> list[int]:
 
 
 def _across(panel: Panel) -> int:
-    words = [_width(line, _font(13)) for line in panel.caption.splitlines()]
-    return max(panel.image.width, _width(panel.title, _font(14)), *words, 0)
+    words = [_width(line, font_of(13)) for line in panel.caption.splitlines()]
+    return max(panel.image.width, _width(panel.title, font_of(14)), *words, 0)
 
 
 def _title(row: Sequence[Panel]) -> int:
@@ -192,7 +192,8 @@ def _height(row: Sequence[Panel]) -> int:
 
 
 @cache
-def _font(size: int) -> Font:
+def font_of(size: int) -> Font:
+    """The writing of sheets, so many pixels high."""
     return ImageFont.load_default(size)
 
 

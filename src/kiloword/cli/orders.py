@@ -1,0 +1,176 @@
+"""`kiloword orders`: in which order tokens are drawn, as tables that one can look at.
+
+Every published way of drawing is a table of unknown shares (see `tokens/schedule.py`); docs/idea.md shows them all.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer import Argument, Option
+
+from kiloword.cli.grouped import grouped
+from kiloword.cli.size import size_of
+
+if TYPE_CHECKING:
+    from kiloword.orders.order import Order
+    from kiloword.tokens import Layout
+
+DRAW = """Example: kiloword orders draw next-scale --grid 8x8 -o next-scale.png
+
+Example: kiloword orders draw masked --grid 6x6 --steps 10 --seed 3"""
+LIST = "Example: kiloword orders list"
+
+MOST = 4096  # tokens of a table
+SIDES = (1, 2, 3, 4, 5, 6, 8, 10, 13)  # grids before the last one, as VAR has them up to 16x16
+
+
+@dataclass(frozen=True)
+class What:
+    """What to draw"""
+
+    order: Annotated[str, Argument(help="An order: see `kiloword orders list`.", show_default=False)]
+    grid: Annotated[str, Option(help="COLUMNSxROWS of the picture's tokens (of the finest grid).")] = "4x4"
+    steps: Annotated[int | None, Option(help="How many steps, where the order leaves it open.")] = None
+    seed: Annotated[int, Option(help="The same seed draws the same table, where there is chance in it.")] = 0
+
+
+@dataclass(frozen=True)
+class Where:
+    """What is written"""
+
+    output: Annotated[Path | None, Option("-o", "--output", help="A PNG file. Default: named after the order.")] = None
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object with the table's numbers.")] = False
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An order that can be shown: who draws so, and the part and grids (rows, columns) that show it."""
+
+    about: str
+    systems: str
+    part: Callable[[], "Order"]
+    layout: Callable[[int, int], "Layout"]
+
+
+def add(app: typer.Typer) -> None:
+    orders = typer.Typer(help="See in which order tokens are drawn.", epilog=DRAW)
+    orders.command("list", epilog=LIST)(list_)
+    orders.command("draw", epilog=DRAW)(grouped(draw))
+    app.add_typer(orders, name="orders")
+
+
+def known() -> dict[str, Shown]:
+    """Every order by its name on the command line."""
+    from kiloword.orders.draft import Draft
+    from kiloword.orders.masked import Masked, MaskedConfig
+    from kiloword.orders.next_scale import NextScale
+    from kiloword.orders.raster import PATHS, Raster, RasterConfig
+
+    found = {}
+    for path, rank in PATHS.items():
+        name, systems = ("raster", "Image GPT, DALL-E, LlamaGen") if path == "rows" else (f"raster-{path}", "")
+        about = (rank.__doc__ or "").partition(":")[0].rstrip(".")
+        found[name] = Shown(about, systems, lambda path=path: Raster(RasterConfig(path)), _single)
+    found["draft"] = Shown("A small grid row by row, then the full one", "emoji-64, GLM-Image", Draft, _drafted)
+    found["next-scale"] = Shown("A whole grid a step, from coarse to fine", "VAR, Infinity", NextScale, _scales)
+    few = MaskedConfig(steps=8)
+    found["masked"] = Shown("A random set a step, more and more of them", "MaskGIT, MAR", lambda: Masked(few), _single)
+    return found
+
+
+def _single(h: int, w: int) -> "Layout":
+    from kiloword.tokens import Layout
+
+    return Layout(((h, w),))
+
+
+def _drafted(h: int, w: int) -> "Layout":
+    """A draft of half the side before the picture."""
+    from kiloword.tokens import Layout
+
+    return Layout(((max(1, h // 2), max(1, w // 2)), (h, w)))
+
+
+def _scales(h: int, w: int) -> "Layout":
+    from kiloword.tokens import Layout
+    from kiloword.tokens.layout import in_proportion
+
+    longer = max(h, w)
+    squares = tuple((side, side) for side in (*(side for side in SIDES if side < longer), longer))
+    return Layout(in_proportion(squares, h, w))
+
+
+def list_(as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False) -> None:
+    """List the orders: how each of them draws, and which published systems draw so."""
+    found = known()
+    if as_json:
+        values = [{"name": name, "about": shown.about, "systems": shown.systems} for name, shown in found.items()]
+        print(json.dumps({"orders": values}, ensure_ascii=False))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("order", "how it draws", "who draws so", box=None)
+    for name, shown in found.items():
+        table.add_row(name, shown.about, shown.systems)
+    Console(soft_wrap=True).print(table)
+
+
+def draw(what: What, where: Where) -> None:
+    """Draw an order as a table: steps down, tokens across, dark while unknown, light once known.
+
+    Beside it stand the picture's tokens, each in the colour of the step in which it becomes known.
+    """
+    from kiloword.cli.output import target, write_png
+
+    size, out = _grid(what.grid), target(where.output, f"order {what.order}", 1).path(0)
+    shown = _named(what.order)
+    from PIL import Image
+
+    from kiloword.cli.orders_sheet import sheet_of
+    from kiloword.noise import Seeded
+
+    layout = shown.layout(*size)
+    if layout.count > MOST:
+        raise ValueError(f"--grid {what.grid} makes {layout.count:,} tokens, more than can be seen: at most {MOST:,}")
+    if what.steps is not None and what.steps < 1:
+        raise ValueError(f"--steps is {what.steps}: at least 1")
+    schedule = shown.part().schedule(layout, 1, what.steps, Seeded([what.seed]))
+    if what.steps not in (None, schedule.steps):
+        raise ValueError(f"{what.order} takes {schedule.steps} steps for {layout.count} tokens, not {what.steps}")
+    image = sheet_of(f"{what.order}: {shown.about[:1].lower()}{shown.about[1:]}", schedule, layout)
+    image = image.quantize(128, dither=Image.Dither.NONE)
+    write_png(out, image, {"Software": "kiloword", "order": what.order, "grid": what.grid, "seed": str(what.seed)})
+    if where.as_json:
+        facts = {"path": str(out), "order": what.order, "grids": layout.sizes, "steps": schedule.steps}
+        print(json.dumps({**facts, "tokens": layout.count, "table": schedule.table()[0].tolist()}, ensure_ascii=False))
+    else:
+        print(out)
+
+
+def _grid(text: str) -> tuple[int, int]:
+    try:
+        size = size_of(text)
+    except ValueError:
+        raise ValueError(f"--grid is {text!r}: write COLUMNSxROWS, like 4x4") from None
+    assert size is not None
+    if min(size) < 1:
+        raise ValueError(f"--grid is {text!r}: at least one column and one row")
+    if size[0] * size[1] > MOST:
+        raise ValueError(f"--grid {text} makes {size[0] * size[1]:,} tokens, more than can be seen: at most {MOST:,}")
+    return size
+
+
+def _named(name: str) -> Shown:
+    from difflib import get_close_matches
+
+    found = known()
+    if name not in found:
+        near = get_close_matches(name, found, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"there is no order {name!r}{hint} (orders: {', '.join(found)})")
+    return found[name]
