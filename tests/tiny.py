@@ -239,8 +239,7 @@ WAYS = {
     "masked vectors": (vectors(), parts.MaskedConfig(3), diffusion(), parts.ClassBufferConfig(3, WIDTH, 3), MAR),
     "masked shades": (SHADES, parts.MaskedConfig(4), HEADS["categorical"], LABEL, stack()),
     "masked codes": (autoencoder(), parts.MaskedConfig(5), HEADS["factorised"], LABEL, stack()),
-    "vectors in raster": (vectors(), RasterConfig(), diffusion(), LABEL, stack()),
-    "vectors in raster, by a flow": (vectors(), RasterConfig(), diffusion(parts.FlowConfig(3)), LABEL, stack()),
+    "vectors in raster": (vectors(), RasterConfig(), diffusion(parts.FlowConfig(3)), LABEL, stack()),
     "rows that sit behind": (
         SHADES, RasterConfig("spiral", seat="fed"),
         CategoricalConfig(Categorical(5), WIDTH, entrance=parts.BareEntranceConfig()), START, MUTED,

@@ -42,7 +42,7 @@ def dalle_64() -> Recipe:
         training=TrainingConfig(
             iterations=2800, batch=64, optimiser=MuonConfig(2e-3, weight_decay=0.1), warmup=100, average=0.998
         ),
-        reconstruction=replace(DVAE, weights=LossWeights(kl_loss=0.2)),  # at theirs, 0.026, few codes outlive a warm-up
+        reconstruction=replace(DVAE, weights=LossWeights(kl_loss=0.2)),  # at theirs, 0.026, most codes are soon unused
         both_ways=BothWaysConfig(describe=0.0, null=0.0, corrupt=0.0, text_weight=1 / 7, capacity=LIMIT + SIDE**2),
     )
 

@@ -24,6 +24,7 @@ from kiloword.training.optimiser import MuonConfig
 from kiloword.training.tokenizer_lesson import LossWeights
 from kiloword.transformer import (
     AttentionConfig,
+    EncoderDecoderConfig,
     GELUConfig,
     LayerNormConfig,
     RMSNormConfig,
@@ -49,6 +50,13 @@ def gpt() -> StackConfig:
     return StackConfig(
         WIDTH, DEPTH, EASY, GELUConfig(4 * WIDTH), LayerNormConfig(), RotaryConfig((24, 8, 16, 16)), dropout=0.1
     )
+
+
+def halves() -> EncoderDecoderConfig:
+    """MAR's two stacks, half of the blocks each; the text is their buffer."""
+    block = StackConfig(WIDTH, DEPTH // 2, AttentionConfig(HEADS, bias=True), GELUConfig(4 * WIDTH), LayerNormConfig())
+    block = replace(block, dropout=0.1)
+    return EncoderDecoderConfig(block, block, buffer=64, grid=(8, 8))
 
 
 def quick() -> StackConfig:
@@ -100,6 +108,7 @@ FAMILIES = {
         gpt, "VAR",
     ),
     "emoji-mar": (
-        "kl", MaskedConfig(16), DiffusionConfig(Vector(16), WIDTH, 3, WIDTH, FlowConfig(25), places=GRID), gpt, "MAR",
+        "kl", MaskedConfig(16), DiffusionConfig(Vector(16), WIDTH, 3, WIDTH, FlowConfig(25), places=GRID), halves,
+        "MAR",
     ),
 }  # fmt: skip

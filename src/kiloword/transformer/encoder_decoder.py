@@ -66,33 +66,35 @@ class EncoderDecoder(nn.Module):
         if cache is not None:
             raise ValueError("an encoder-decoder sees all rows anew at every step: it takes no cache")
         encoded, chosen, there = self.encode(stream)
-        seen, place = self.bridge(encoded), self._place(stream.positions)
+        seen, place = self.bridge(encoded), self._place(stream)
         rows = self.unfilled.to(seen).expand(*place.shape, -1).clone()
         rows[there.nonzero()[:, 0], chosen[there]] = seen[there]
         return self.decoder(replace(all_see_all(stream), vectors=rows + self.decoder_places(place)))
 
     def encode(self, stream: Stream) -> tuple[Float[Tensor, "b k w"], Int[Tensor, "b k"], Bool[Tensor, "b k"]]:
         """The first stack's hidden vectors, of which rows they are, and which of the k there are."""
-        entered = self.entry_norm(stream.vectors + self.encoder_places(self._place(stream.positions)))
+        entered = self.entry_norm(stream.vectors + self.encoder_places(self._place(stream)))
         filled = torch.ones(entered.shape[:2], dtype=torch.bool, device=entered.device)
         for without in (stream.filled, stream.present):
             filled = filled if without is None else filled & without
         chosen, there = first_filled(filled)
         return self.encoder(picked(all_see_all(stream), entered, chosen, there)), chosen, there
 
-    def _place(self, positions: Float[Tensor, "b t 4"]) -> Int[Tensor, "b t"]:
-        """Rows of the prompt by their time, then the picture's by row and column."""
-        time, _, y, x = positions.long().unbind(-1)
-        (rows, columns), most = self.config.grid, self.encoder_places.num_embeddings
-        place = time + y * columns + x
-        wrong = (y < 0) | (y >= rows) | (x < 0) | (x >= columns) | (place >= most)
+    def _place(self, stream: Stream) -> Int[Tensor, "b t"]:
+        """Rows of the prompt, the first span, by their time; those of the picture behind them, by row and column."""
+        time, _, y, x = stream.positions.long().unbind(-1)
+        (rows, columns), buffer = self.config.grid, self.config.buffer
+        picture = time >= buffer if stream.span is None else stream.span > 0
+        wrong = torch.where(picture, (y < 0) | (y >= rows) | (x < 0) | (x >= columns), (time < 0) | (time >= buffer))
+        wrong = wrong if stream.present is None else wrong & stream.present
+        place = torch.where(picture, buffer + y * columns + x, time)
         if bool(wrong.any()):
-            came = ", ".join(f"{value:g}" for value in positions[wrong][0, [0, 2, 3]].tolist())
+            came = ", ".join(f"{value:g}" for value in stream.positions[wrong][0, [0, 2, 3]].tolist())
             raise ValueError(
                 f"this encoder-decoder has learned a prompt of {self.config.buffer} rows and a picture of "
                 f"{self.config.grid} tokens; a row came whose time, y and x are {came}"
             )
-        return place
+        return place.clamp(0, self.encoder_places.num_embeddings - 1)  # absent rows stand anywhere
 
 
 def all_see_all(stream: Stream) -> Stream:

@@ -121,7 +121,7 @@ def test_packed_samples_come_out_as_apart(filled, more, capacity):
 @torch.no_grad()
 def test_a_sample_of_which_nothing_is_filled_is_drawn_from_its_places():
     empty = stream(torch.zeros(1, N, dtype=torch.bool), prompt=0)
-    rows = MODEL.unfilled + MODEL.decoder_places.weight[:N]
+    rows = MODEL.unfilled + MODEL.decoder_places.weight[BUFFER:]
     assert torch.allclose(MODEL(empty), MODEL.decoder(Stream(rows[None], empty.positions)), atol=1e-5)
 
 
@@ -148,17 +148,28 @@ def test_rows_out_of_the_learned_places_are_refused():
     filled = torch.ones(1, N, dtype=torch.bool)
     prompt, picture = spans(filled)
     longer, _ = spans(filled, prompt=BUFFER + 1)
-    with pytest.raises(ValueError, match=r"a prompt of 3 rows and a picture of \(3, 2\) tokens.* are 4, 2, 1"):
+    with pytest.raises(ValueError, match=r"a prompt of 3 rows and a picture of \(3, 2\) tokens.* are 3, 0, 0"):
         MODEL(lay([longer, picture]))
-    for sizes, came in (((4, 1), "0, 3, 0"), ((2, 3), "0, 0, 2")):
+    for sizes, came in (((4, 1), "3, 3, 0"), ((2, 3), "3, 0, 2")):
         count = sizes[0] * sizes[1]
         vectors, places = torch.zeros(1, count, tiny.WIDTH), torch.arange(count)[None]
         with pytest.raises(ValueError, match=came):
-            MODEL(lay([picture_span(vectors, Layout((sizes,)), places, places, False)]))
+            MODEL(lay([prompt, picture_span(vectors, Layout((sizes,)), places, places, False)]))
     first = torch.zeros(1, 1, dtype=torch.long)
     nowhere = picture_span(torch.zeros(1, 1, tiny.WIDTH), LAYOUT, first - 1, first, False)
     with pytest.raises(ValueError, match="are 3, nan, nan"):
         MODEL(lay([prompt, nowhere]))
+
+
+@torch.no_grad()
+def test_a_picture_sits_behind_the_buffer_however_short_its_prompt_is():
+    filled = torch.ones(1, N, dtype=torch.bool)
+    prompt, picture = spans(filled, prompt=1)
+    absent = replace(spans(filled)[0], present=torch.tensor([[True, False, False]]), lasts=prompt.lasts)
+    absent = replace(absent, vectors=torch.cat([prompt.vectors, absent.vectors[:, 1:]], dim=1))
+    whole, padded = MODEL(lay([prompt, picture])), MODEL(lay([absent, picture]))
+    assert torch.allclose(whole[:, 1:], padded[:, BUFFER:], atol=1e-5)
+    assert MODEL._place(lay([prompt, picture]))[0].tolist() == [0, *range(BUFFER, BUFFER + N)]
 
 
 def test_what_cannot_be_is_refused():
