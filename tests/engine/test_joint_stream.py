@@ -1,4 +1,4 @@
-"""Text and picture in one stream, with a pattern a layer: cached, uncached and teacher-forced are one; nothing leaks."""
+"""Text and picture in one stream, a pattern a layer: cached, uncached and teacher-forced are one; nothing leaks."""
 
 import copy
 
@@ -120,7 +120,7 @@ def test_the_text_before_a_picture_has_the_likelihood_of_its_words_one_by_one():
     """p(text): each token from those before it; the picture behind them does not matter."""
     model = joint.model()
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
-    drawn, said = model.loss(["a red apple"], tokens, tokens, layout)
+    _, said = model.loss(["a red apple"], tokens, tokens, layout)
     assert said.shape == (1, joint.LIMIT)
     ids = model.prompt.target(["a red apple"])
     condition = model.prompt.read(["a red apple"])

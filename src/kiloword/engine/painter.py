@@ -76,11 +76,13 @@ class Preview:
 
 
 class Painter:
-    """A model with its card, ready to draw; `classes` turns names of classes into numbers, for models that have any."""
+    """A model with its card, ready to draw.
 
-    def __init__(
-        self, model: ImageModel, card: Card, classes: Classes | None = None, judge: Judge | None = None
-    ):
+    `classes` turns names of classes into numbers, for models that have any; of several candidates `judge` chooses, or
+    the model itself.
+    """
+
+    def __init__(self, model: ImageModel, card: Card, classes: Classes | None = None, judge: Judge | None = None):
         self.model, self.card, self.classes, self.judge = model.eval(), card, classes, judge
         stretch(model)
 

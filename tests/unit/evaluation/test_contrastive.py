@@ -38,7 +38,7 @@ def test_it_finds_what_belongs_together(space, tmp_path):
     taught = lesson(space)
     optimiser = torch.optim.Adam(taught.module.parameters(), lr=1e-2)
     for _ in range(60):
-        loss, figures = taught.loss(taught.choose(0, 4).sort().values)
+        loss, _ = taught.loss(taught.choose(0, 4).sort().values)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()

@@ -91,7 +91,7 @@ def test_it_learns_pictures_by_heart(tmp_path, report=lambda *figures: None):
         tokenizer_training=replace(
             recipe.tokenizer_training, iterations=160, batch=16, warmup=20, average=0.9, look_every=0
         ),
-        training=replace(recipe.training, iterations=250, batch=KNOWN, warmup=20, average=0.9, look_every=0),
+        training=replace(recipe.training, iterations=100, batch=KNOWN, warmup=20, average=0.9, look_every=0),
     )
     torch.manual_seed(0)
     model = parts.build(model_run.with_vocabulary(recipe, metadata))
