@@ -18,7 +18,7 @@ from kiloword.noise import Noise
 from kiloword.prompts.prompt import Condition
 from kiloword.stream import lay, picture_span, text_span
 from kiloword.tokenizers.bpe import END
-from kiloword.tokens import Layout
+from kiloword.tokens import Layout, Schedule
 from kiloword.transformer import Cache, Stream, Transformer
 
 # Axes: v views, b pictures, r = v b rows of the batch, q tokens now, w width.
@@ -48,15 +48,14 @@ def draw_cached(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[P
     picture = picture_span(blank, layout, seats, start, order.causal)
     picture = lay([picture], condition.vector, prefix.lasts, first=1)
     level, one = level_at(schedule, 0, given, causal=True), torch.ones(v * b, dtype=torch.long)
-    for step in range(schedule.steps):
-        pick = pick_of(schedule, step)
+    for step, pick in enumerate(picks_of(schedule)):
         fed = order.feed(tokens, level, pick, layout, canvas)
         vectors, memo = head.enter(fed, layout)
         vectors = started(vectors.repeat(v, 1, 1), fed.real.repeat(v, 1), condition)
         stream = rows_of(picture, pick.repeat(v, 1), vectors)
         hidden = read(transformer, stream, cache, one * pick.shape[1])
         model.place(tokens, given, pick, hidden.unflatten(0, (v, b)), memo, drawing, step, noise)
-        yield Progress(tokens.clone(), given | (schedule.level(step + 1) == 0), step + 1, schedule.steps)
+        yield Progress(tokens.clone(), given | schedule.known(step + 1), step + 1, schedule.steps)
 
 
 def draw_whole(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress]:
@@ -77,7 +76,7 @@ def draw_whole(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Pr
         asked = hidden.gather(1, pick.repeat(v, 1)[..., None].expand(-1, -1, hidden.shape[2])).unflatten(0, (v, b))
         _, memo = model.picture_rows(drawing.views[0], tokens, level, pick, pick, layout)
         model.place(tokens, given, pick, asked, memo, drawing, step, noise)
-        yield Progress(tokens.clone(), given | (schedule.level(step + 1) == 0), step + 1, schedule.steps)
+        yield Progress(tokens.clone(), given | schedule.known(step + 1), step + 1, schedule.steps)
 
 
 def write(model: ImageModel, pictures: Tensor, layout: Layout, sampling: Sampling, noise: Noise) -> list[str]:
@@ -114,13 +113,18 @@ def read(transformer: Transformer, stream: Stream, cache: Cache, keep: Int[Tenso
     return hidden
 
 
+def picks_of(schedule: Schedule) -> tuple[Int[Tensor, "b q"], ...]:
+    """The tokens visited in every step, in the order of the picture, where a step is all that a token takes."""
+    steps, counts = schedule.start[0].long().unique(return_counts=True)
+    assert len(steps) == schedule.steps, "some steps visit nothing"
+    return schedule.start.argsort(dim=1, stable=True).split(counts.tolist(), dim=1)
+
+
 def rows_of(stream: Stream, pick: Int[Tensor, "r q"], vectors: Float[Tensor, "r q w"]) -> Stream:
-    """Some rows of a stream that is laid out already, with the vectors that they have by now."""
+    """The rows of one step of a stream that is laid out already, with the vectors that they have by now: all of them
+    are there and see each other."""
     index = torch.arange(len(pick), device=pick.device)[:, None]
-    if pick.shape[1] == 1:  # a row by itself sees itself, whatever its span and step
-        return Stream(vectors, stream.positions[index, pick], modulation=stream.modulation)
-    names = ("positions", "span", "step", "causal", "present")
-    return replace(stream, vectors=vectors, filled=None, **{name: getattr(stream, name)[index, pick] for name in names})
+    return Stream(vectors, stream.positions[index, pick], modulation=stream.modulation)
 
 
 def stretch(module: nn.Module) -> None:
@@ -142,6 +146,7 @@ def join(views: list[Condition]) -> Condition:
             prefix=torch.cat([view.prefix, view.prefix.new_zeros(b, longest - m, w)], dim=1),
             present=torch.cat([view.present, view.present.new_zeros(b, longest - m)], dim=1),
         ))  # fmt: skip
+
     def together(name: str) -> Tensor | None:
         vectors = [getattr(view, name) for view in padded]
         return None if vectors[0] is None else torch.cat(vectors)

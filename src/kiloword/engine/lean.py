@@ -1,7 +1,8 @@
-"""Lean: a stack in the shape of Llama as straight code over plain tensors, for steps of one row.
+"""Lean: a stack as straight code over plain tensors, for steps of few rows.
 
-Touvron et al. 2023 (Llama) for the shape. With one row a step, calling modules and allocating results takes longer than
-the arithmetic; here little is called, nothing is allocated twice, and the numbers are those of the stack.
+With one row a step, calling modules and allocating results takes longer than the arithmetic (Pope et al. 2022); here
+little is called, nothing is allocated twice, what a condition's vector says is worked out once a drawing, and the
+numbers are those of the stack.
 """
 
 import math
@@ -11,29 +12,39 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention, silu
+from torch.nn.functional import gelu, layer_norm, normalize, scaled_dot_product_attention, silu
 
-from kiloword.transformer import Cache, RMSNormConfig, Stack, Stream, SwiGLUConfig, Transformer, UnmodulatedConfig
+from kiloword.transformer import (
+    Cache,
+    GELUConfig,
+    LayerNormConfig,
+    RMSNormConfig,
+    Stack,
+    StackConfig,
+    Stream,
+    SwiGLUConfig,
+    Transformer,
+    UnitConfig,
+)
 
-# Axes: b rows of the batch, t places in a row, c places attended to, w width, d channels of a head.
+# Axes: b rows of the batch, t places in a row, r = b t, c places attended to, w width, d channels of a head.
+
+Change = Callable[[Tensor], Tensor]
+Half = tuple[Tensor, Tensor, Tensor]  # of half a block: 1 + scale, shift and gate, of the rows of the batch
 
 
 def lean(transformer: Transformer) -> Transformer:
-    """The same transformer, sooner at steps of one row; itself if it has other parts than Llama."""
+    """The same transformer, sooner where new rows all see each other; itself if it is learning or has parts that are
+    not known here."""
     if not isinstance(transformer, Stack) or transformer.training:
         return transformer
     config = transformer.config
-    llama = (
-        isinstance(config.norm, RMSNormConfig)
-        and isinstance(config.feed_forward, SwiGLUConfig)
-        and isinstance(config.modulation, UnmodulatedConfig)
-        and isinstance(config.attention.query_norm, RMSNormConfig | None)
-        and not config.attention.bias
-        and config.attention.gain == 1
-        and isinstance(config.exit_modulation, UnmodulatedConfig)
+    known = (
+        isinstance(config.feed_forward, SwiGLUConfig | GELUConfig)
+        and isinstance(config.attention.query_norm, RMSNormConfig | UnitConfig | None)
         and not config.patterns
     )
-    return LeanStack(transformer) if llama else transformer
+    return LeanStack(transformer) if known else transformer
 
 
 class LeanStack:
@@ -41,65 +52,165 @@ class LeanStack:
 
     def __init__(self, stack: Stack):
         self.stack, self.width, self.cache, self.causal = stack, stack.width, stack.cache, True
-        self.layers = [LeanBlock(block, layer) for layer, block in enumerate(stack.blocks)]
-        self.norm = rms([stack.norm])
+        self.layers = [LeanBlock(stack.config, block, layer) for layer, block in enumerate(stack.blocks)]
+        self.norm = norm_of(stack.config, stack.norm)
+        self.vector: Tensor | None = None
+        self.said: list[tuple[Half, ...]] = []
 
     @torch.no_grad()
     def __call__(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
-        if cache is None or stream.vectors.shape[1] != 1:
+        if cache is None or stream.span is not None:
             return self.stack(stream, cache)
-        mask = cache.mask(None, 1)
+        mask = cache.mask(None, stream.vectors.shape[1])
         mask = None if mask is None else mask[:, None]
-        angles = None
-        if self.stack.rotary is not None:
-            cos, sin = self.stack.rotary.angles(stream.positions)
-            angles = cos[:, 0], sin[:, 0]
-        x = stream.vectors[:, 0].clone()
-        for layer in self.layers:
-            layer(x, angles, mask, cache)
-        return self.norm(x)[:, None]
+        angles = None if self.stack.rotary is None else self.stack.rotary.angles(stream.positions)
+        x = stream.vectors.clone()
+        *blocks, leave = self._modulation(stream.modulation)
+        for layer, halves in zip(self.layers, blocks, strict=True):
+            layer(x, angles, mask, halves, cache)
+        return entered(self.norm, x, leave, 0)
+
+    def _modulation(self, vector: Tensor | None) -> list[tuple[Half, ...]]:
+        """What a vector says to every block and to the exit; nothing where these are not modulated."""
+        if not self.said or vector is not self.vector:
+            shared = self.stack.shared_modulation(vector)
+            blocks: list[Any] = list(self.stack.blocks)
+            told = [block.modulation(shared) for block in blocks]
+            told.append(self.stack.exit_modulation(vector))
+            self.vector, self.said = vector, [halves_of(by) for by in told]
+        return self.said
 
 
 class LeanBlock:
     """One block; queries that share a key head are handed to attention as if they were several places."""
 
-    def __init__(self, block: Any, layer: int):
-        attention, feed_forward = block.attention, block.feed_forward
+    def __init__(self, config: StackConfig, block: Any, layer: int):
+        attention = block.attention
         self.layer, self.heads, self.key_heads = layer, attention.heads, attention.key_heads
-        self.norm, self.thought_norm = rms([block.attention_norm]), rms([block.feed_forward_norm])
-        self.qkv, self.out = attention.qkv.weight.t(), attention.out.weight.t()
-        self.gate_up, self.down = feed_forward.gate_up.weight.t(), feed_forward.out.weight.t()
-        self.turned = self.heads + self.key_heads
-        self.sizes = (attention.heads + 2 * attention.key_heads, attention.head_dim)
-        self.query_norm = None
-        if attention.normed:
-            self.query_norm = rms([attention.query_norm] * self.heads + [attention.key_norm] * self.key_heads)
+        self.head_dim, self.scale = attention.head_dim, attention.scale
+        self.norm, self.thought_norm = (norm_of(config, n) for n in (block.attention_norm, block.feed_forward_norm))
+        self.qkv = affine(attention.qkv.weight, projection_bias(attention))
+        self.query_norm = query_norm_of(attention)
+        self.think = hidden_of(config.feed_forward, block.feed_forward)
+        self.out, self.down = Adding(attention.out), Adding(block.feed_forward.out)
 
     def __call__(
         self,
-        x: Float[Tensor, "b w"],
-        angles: tuple[Float[Tensor, "b 1 d"], Float[Tensor, "b 1 d"]] | None,
-        mask: Bool[Tensor, "b 1 1 c"] | None,
+        x: Float[Tensor, "b t w"],
+        angles: tuple[Float[Tensor, "b t 1 d"], Float[Tensor, "b t 1 d"]] | None,
+        mask: Bool[Tensor, "b 1 t c"] | None,
+        halves: tuple[Half, ...],
         cache: Cache,
     ) -> None:
         """Add to x what the block has to say."""
-        b, (all_heads, head_dim) = x.shape[0], self.sizes
-        parts = torch.mm(self.norm(x), self.qkv).view(b, all_heads, head_dim)
-        turned, values = parts.narrow(1, 0, self.turned), parts.narrow(1, self.turned, self.key_heads)
+        mixed = self._attend(entered(self.norm, x, halves, 0), angles, mask, cache)
+        self.out(x, mixed, halves, 0)
+        self.down(x, self.think(entered(self.thought_norm, x, halves, 1).flatten(0, 1)), halves, 1)
+
+    def _attend(
+        self, x: Float[Tensor, "b t w"], angles: tuple[Tensor, Tensor] | None, mask: Tensor | None, cache: Cache
+    ) -> Float[Tensor, "r m"]:
+        b, t, _ = x.shape
+        turn = self.heads + self.key_heads
+        parts = self.qkv(x.flatten(0, 1)).view(b, t, turn + self.key_heads, self.head_dim)
+        turned, values = parts.narrow(2, 0, turn), parts.narrow(2, turn, self.key_heads)
         if self.query_norm is not None:
             turned = self.query_norm(turned)
         if angles is not None:
-            turned = torch.addcmul(turned * angles[0], turned.roll(head_dim // 2, -1), angles[1])
-        queries = turned.narrow(1, 0, self.heads).view(b, self.key_heads, -1, head_dim)
-        keys = turned.narrow(1, self.heads, self.key_heads)
-        keys, values = cache.append(self.layer, keys.unsqueeze(2), values.unsqueeze(2))
-        mixed = scaled_dot_product_attention(queries, keys, values, mask)
-        x.addmm_(mixed.reshape(b, -1), self.out)
-        gate, up = torch.mm(self.thought_norm(x), self.gate_up).chunk(2, dim=1)
-        x.addmm_(silu(gate).mul_(up), self.down)
+            turned = torch.addcmul(turned * angles[0], turned.roll(self.head_dim // 2, -1), angles[1])
+        queries, keys = turned.narrow(2, 0, self.heads), turned.narrow(2, self.heads, self.key_heads)
+        keys, values = cache.append(self.layer, keys.transpose(1, 2), values.transpose(1, 2))
+        if t == 1:
+            queries = queries.view(b, self.key_heads, -1, self.head_dim)
+            return scaled_dot_product_attention(queries, keys, values, mask, scale=self.scale).reshape(b, -1)
+        grouped = self.heads != self.key_heads
+        mixed = scaled_dot_product_attention(
+            queries.transpose(1, 2), keys, values, mask, scale=self.scale, enable_gqa=grouped
+        )
+        return mixed.transpose(1, 2).reshape(b * t, -1)
 
 
-def rms(norms: list[Any]) -> Callable[[Tensor], Tensor]:
+class Adding:
+    """A matrix of which the results are added to what is there."""
+
+    def __init__(self, layer: Any):
+        self.weight, self.bias = layer.weight.t(), layer.bias
+
+    def __call__(self, x: Float[Tensor, "b t w"], y: Float[Tensor, "r m"], halves: tuple[Half, ...], half: int) -> None:
+        if halves:
+            change = torch.mm(y, self.weight) if self.bias is None else torch.addmm(self.bias, y, self.weight)
+            x.addcmul_(change.view_as(x), halves[half][2])
+            return
+        x.view(len(y), -1).addmm_(y, self.weight)
+        if self.bias is not None:
+            x.add_(self.bias)
+
+
+def entered(norm: Change, x: Float[Tensor, "b t w"], halves: tuple[Half, ...], half: int) -> Float[Tensor, "b t w"]:
+    """Normed, scaled and shifted."""
+    normed = norm(x)
+    return torch.addcmul(halves[half][1], normed, halves[half][0]) if halves else normed
+
+
+def halves_of(by: Any) -> tuple[Half, ...]:
+    """Those of a modulation, none if there is none."""
+    return tuple((1 + half[1], half[0], half[2]) for half in getattr(by, "halves", ()) if half)
+
+
+def affine(weight: Tensor, bias: Tensor | None) -> Change:
+    """x W + b."""
+    turned = weight.t()
+    return (lambda x: torch.mm(x, turned)) if bias is None else (lambda x: torch.addmm(bias, x, turned))
+
+
+def projection_bias(attention: Any) -> Tensor | None:
+    """That of queries, keys and values, where keys may have none."""
+    if attention.query_bias is None:
+        return attention.qkv.bias
+    none = attention.query_bias.new_zeros(attention.key_heads * attention.head_dim)
+    return torch.cat([attention.query_bias, none, attention.value_bias]).detach()
+
+
+def hidden_of(config: Any, network: Any) -> Change:
+    """What goes into the last matrix of a feed-forward network."""
+    if isinstance(config, SwiGLUConfig):
+        gate_up = affine(network.gate_up.weight, None)
+
+        def gated(x: Tensor) -> Tensor:
+            gate, up = gate_up(x).chunk(2, dim=1)
+            return silu(gate).mul_(up)
+
+        return gated
+    enter = affine(network.up.weight, network.up.bias)
+    if config.approximate != "quick":
+        return lambda x: gelu(enter(x), approximate=config.approximate)
+
+    def quick(x: Tensor) -> Tensor:
+        up = enter(x)
+        return torch.mul(up, 1.702).sigmoid_().mul_(up)
+
+    return quick
+
+
+def norm_of(config: StackConfig, norm: Any) -> Change:
+    """One of a stack's norms."""
+    if isinstance(config.norm, LayerNormConfig):
+        return lambda x: layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
+    return rms([norm])
+
+
+def query_norm_of(attention: Any) -> Change | None:
+    """Of the queries and keys of all heads at once."""
+    if not attention.normed:
+        return None
+    if hasattr(attention.query_norm, "eps"):
+        return rms([attention.query_norm] * attention.heads + [attention.key_norm] * attention.key_heads)
+    ones = torch.ones(attention.key_heads, 1).to(attention.query_norm.scale)
+    lengths = torch.cat([attention.query_norm.factor(), ones]).detach()
+    return lambda x: normalize(x, dim=-1).mul_(lengths)
+
+
+def rms(norms: list[Any]) -> Change:
     """One RMS norm, or those of all heads: x / sqrt(mean x^2 + eps) = sqrt(w) x / hypot(|x|, sqrt(w eps))."""
     width = len(norms[0].weight)
     gains = torch.stack([norm.weight.detach() for norm in norms]).squeeze(0) * math.sqrt(width)

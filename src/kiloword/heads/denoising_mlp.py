@@ -34,14 +34,14 @@ class DenoisingMLP(nn.Module):
     def forward(
         self, noised: Float[Tensor, "*tokens c"], time: Num[Tensor, "*times"], hidden: Float[Tensor, "*rows w"]
     ) -> Float[Tensor, "*all o"]:
-        x, y = self.input(noised), self.time(waves(time)) + self.condition(hidden)
+        x, y = self.input(noised), nn.functional.silu(self.time(waves(time)) + self.condition(hidden))
         for block in self.blocks:
             x = block(x, y)
         return self.final(x, y)
 
 
 class Block(nn.Module):
-    """Norm, two layers, and what they say added; shifted, scaled and gated by y."""
+    """Norm, two layers, and what they say added; shifted, scaled and gated by y, which has gone through a SiLU."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -50,7 +50,7 @@ class Block(nn.Module):
         self.modulation = _linear(width, 3 * width, 0)
 
     def forward(self, x: Float[Tensor, "*tokens h"], y: Float[Tensor, "*rows h"]) -> Float[Tensor, "*all h"]:
-        shift, scale, gate = self.modulation(nn.functional.silu(y)).chunk(3, dim=-1)
+        shift, scale, gate = self.modulation(y).chunk(3, dim=-1)
         return x + gate * self.mlp(self.norm(x) * (1 + scale) + shift)
 
 
@@ -64,7 +64,7 @@ class Final(nn.Module):
         self.linear = _linear(width, outputs, 0)
 
     def forward(self, x: Float[Tensor, "*tokens h"], y: Float[Tensor, "*rows h"]) -> Float[Tensor, "*all o"]:
-        shift, scale = self.modulation(nn.functional.silu(y)).chunk(2, dim=-1)
+        shift, scale = self.modulation(y).chunk(2, dim=-1)
         return self.linear(self.norm(x) * (1 + scale) + shift)
 
 

@@ -110,12 +110,15 @@ def keep(logits: Float[Tensor, "*b k"], sampling: Sampling) -> Float[Tensor, "*b
         return torch.where(logits == logits.amax(-1, keepdim=True), 0.0, -math.inf)
     if sampling.temperature != 1:
         logits = logits / sampling.temperature
+    first = None
     if 0 < sampling.top_k < logits.shape[-1]:
-        least = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < least, -math.inf)
+        first = logits.topk(sampling.top_k, dim=-1)
+        logits = logits.masked_fill(logits < first.values[..., -1:], -math.inf)
     if sampling.top_p < 1:
-        descending, index = logits.sort(dim=-1, descending=True)
-        share = descending.softmax(-1)
+        if first is None or bool(((logits > -math.inf).sum(-1) > sampling.top_k).any()):  # several are the k-th largest
+            first = logits.sort(dim=-1, descending=True)
+        share = first.values.softmax(-1)
         drop = share.cumsum(-1) - share > sampling.top_p
-        logits = logits.masked_fill(torch.empty_like(drop).scatter_(-1, index, drop), -math.inf)
+        none = torch.zeros_like(logits, dtype=torch.bool)
+        logits = logits.masked_fill(none.scatter_(-1, first.indices, drop), -math.inf)
     return logits

@@ -38,6 +38,10 @@ class Schedule:
         """The unknown share of each token before `step`: 1 is unknown, 0 is known."""
         return ((self.stop - step) / (self.stop - self.start)).clamp(0, 1)
 
+    def known(self, step: float) -> Bool[Tensor, "b n"]:
+        """Which tokens are known before `step`: nothing of them is unknown."""
+        return self.stop <= step
+
     def visited(self, step: int) -> Bool[Tensor, "b n"]:
         """Which tokens change during `step`: the ones a model has to be asked about."""
         return self.level(step) > self.level(step + 1)

@@ -4,7 +4,6 @@ He et al. 2021 (Masked Autoencoders); with learned places and rows of the prompt
 """
 
 from dataclasses import dataclass, replace
-from typing import cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -78,7 +77,7 @@ class EncoderDecoder(nn.Module):
         for without in (stream.filled, stream.present):
             filled = filled if without is None else filled & without
         chosen, there = first_filled(filled)
-        return self.encoder(picked(all_see_all(stream), entered, chosen, there)), chosen, there
+        return self.encoder(all_see_all(picked(stream, entered, chosen, there))), chosen, there
 
     def _place(self, stream: Stream) -> Int[Tensor, "b t"]:
         """Rows of the prompt, the first span, by their time; those of the picture behind them, by row and column."""
@@ -98,7 +97,9 @@ class EncoderDecoder(nn.Module):
 
 
 def all_see_all(stream: Stream) -> Stream:
-    """All rows of a sample in one span that is not causal."""
+    """All rows of a sample in one span that is not causal; without a mask, if there is nothing but one sample a row."""
+    if stream.sample is None and (stream.present is None or bool(stream.present.all())):
+        return Stream(stream.vectors, stream.positions, modulation=stream.modulation)
     zeros = torch.zeros(stream.vectors.shape[:2], dtype=torch.long, device=stream.vectors.device)
     return replace(stream, span=zeros, step=zeros, causal=zeros > 0)
 
@@ -116,8 +117,6 @@ def picked(
 ) -> Stream:
     """The chosen rows of a stream by themselves."""
     rows = torch.arange(len(chosen), device=chosen.device)[:, None]
-    if stream.sample is None and bool(there.all()):  # all see all
-        return Stream(vectors[rows, chosen], stream.positions[rows, chosen], modulation=stream.modulation)
-    names = ("positions", "span", "step", "causal") + (("sample",) if stream.sample is not None else ())
-    fields = {name: cast(Tensor, getattr(stream, name))[rows, chosen] for name in names}
-    return replace(stream, vectors=vectors[rows, chosen], present=there, filled=None, **fields)
+    sample = None if stream.sample is None else stream.sample[rows, chosen]
+    places = stream.positions[rows, chosen]
+    return Stream(vectors[rows, chosen], places, sample, present=there, modulation=stream.modulation)

@@ -43,6 +43,16 @@ def test_top_p_keeps_the_fewest_likeliest_that_reach_p(logits, p):
             assert kept[value].item() == (before < p)
 
 
+@given(LOGITS, st.integers(1, 9), st.floats(0.01, 1))
+def test_top_p_shares_out_what_top_k_has_left(logits, k, p):
+    left = keep(torch.tensor(logits), Sampling(top_k=k))
+    kept, probabilities = keep(torch.tensor(logits), Sampling(top_k=k, top_p=p)) > -math.inf, left.double().softmax(0)
+    for value in range(len(logits)):
+        before = probabilities[left > left[value]].sum().item()
+        if abs(before - p) > 1e-5:
+            assert kept[value].item() == (before < p and left[value].item() > -math.inf)
+
+
 @given(st.integers(1, 3), st.floats(-3, 5))
 def test_weights_that_sum_to_one_move_along_the_views(b, guidance):
     logits = torch.randn(2, b, 4, 5, generator=torch.Generator().manual_seed(0))

@@ -28,6 +28,7 @@ def test_tokens_are_visited_from_their_start_to_their_stop(spans):
     for step in range(schedule.steps):
         wanted = [start <= step < start + length for start, length in spans]
         assert schedule.visited(step)[0].tolist() == wanted
+        assert torch.equal(schedule.known(step), schedule.level(step) == 0)
 
 
 def test_halfway_a_token_is_half_known():

@@ -1,0 +1,287 @@
+"""Whole drawings by our engine against the published loops written down plainly, with the same weights.
+
+LlamaGen, Image GPT, VAR and MAR in their published shapes at small sizes, with random weights: first whether both draw
+the same, then how fast, how the cost of a token grows with the picture, and how memory grows with the batch (the peak
+of a fresh process each, as Linux counts it). The rivals are `plain_*.py`; decoding to pixels is left out on both sides.
+"""
+
+import argparse
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from plain_igpt import PlainImageGPT
+from plain_llamagen import PlainLlamaGen
+from plain_mar import PlainMAR
+from plain_var import PlainVAR
+from side_by_side import arguments, show, table, take_turns
+from torch import Tensor, nn
+
+from kiloword.engine.decode import draw, stretch
+from kiloword.engine.guidance import GuidanceConfig
+from kiloword.heads.head import Sampling
+from kiloword.model import Drawing, ImageModel
+from kiloword.noise import Seeded
+from kiloword.published import page
+from kiloword.published.page import fill
+from kiloword.tokens import Layout
+
+CLASSES, SIDES = 1000, (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of all systems; those of MAR are a third narrower and have two stacks of `depth` * 2 / 3 blocks."""
+
+    width: int = 384
+    depth: int = 6
+    side: int = 16
+    codes: int = 4096
+    steps: int = 16
+    diffusion: int = 20
+
+    @property
+    def heads(self) -> int:
+        return max(1, self.width // 64)
+
+
+class Told:
+    """The same chance for both: orders, and for each draw one table, of which each takes as many rows as it needs."""
+
+    def __init__(self, count: int, rows: int, channels: int):
+        self.generator = torch.Generator().manual_seed(0)
+        self.uniforms = torch.rand(rows, count, generator=self.generator)
+        self.shape = (2 * rows * count, channels)
+
+    def uniform(self, shape: tuple[int, ...], rows: Tensor) -> Tensor:
+        return self.uniforms[rows]
+
+    def normal(self, shape: tuple[int, ...], rows: Tensor) -> Tensor:
+        return self.draw(len(rows) * shape[0], shape[1]).view(len(rows), *shape)
+
+    def draw(self, rows: int, channels: int) -> Tensor:
+        return torch.randn(self.shape, generator=self.generator)[:rows]
+
+
+@dataclass(frozen=True)
+class System:
+    """A published system at some size: the authors' arguments, and how it is drawn with ours and with theirs.
+
+    `extra` are weights that the page asks for and the plain loop does not. The last argument of `theirs` is what they
+    share in a check: then the likeliest ids are taken, or the noise is the same.
+    """
+
+    page: str
+    arguments: dict[str, Any]
+    plain: Callable[[dict[str, Any]], nn.Module]
+    theirs: Callable[[Any, int, Told | None], Iterator[Tensor]]
+    layout: Layout
+    sampling: Sampling
+    guidance: float = 1.0
+    course: str = "constant"
+    steps: int | None = None
+    extra: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    def model(self) -> ImageModel:
+        """Ours, with random weights."""
+        return page(self.page).parts(self.arguments).build().eval()
+
+    def pair(self) -> tuple[ImageModel, nn.Module]:
+        """Ours with theirs' weights, and theirs."""
+        plain = self.plain(self.arguments).eval()
+        model, extra = self.model(), {name: torch.randn(shape) for name, shape in self.extra}
+        fill(page(self.page), page(self.page).parts(self.arguments), model, {**plain.state_dict(), **extra})
+        stretch(model)
+        return model, plain
+
+    def ours(self, model: ImageModel, count: int, told: Told | None = None) -> Iterator[Tensor]:
+        """The tokens of all places after every step."""
+        labels = [None if self.guidance == 1 else number % CLASSES for number in range(count)]
+        condition, noise = model.prompt.read(labels), told or Seeded(list(range(count)))
+        sampling = self.sampling if told is None or self.steps else Sampling(temperature=0)
+        views, weights = [condition], torch.ones(1, count)
+        if self.guidance != 1:
+            schedule = model.picture.order.schedule(self.layout, count, self.steps, Seeded([0] * count))
+            views.append(model.prompt.null(condition))
+            weights = GuidanceConfig(self.course).weights(self.guidance, schedule)
+        drawing = Drawing(self.layout, views, weights, sampling, steps=self.steps)
+        return (progress.tokens for progress in draw(model, drawing, noise))
+
+
+def llamagen(size: Size) -> System:
+    told = {
+        "dim": size.width, "n_layer": size.depth, "n_head": size.heads, "multiple_of": 256, "vocab_size": size.codes,
+        "block_size": size.side**2, "num_classes": CLASSES,
+    }  # fmt: skip
+    sampling = Sampling(top_k=min(2000, size.codes // 2))
+
+    def theirs(plain: PlainLlamaGen, count: int, told: Told | None) -> Iterator[Tensor]:
+        return plain.draw(list(range(count)), 4.0, top_k=sampling.top_k, likeliest=told is not None)
+
+    return System("llamagen", told, PlainLlamaGen, theirs, square(size.side), sampling, guidance=4.0)
+
+
+def igpt(size: Size) -> System:
+    told = {
+        "n_positions": size.side**2, "vocab_size": 513, "n_embd": size.width, "n_layer": size.depth,
+        "n_head": size.heads,
+    }  # fmt: skip
+
+    def theirs(plain: PlainImageGPT, count: int, told: Told | None) -> Iterator[Tensor]:
+        return plain.draw(count, likeliest=told is not None)
+
+    extra = (("clusters", (512, 3)),)
+    return System("igpt", told, PlainImageGPT, theirs, square(size.side), Sampling(), extra=extra)
+
+
+def var(size: Size) -> System:
+    sides = (*(side for side in SIDES if side < size.side), size.side)
+    told = {
+        "V": size.codes, "Cvae": 32, "num_classes": CLASSES, "depth": size.depth, "embed_dim": size.width,
+        "num_heads": size.heads, "patch_nums": sides, "attn_l2_norm": True,
+    }  # fmt: skip
+    sampling = Sampling(top_k=min(900, size.codes // 2), top_p=0.96)
+
+    def theirs(plain: PlainVAR, count: int, told: Told | None) -> Iterator[Tensor]:
+        return plain.draw(list(range(count)), 1.5, sampling.top_k, sampling.top_p, likeliest=told is not None)
+
+    layout = Layout(tuple((side, side) for side in sides))
+    return System("var", told, PlainVAR, theirs, layout, sampling, guidance=2.5, course="ramp")
+
+
+def mar(size: Size) -> System:
+    width, depth = max(64, size.width * 2 // 3), max(1, size.depth * 2 // 3)
+    told = {
+        "img_size": 16 * size.side, "vae_stride": 16, "patch_size": 1, "vae_embed_dim": 16, "class_num": CLASSES,
+        "buffer_size": 64, "num_sampling_steps": str(size.diffusion), "diffusion_batch_mul": 4, "diffloss_d": 3,
+        "diffloss_w": width, "encoder_embed_dim": width, "decoder_embed_dim": width, "encoder_depth": depth,
+        "decoder_depth": depth, "encoder_num_heads": width // 64, "decoder_num_heads": width // 64,
+    }  # fmt: skip
+
+    def theirs(plain: PlainMAR, count: int, told: Told | None) -> Iterator[Tensor]:
+        shared = {} if told is None else {"orders": told.uniforms.argsort(1), "draw": told.draw}
+        return plain.draw(list(range(count)), size.steps, 2.9, **shared)
+
+    return System(
+        "mar", told, PlainMAR, theirs, square(size.side), Sampling(), guidance=2.9, course="known", steps=size.steps
+    )
+
+
+SYSTEMS: dict[str, Callable[[Size], System]] = {"llamagen": llamagen, "igpt": igpt, "var": var, "mar": mar}
+
+
+def square(side: int) -> Layout:
+    return Layout(((side, side),))
+
+
+def finished(steps: Iterator[Tensor]) -> Tensor:
+    """What came last."""
+    return deque(steps, maxlen=1)[0]
+
+
+def same(system: System, model: ImageModel, plain: nn.Module, count: int) -> str:
+    """How many of the likeliest ids are equal; of vectors, drawn by the same noise, the relative difference."""
+    told = [Told(system.layout.count, count, system.arguments.get("vae_embed_dim", 1)) for _ in range(2)]
+    ours = finished(system.ours(model, count, told[0]))
+    steps = list(system.theirs(plain, count, told[1]))
+    if ours.is_floating_point():
+        return f"{float((ours - steps[-1]).norm() / ours.norm()):.1e}"
+    equal = ours == torch.cat(steps, dim=1)
+    return f"{int(equal.sum())}/{equal.numel()}"
+
+
+def race(system: System, model: ImageModel, plain: nn.Module, count: int, options: argparse.Namespace) -> dict:
+    """Seconds a drawing."""
+    return take_turns({
+        "ours": lambda: finished(system.ours(model, count)),
+        "theirs": lambda: finished(system.theirs(plain, count, None)),
+    }, options.rounds, options.cpu)  # fmt: skip
+
+
+def compare(options: argparse.Namespace, size: Size) -> tuple[dict, str]:
+    """All systems at all batches."""
+    figures, rows = {}, []
+    for name in options.systems:
+        system = SYSTEMS[name](size)
+        model, plain = system.pair()
+        for count in options.batches:
+            equal, seconds = same(system, model, plain, count), race(system, model, plain, count, options)
+            found = {"same": equal, **seconds, "ratio": seconds["theirs"] / seconds["ours"]}
+            found["ours_tokens_s"] = count * system.layout.count / seconds["ours"]
+            figures[f"{name}, batch {count}"] = found
+            rows.append([f"{name}, batch {count}", *found.values()])
+    head = ["", "same tokens", "ours, s", "theirs, s", "times as fast", "ours, tokens/s"]
+    return figures, table(f"A drawing; {size}, {options.threads} threads", head, rows)
+
+
+def lengths(options: argparse.Namespace, size: Size) -> tuple[dict, str]:
+    """Milliseconds a token of pictures of growing sides, drawn token by token, batch 1."""
+    figures, rows = {}, []
+    for side in options.sides:
+        system = llamagen(Size(**{**vars(size), "side": side}))
+        model, plain = system.pair()
+        ms = {way: 1000 * s / side**2 for way, s in race(system, model, plain, 1, options).items()}
+        figures[side**2] = ms
+        rows.append([f"{side}x{side}, {side**2} tokens", *ms.values(), ms["theirs"] / ms["ours"]])
+    return figures, table("llamagen, cost of a token", ["", "ours, ms", "theirs, ms", "times as fast"], rows)
+
+
+def memory(options: argparse.Namespace, size: Size) -> tuple[dict, str]:
+    """Of every batch, the peak of a fresh process and how much of it came with the drawing."""
+    figures, rows = {}, []
+    for name in options.systems:
+        for count in options.memory:
+            found = {}
+            for rival in ("ours", "theirs"):
+                with ProcessPoolExecutor(1, get_context("spawn")) as fresh:
+                    rest, peak = fresh.submit(peaks, name, rival, count, size, options.threads).result()
+                found |= {f"{rival}_peak_mb": peak, f"{rival}_drawing_mb": peak - rest}
+            figures[f"{name}, batch {count}"] = found
+            rows.append([f"{name}, batch {count}", *found.values()])
+    head = ["", "ours, MB", "of it drawing", "theirs, MB", "of it drawing"]
+    return figures, table("Most memory", head, rows)
+
+
+@torch.inference_mode()
+def peaks(name: str, rival: str, count: int, size: Size, threads: int) -> tuple[float, float]:
+    """The most memory of this process before and after a drawing, in MB."""
+    torch.set_num_threads(threads)
+    system = SYSTEMS[name](size)
+    drawer = system.model() if rival == "ours" else system.plain(system.arguments).eval()
+    rest = held()
+    finished(system.ours(drawer, count) if rival == "ours" else system.theirs(drawer, count, None))
+    return rest, held()
+
+
+def held() -> float:
+    """The most memory that this program has held, in MB; what its parent held before does not count."""
+    status = Path("/proc/self/status").read_text().split()
+    return int(status[status.index("VmHWM:") + 1]) / 1024
+
+
+@torch.inference_mode()
+def main() -> None:
+    parser = arguments(__doc__.splitlines()[0], rounds=3)
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="which of them")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8], help="pictures at once")
+    parser.add_argument("--sides", type=int, nargs="*", default=[8, 16, 24], help="for the cost of a token (none: not)")
+    parser.add_argument("--memory", type=int, nargs="*", default=[1, 8], help="pictures at once (none: not measured)")
+    for name, value in vars(Size()).items():
+        parser.add_argument(f"--{name}", type=int, default=value, help="of the models")
+    options = parser.parse_args()
+    size = Size(**{name: getattr(options, name) for name in vars(Size())})
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    parts = [("drawings", compare, True), ("lengths", lengths, options.sides), ("memory", memory, options.memory)]
+    found = {name: part(options, size) for name, part, wanted in parts if wanted}
+    show(options, {name: figures for name, (figures, _) in found.items()}, [text for _, text in found.values()])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
