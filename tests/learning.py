@@ -59,6 +59,9 @@ def program(folder: str, iterations: int, processes: int, killed_at: int) -> Non
     fabric.launch()
     run = start(Path(folder), iterations, dropout=0.2 if processes == 1 else 0.0, fabric=fabric)
     run.train(lambda iteration, _: iteration == killed_at and os.kill(os.getpid(), signal.SIGKILL))
+    if processes > 1:  # whoever is done first must not pull the connection from under the other
+        fabric.barrier()
+        torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
