@@ -121,7 +121,7 @@ def main() -> None:
         chosen.rounds + 1, chosen.batch, AdamWConfig(), save_every=10**9, look_every=0, log_every=1
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        Run(lesson, training, Path(folder), Fabric("cpu", devices=1, precision="bf16-mixed")).train(turn)
+        Run(lesson, training, Path(folder), Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")).train(turn)
     print(file=sys.stderr)
     rate = {name: chosen.batch / statistics.median(values[1:]) for name, values in seconds.items()}
     figures = {"pictures_s": rate, "ratio": {name: rate["ours"] / rate[name] for name in rivals}}
