@@ -1,7 +1,6 @@
 """Tiny models in the shape of DALL-E: text and picture tokens of one vocabulary in one stream, a pattern a layer."""
 
 import torch
-from torch import Tensor, nn
 
 import tiny
 from kiloword.heads.entrance import AxialEntranceConfig
@@ -44,25 +43,3 @@ def model(seed: int = 0, **changes) -> ImageModel:
     """A model of that shape whose every parameter does something."""
     torch.manual_seed(seed)
     return tiny.awake(config(**changes).build()).eval()
-
-
-class Overheard(nn.Module):
-    """A head that notes the hidden vectors it is asked about."""
-
-    def __init__(self, head):
-        super().__init__()
-        self.head, self.space, self.hidden = head, head.space, []
-        self.enter = head.enter
-
-    def loss(self, hidden, target, memo, noise):
-        self.hidden.append(hidden)
-        return self.head.loss(hidden, target, memo, noise)
-
-    def sample(self, hidden, weights, memo, sampling, noise, rows):
-        self.hidden.append(hidden[0])
-        return self.head.sample(hidden, weights, memo, sampling, noise, rows)
-
-    def take(self) -> Tensor:
-        """What was noted, one place after the other: [b, n, w]."""
-        taken, self.hidden = torch.cat(self.hidden, dim=1), []
-        return taken

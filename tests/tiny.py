@@ -257,3 +257,27 @@ def way(name: str, seed: int = 0) -> ImageModel:
     torch.manual_seed(seed)
     tokenizer, order, head, prompt, transformer = (part.build() for part in WAYS[name])
     return awake(ImageModel(Modality(tokenizer, order, head), prompt, transformer)).eval()
+
+
+class Overheard(nn.Module):
+    """A head that notes the hidden vectors it is asked about."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head, self.space, self.canvas, self.hidden = head, head.space, head.canvas, []
+
+    def enter(self, fed, layout):
+        return self.head.enter(fed, layout)
+
+    def loss(self, hidden, target, memo, noise):
+        self.hidden.append(hidden)
+        return self.head.loss(hidden, target, memo, noise)
+
+    def sample(self, hidden, weights, memo, sampling, noise, rows):
+        self.hidden.append(hidden[0])
+        return self.head.sample(hidden, weights, memo, sampling, noise, rows)
+
+    def take(self) -> Tensor:
+        """What was noted, one place after the other: [b, n, w]."""
+        taken, self.hidden = torch.cat(self.hidden, dim=1), []
+        return taken

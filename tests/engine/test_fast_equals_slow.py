@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
 
 import tiny
 from kiloword.engine import decode
@@ -17,30 +16,6 @@ from kiloword.noise import Seeded
 CASES = st.sampled_from(tiny.LEGAL)
 PROMPTS = st.lists(st.sampled_from([*tiny.TEXTS, "", None]), min_size=1, max_size=3)
 SAMPLINGS = st.sampled_from([Sampling(), Sampling(0.7, top_p=0.9), Sampling(1.2, top_k=2)])
-
-
-class Overheard(nn.Module):
-    """A head that notes the hidden vectors it is asked about."""
-
-    def __init__(self, head):
-        super().__init__()
-        self.head, self.space, self.canvas, self.hidden = head, head.space, head.canvas, []
-
-    def enter(self, fed, layout):
-        return self.head.enter(fed, layout)
-
-    def loss(self, hidden, target, memo, noise):
-        self.hidden.append(hidden)
-        return self.head.loss(hidden, target, memo, noise)
-
-    def sample(self, hidden, weights, memo, sampling, noise, rows):
-        self.hidden.append(hidden[0])
-        return self.head.sample(hidden, weights, memo, sampling, noise, rows)
-
-    def take(self) -> Tensor:
-        """What was noted, one place after the other: [b, n, w]."""
-        taken, self.hidden = torch.cat(self.hidden, dim=1), []
-        return taken
 
 
 def some_given(data, model, count: int) -> dict:
@@ -54,7 +29,7 @@ def some_given(data, model, count: int) -> dict:
 @torch.no_grad()
 def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
     model = tiny.model(*case)
-    model.picture.head = head = Overheard(model.picture.head)
+    model.picture.head = head = tiny.Overheard(model.picture.head)
     drawing = tiny.drawing(model, prompts, **some_given(data, model, len(prompts)))
     seeds = range(len(prompts))
     slow = [progress.tokens for progress in model.draw(drawing, Seeded(seeds))]

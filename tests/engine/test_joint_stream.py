@@ -30,7 +30,7 @@ SAMPLINGS = st.sampled_from([Sampling(), Sampling(0.7, top_p=0.9), Sampling(0)])
 @torch.no_grad()
 def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
     model = joint.model(**case)
-    model.picture.head = head = joint.Overheard(model.picture.head)
+    model.picture.head = head = tiny.Overheard(model.picture.head)
     mask = torch.rand(len(prompts), 8, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 9)))) < 0.3
     drawing = tiny.drawing(model, prompts, tokens=tiny.tokens(model, len(prompts), seed=5), given=mask)
     slow = [progress.tokens for progress in model.draw(drawing, Seeded(range(len(prompts))))]
