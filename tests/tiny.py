@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from kiloword import parts
+from kiloword.decoders.denoiser import DenoiserConfig
+from kiloword.decoders.diffusion import DiffusionDecoder, DiffusionDecoderConfig
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.entrance import SeatedEntranceConfig
 from kiloword.heads.factorised import FactorisedConfig
@@ -34,14 +36,16 @@ from kiloword.tokenizers.residual import ResidualConfig
 from kiloword.tokenizers.rq import RQConfig
 from kiloword.tokenizers.vit import ViTConfig
 from kiloword.tokenizers.vq import VQConfig
-from kiloword.tokens import Categorical, Codes, Layout, Vector
+from kiloword.tokens import Bits, Categorical, Codes, Layout, TokenSpace, Vector
 from kiloword.transformer import (
     AdaLNConfig,
+    AdaLNExitConfig,
     AttentionConfig,
     GELUConfig,
     LayerNormConfig,
     RMSNormConfig,
     RotaryConfig,
+    SharedAdaLNConfig,
     StackConfig,
     SwiGLUConfig,
 )
@@ -182,13 +186,36 @@ def pixels(count: int, seed: int = 0) -> Tensor:
 
 def tokens(model: ImageModel, count: int, seed: int = 0) -> Tensor:
     """Random tokens of the model's space for a picture's layout."""
-    space, generator = model.picture.tokenizer.space, torch.Generator().manual_seed(seed)
-    shape = (count, layout_of(model).count)
-    if isinstance(space, Vector):
-        return torch.randn(*shape, space.dim, generator=generator)
+    return tokens_of(model.picture.tokenizer.space, layout_of(model), count, seed)
+
+
+def tokens_of(space: TokenSpace, layout: Layout, count: int, seed: int = 0) -> Tensor:
+    """Random tokens of that space."""
+    generator, shape = torch.Generator().manual_seed(seed), (count, layout.count)
+    match space:
+        case Vector(dim):
+            return torch.randn(*shape, dim, generator=generator)
+        case Bits(dim):
+            return torch.randint(2, (*shape, dim), generator=generator)
     sizes = space.sizes if isinstance(space, Codes) else (space.size,)
     drawn = torch.stack([torch.randint(size, shape, generator=generator) for size in sizes], dim=-1)
     return drawn if isinstance(space, Codes) else drawn[..., 0]
+
+
+def decoder(space: TokenSpace = Codes(LEVELS), scale: int = 2, patch: int = 2, **changes) -> DiffusionDecoderConfig:
+    """Patches of a picture of 8 x 4 pixels, or `scale` times as many, each a token's or a part of one's."""
+    patches = stack(depth=1, modulation=SharedAdaLNConfig(), exit_modulation=AdaLNExitConfig())
+    return DiffusionDecoderConfig(DenoiserConfig(space, stack(depth=1), patches, 2, scale, patch), **changes)
+
+
+def painter(seed: int = 0, **changes) -> DiffusionDecoder:
+    """A tiny diffusion decoder whose every parameter does something."""
+    torch.manual_seed(seed)
+    built = decoder(**changes).build()
+    for parameter in built.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.1)
+    return built.eval()
 
 
 def drawing(model: ImageModel, prompts: list, guidance: float = 1.0, **changes) -> Drawing:

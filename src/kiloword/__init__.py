@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kiloword.checkpoint import load, pull, save
+    from kiloword.decoders.decoder import Effort
     from kiloword.engine.painter import Card, Painter, Preview, Request
     from kiloword.heads.head import Sampling
 
-__all__ = ["Card", "Painter", "Preview", "Request", "Sampling", "load", "pull", "save"]
+__all__ = ["Card", "Effort", "Painter", "Preview", "Request", "Sampling", "load", "pull", "save"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "kiloword.checkpoint": ("load", "pull", "save"),
+    "kiloword.decoders.decoder": ("Effort",),
     "kiloword.engine.painter": ("Card", "Painter", "Preview", "Request"),
     "kiloword.heads.head": ("Sampling",),
 }

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, pad
 
+from kiloword.decoders.decoder import Decoder, Own, Sketching
 from kiloword.heads.head import Head, Sampling
 from kiloword.noise import Noise
 from kiloword.orders.order import Order, itself
@@ -111,12 +112,23 @@ def resumed(drawing: Drawing, progress: Progress) -> Drawing:
 
 
 class ImageModel(nn.Module):
-    """Text and pictures around one transformer; `text` None draws only."""
+    """Text and pictures around one transformer; `text` None draws only, `decoder` None is the tokenizer's own."""
 
-    def __init__(self, picture: Modality, prompt: Prompt, transformer: Transformer, text: Text | None = None):
+    def __init__(
+        self, picture: Modality, prompt: Prompt, transformer: Transformer, text: Text | None = None,
+        decoder: Decoder | None = None,
+    ):  # fmt: skip
         super().__init__()
         self.picture, self.prompt, self.transformer, self.text = picture, prompt, transformer, text
+        self.decoder = decoder
+        if isinstance(decoder, Sketching):
+            decoder.work_from(picture.tokenizer)
         self.check()
+
+    @property
+    def exit(self) -> Decoder:
+        """What turns tokens into pixels."""
+        return Own(self.picture.tokenizer) if self.decoder is None else self.decoder
 
     def check(self) -> None:
         """Raise ValueError, with the reason, if these parts do not go together."""
@@ -135,6 +147,12 @@ class ImageModel(nn.Module):
             raise ValueError(f"this order feeds {feeds}, and the head's entrance takes {takes}")
         if self.picture.order.causal and not self.transformer.causal:
             raise ValueError("this order draws later tokens from earlier ones, and the transformer shows all to all")
+        told = self.picture.tokenizer.space if self.decoder is None else self.decoder.space
+        if told != self.picture.tokenizer.space:
+            raise ValueError(f"the tokenizer gives {self.picture.tokenizer.space} and the decoder is told {told}")
+        stride, covers = self.picture.tokenizer.stride, self.exit.stride
+        if stride != covers:
+            raise ValueError(f"the tokenizer's tokens cover {stride} pixels a side, the decoder's {covers}")
         if isinstance(self.prompt, Predicted) and self.text is None:
             raise ValueError("this prompt is to be predicted too, and the model has no text to say it in")
 

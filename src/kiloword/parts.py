@@ -6,6 +6,9 @@ A checkpoint names its parts by these tags, so a tag never changes its meaning; 
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
+from kiloword.decoders.decoder import Effort
+from kiloword.decoders.denoiser import DenoiserConfig
+from kiloword.decoders.diffusion import DiffusionDecoderConfig
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.ddpm import DDPMConfig
 from kiloword.heads.diffusion import DiffusionConfig
@@ -129,11 +132,13 @@ class ImageModelConfig:
     prompt: PromptConfig
     transformer: StackConfig | EncoderDecoderConfig
     text: TextConfig | None = None
+    decoder: DiffusionDecoderConfig | None = None  # None: the tokenizer's own
 
     def build(self) -> ImageModel:
         picture = self.picture.build()
         text = self.text.build(picture.head) if self.text else None
-        return ImageModel(picture, self._prompt(text), self.transformer.build(), text)
+        decoder = self.decoder.build() if self.decoder else None
+        return ImageModel(picture, self._prompt(text), self.transformer.build(), text, decoder)
 
     def _prompt(self, text: Text | None) -> Prompt:
         if not isinstance(self.prompt, TextStreamConfig):
@@ -165,9 +170,12 @@ PARTS: dict[str, type] = {
     "contrastive": ContrastiveConfig,
     "convolution-pattern": ConvolutionPattern,
     "ddpm": DDPMConfig,
+    "denoiser": DenoiserConfig,
     "diffusion": DiffusionConfig,
+    "diffusion-decoder": DiffusionDecoderConfig,
     "draft": DraftConfig,
     "dvae": DVAEConfig,
+    "effort": Effort,
     "encoder-decoder": EncoderDecoderConfig,
     "factorisation": FactorisationConfig,
     "factorised": FactorisedConfig,

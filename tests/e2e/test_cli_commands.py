@@ -13,7 +13,7 @@ from PIL import Image
 from kiloword.cli import main
 
 COMMANDS = (
-    "generate", "describe", "train", "data", "data build", "data build emoji", "data folder", "evaluate",
+    "generate", "describe", "clean", "train", "data", "data build", "data build emoji", "data folder", "evaluate",
     "evaluate emoji", "bench", "models", "pull", "verify", "orders", "orders draw", "orders list",
 )  # fmt: skip
 

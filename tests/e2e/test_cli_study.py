@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,3 +88,34 @@ def test_mistakes_are_met_with_one_line_and_no_folder(more, said, tmp_path: Path
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_study_of_decoders_takes_a_model_that_has_one(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "decoders", "emoji-64", "--pictures", "1"]) == 2
+    assert "--pictures is 1: a kernel distance takes 2 or more" in capsys.readouterr().err
+    assert main(["study", "decoders", "emoji-64", "--data", "nowhere"]) == 2
+    assert "nowhere is not a folder" in capsys.readouterr().err
+    assert main(["study", "decoders", "nothing", "--data", "."]) == 2
+    assert "there is no model 'nothing'" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_of_decoders_prints_its_report_and_says_how_to_go_on(folder: Path, tmp_path: Path, capsys, monkeypatch):
+    from kiloword.studies import decoders as study
+
+    asked = []
+    opened = SimpleNamespace(card=SimpleNamespace(name="emoji-128"))
+    monkeypatch.setattr(study, "open_model", lambda name: (opened, f"weights of {name}"))
+    monkeypatch.setattr(study, "run", lambda *given: asked.append(given) or given[3] / "report.md")
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", "decoders", "mine", "--data", str(folder), "--pictures", "3"]) == 0
+    assert capsys.readouterr().out == "runs/study-decoders-emoji-128/report.md\n"
+    assert asked[0][:5] == (opened, "weights of mine", folder, Path("runs/study-decoders-emoji-128"), 3)
+
+    def stopped(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "run", stopped)
+    assert main(["study", "decoders", "mine", "--data", str(folder), "--out", "here"]) == 130
+    assert "what was measured is in here, the same command goes on from there" in capsys.readouterr().err

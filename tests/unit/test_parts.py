@@ -1,7 +1,7 @@
 """The table of parts: every part is written down as JSON and comes back equal; what it does not know it refuses."""
 
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 
 import pytest
 import torch
@@ -39,6 +39,7 @@ EXAMPLES = [
     parts.MutedConfig(parts.RotaryConfig((0, 0, 4, 4))),
     parts.SharedAdaLNConfig(), parts.AdaLNExitConfig(), parts.UnitConfig(), parts.TokensOnlyConfig(Categorical(4)),
     parts.PatchedConfig(parts.TokensOnlyConfig(Vector(4)), 2),
+    tiny.decoder(effort=parts.Effort(3, 2, 0.5, interval=(0.1, 0.8))), replace(MODEL, decoder=tiny.decoder()),
     joint.config(), parts.RowPattern(), parts.SeatedEntranceConfig(4),
     Bits(3), Categorical(4), Codes((2, 3)), Vector(5),
 ]  # fmt: skip

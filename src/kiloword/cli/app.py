@@ -5,7 +5,21 @@ from typing import Annotated, Any
 import typer
 
 from kiloword import __version__
-from kiloword.cli import bench, data, describe, evaluate, generate, models, orders, pull, study, tokens, train, verify
+from kiloword.cli import (
+    bench,
+    clean,
+    data,
+    describe,
+    evaluate,
+    generate,
+    models,
+    orders,
+    pull,
+    study,
+    tokens,
+    train,
+    verify,
+)
 
 HELP = "Draw pictures from words, describe pictures in words, and train the model that does both."
 
@@ -14,7 +28,7 @@ def command() -> Any:
     """The whole command line as one command."""
     app = typer.Typer(help=HELP, epilog='Example: kiloword generate "a red apple" -o apple.png', **PLAIN)
     app.callback()(_options)
-    for module in (generate, describe, train, evaluate, bench, models, pull, verify):
+    for module in (generate, describe, clean, train, evaluate, bench, models, pull, verify):
         module.add(app)
     data.add(app)
     tokens.add(app)

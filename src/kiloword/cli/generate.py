@@ -4,13 +4,14 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
+from kiloword.cli.finish import Finish, effort_of
 from kiloword.cli.grouped import grouped
 from kiloword.cli.size import size_of
 from kiloword.cli.stop import check
@@ -25,6 +26,8 @@ EXAMPLES = """Example: kiloword generate "a red apple" -o apple.png
 Example: kiloword generate "a sleepy cat" --style 3d -n 4 --seed 7 --scale 4 --animate cat.webp
 
 Example: kiloword generate "a green hat" --picture face.png --mask top.png -o hat.png
+
+Example: kiloword generate "a whale" --groups 16 --overlap 1 --animate whale.webp --model runs/decoder-128/checkpoint
 
 Example: kiloword generate --model var --class "golden retriever" -o dog.png"""
 
@@ -93,14 +96,16 @@ def add(app: typer.Typer) -> None:
     app.command(epilog=EXAMPLES)(grouped(generate))
 
 
-def generate(what: What, how: How, edit: Edit, where: Where) -> None:
+def generate(what: What, how: How, finish: Finish, edit: Edit, where: Where) -> None:
     """Draw pictures from words, or of a class. The paths of the pictures are printed."""
     targets = _targets(what, where, how.model or "")
     request = _request(what, how, edit)
     from kiloword import checkpoint
 
     folder = checkpoint.find(how.model or checkpoint.DEFAULT)
-    request = _for_model(request, what, how, checkpoint.read_config(folder)[1])
+    config, card = checkpoint.read_config(folder)
+    request = _for_model(request, what, how, card)
+    request = replace(request, effort=effort_of(finish, config.decoder, how.model or checkpoint.DEFAULT))
     painter = checkpoint.load(folder)
     started = time.perf_counter()
     with _screen(where, what.n) as screen:
@@ -148,11 +153,12 @@ def _targets(what: What, where: Where, model: str) -> dict[str, "Target"]:
 
 
 def _request(what: What, how: How, edit: Edit) -> "Request":
-    from kiloword.engine.painter import Request
+    from kiloword.engine.painter import Request, edited
 
+    change = edited({"picture": _opened(edit.picture), "mask": _opened(edit.mask, mask=True)})
     return Request(
         what.prompt, what.n, what.seed, what.style, size_of(what.size), how.guidance, negative=how.negative,
-        picture=_opened(edit.picture), mask=_opened(edit.mask, mask=True), candidates=how.best_of, steps=how.steps,
+        candidates=how.best_of, steps=how.steps, **change,
     )  # fmt: skip
 
 
@@ -167,8 +173,6 @@ def _opened(path: Path | None, mask: bool = False) -> Any:
 
 def _for_model(request: "Request", what: What, how: How, card: "Card") -> "Request":
     """The request as the model with this card can take it. Raises ValueError if it can't, before anything is loaded."""
-    from dataclasses import replace
-
     from kiloword import checkpoint
     from kiloword.engine.card import asked
     from kiloword.heads.head import Sampling
@@ -226,7 +230,7 @@ def _draw(
 
 def _previews(painter: "Painter", request: "Request", partials: int, every: bool) -> Iterator[tuple["Preview", bool]]:
     """Previews of the request and whether each is one of the `partials`; `every` asks for those of all other steps."""
-    from kiloword.engine.painter import shown_steps
+    from kiloword.engine.exit import shown_steps
 
     for preview in painter.run(request, None if every else partials):
         yield preview, preview.step in shown_steps(preview.steps, partials)

@@ -1,5 +1,6 @@
 """`kiloword models`: what can be drawn with."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -29,13 +30,13 @@ def models(as_json: Annotated[bool, Option("--json", help="Print one JSON object
     from rich.console import Console
     from rich.table import Column, Table
 
-    whole = [Column(title, no_wrap=True) for title in ("model", "asked for")]
-    table = Table(*whole, "sizes", "styles", "parameters", "file", Column("licence", overflow="fold"), box=None)
+    whole = [Column(title, no_wrap=True) for title in ("model", "asked for", "pixels by", "weights")]
+    table = Table(*whole, "sizes", "styles", Column("licence", overflow="fold"), box=None)
     for facts in found:
         table.add_row(
             facts["name"], f"a {facts['prompts']}" if facts["prompts"] != "nothing" else "nothing",
-            " ".join(facts["sizes"]), " ".join(facts["styles"]), f"{facts['parameters'] / 1e6:.1f} M",
-            f"{facts['bytes'] / 1e6:.1f} MB", facts["licence"],
+            _painting(facts["decoder"]), f"{facts['parameters'] / 1e6:.1f} M\n{facts['bytes'] / 1e6:.1f} MB",
+            " ".join(facts["sizes"]), " ".join(facts["styles"]), facts["licence"],
         )  # fmt: skip
     Console(soft_wrap=True).print(table)
 
@@ -45,13 +46,26 @@ def _facts(name: str, folder: Path) -> dict[str, Any]:
 
     from kiloword.checkpoint import WEIGHTS, read_config
 
-    _, card = read_config(folder)
+    config, card = read_config(folder)
     with safe_open(folder / WEIGHTS, "pt") as file:
         parameters = sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
     return {
         "name": name, "about": card.about, "prompts": card.prompts,
         "sizes": [f"{width}x{height}" for height, width in card.sizes], "styles": list(card.styles),
-        "path": str(folder), "parameters": parameters, "bytes": (folder / WEIGHTS).stat().st_size,
-        "licence": card.licence, "guidance": card.guidance, "temperature": card.temperature, "top_k": card.top_k,
-        "top_p": card.top_p,
+        "decoder": _decoder(config.decoder), "path": str(folder), "parameters": parameters,
+        "bytes": (folder / WEIGHTS).stat().st_size, "licence": card.licence, "guidance": card.guidance,
+        "temperature": card.temperature, "top_k": card.top_k, "top_p": card.top_p,
     }  # fmt: skip
+
+
+def _decoder(config: Any) -> dict[str, Any] | None:
+    """A diffusion decoder's effort, and how much larger it paints than the tokenizer sees; None if there is none."""
+    return None if config is None else {"scale": config.denoiser.scale, **dataclasses.asdict(config.effort)}
+
+
+def _painting(facts: dict[str, Any] | None) -> str:
+    """The same in a few short lines."""
+    if facts is None:
+        return "tokenizer"
+    counts = (f"{facts[name]} {name if facts[name] > 1 else name[:-1]}" for name in ("steps", "groups"))
+    return "\n".join(("diffusion", *counts))

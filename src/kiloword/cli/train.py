@@ -13,6 +13,8 @@ EXAMPLES = """Example: kiloword train emoji-64 --out runs/mine --set training.ba
 
 Example: kiloword train --data my-pictures --from emoji-64
 
+Example: kiloword train decoder-128 --from emoji-64
+
 Example: kiloword train emoji-64 --from emoji-64 --set training.iterations=4000"""
 
 

@@ -64,13 +64,20 @@ def fit(tokenizer: Tokenizer, picture: Image.Image, size: tuple[int, int] | None
         near = nearest_size(tokenizer, *(max(1, side) for side in size))
         raise ValueError(f"this tokenizer takes no pictures of {_by(size)} pixels: the nearest size is {_by(near)}")
     height, width = size or nearest_size(tokenizer, *before)
+    pixels, box = laid(picture, (height, width))
+    pixels = pixels if tokenizer.channels == 4 else composite(pixels)
+    return Fitted(pixels[None], tokenizer.layout(height, width), box, before)
+
+
+def laid(picture: Image.Image, size: tuple[int, int]) -> tuple[Float[Tensor, "4 H W"], tuple[int, int, int, int]]:
+    """A picture as large as it goes into `size` (rows, columns), transparent around it, and the box where it lies."""
+    (height, width), before = size, (picture.height, picture.width)
     scale = min(height / before[0], width / before[1])
     rows, columns = (max(1, round(side * scale)) for side in before)
     top, left = (height - rows) // 2, (width - columns) // 2
     small = from_image(picture, (rows, columns))
-    pixels = pad(small, (left, width - columns - left, top, height - rows - top), value=-1.0)  # transparent
-    pixels = pixels if tokenizer.channels == 4 else composite(pixels)
-    return Fitted(pixels[None], tokenizer.layout(height, width), (top, left, rows, columns), before)
+    pixels = pad(small, (left, width - columns - left, top, height - rows - top), value=-1.0)
+    return pixels, (top, left, rows, columns)
 
 
 def nearest_size(tokenizer: Tokenizer, height: int, width: int) -> tuple[int, int]:

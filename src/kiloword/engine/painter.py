@@ -16,13 +16,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
+from kiloword.decoders.decoder import Effort
 from kiloword.engine.card import Card, Classes, asked
 from kiloword.engine.decode import stretch, write
+from kiloword.engine.exit import seen
 from kiloword.engine.fitting import showable
 from kiloword.engine.guidance import GuidanceConfig
 from kiloword.engine.rerank import Judge, draw_best
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel, Progress
+from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
 from kiloword.pixels import composite, from_image, to_image
 from kiloword.prompts.prompt import Condition
@@ -34,12 +36,20 @@ MOST = 64  # pictures drawn by one request
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A picture, and a mask that is transparent where it is to be drawn anew."""
+
+    picture: Image.Image
+    mask: Image.Image
+
+
+@dataclass(frozen=True)
 class Request:
     """What to draw. None stands for the model's own setting; a given seed makes a picture come out the same again.
 
-    `prompt` and `negative` are words, or the number or name of a class, or None: as the model's card says. `picture`
-    and `mask` edit: where the mask is transparent, `picture` is drawn anew from the prompt. Of so many `candidates` for
-    each picture the one is kept from which the model best reads the prompt back.
+    `prompt` and `negative` are words, or the number or name of a class, or None: as the model's card says. `edit` draws
+    a part of a picture anew from the prompt. Of so many `candidates` for each picture the one is kept from which the
+    model best reads the prompt back. `effort` is the work that a decoder spends on the pixels.
     """
 
     prompt: str | int | None = None
@@ -50,10 +60,10 @@ class Request:
     guidance: float | None = None
     sampling: Sampling | None = None
     negative: str | int | None = None
-    picture: Image.Image | None = None
-    mask: Image.Image | None = None
+    edit: Edit | None = None
     candidates: int = 1
     steps: int | None = None
+    effort: Effort | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,8 @@ class Painter:
         stretch(model)
 
     def generate(self, prompt: str | int | None = None, **settings) -> list[Image.Image]:
-        """The pictures of a prompt, of a class, or of none. `settings` are the fields of `Request`."""
+        """The pictures of a prompt, of a class, or of none. `settings` are the fields of `Request`, or, for an edit,
+        `picture` and `mask`."""
         return [preview.image for preview in self.stream(prompt, partials=0, **settings)]
 
     def stream(self, prompt: str | int | None = None, *, partials: int | None = 5, **settings) -> Iterator[Preview]:
@@ -96,7 +107,7 @@ class Painter:
         Close the iterator to cancel between two steps. With several candidates the previews are those of the picture
         that is kept, so they come when all have been drawn.
         """
-        return self.run(replace(Request(prompt), **settings), partials)
+        return self.run(replace(Request(prompt), **edited(settings)), partials)
 
     @torch.no_grad()
     def run(self, request: Request, partials: int | None = 0) -> Iterator[Preview]:
@@ -105,26 +116,33 @@ class Painter:
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
         seeds = [seed + index for index in range(request.n)]
         size = request.size or self.card.sizes[0]
-        drawing = self._drawing(request, self.model.picture.tokenizer.layout(*size))
-        drawing, original, fresh = self._edit(drawing, request, size)
+        layout = self.model.picture.tokenizer.layout(*self.read_size(size))
+        self.model.exit.steps(layout, request.effort or self.model.exit.effort)
+        drawing, original, fresh = self._edit(self._drawing(request, layout), request, size)
         texts = [self.wordings(request.prompt, request.style) if isinstance(request.prompt, str) else []] * request.n
-        for progress, drawn_by in draw_best(self.model, drawing, seeds, texts, request.candidates, self.judge):
-            if progress.step not in shown_steps(progress.steps, partials):
-                continue
-            for index, pixels in enumerate(self._pixels(progress, drawing.layout, original, fresh)):
-                known = progress.known[index].cpu()
-                yield Preview(to_image(pixels), progress.step, progress.steps, known, index, drawn_by[index])
+        drawn = draw_best(self.model, drawing, seeds, texts, request.candidates, self.judge)
+        for look in seen(self.model, drawn, layout, request.effort, partials):
+            pixels, known = showable(look.pixels), look.known.cpu()
+            if original is not None and fresh is not None:
+                pixels = torch.where(fresh, pixels, original)
+            for index, picture in enumerate(pixels):
+                yield Preview(to_image(picture), look.step, look.steps, known[index], index, look.seeds[index])
 
     @torch.no_grad()
     def describe(self, picture: Image.Image, *, seed: int = 0, sampling: Sampling = Sampling(temperature=0)) -> str:
         """A text for a picture of any size; by default the likeliest word each time."""
         if self.model.text is None:
             raise ValueError(f"{self.card.name} only draws: it has no words to say what a picture shows")
-        height, width = self.card.sizes[0]
-        layout = self.model.picture.tokenizer.layout(height, width)
-        pixels = self._taken(from_image(picture, (height, width)))[None].to(self.device)
+        size = self.read_size(self.card.sizes[0])
+        layout = self.model.picture.tokenizer.layout(*size)
+        pixels = self._taken(from_image(picture, size))[None].to(self.device)
         tokens = self.model.picture.tokenizer.encode(pixels, layout).shown
         return write(self.model, tokens, layout, sampling, Seeded([seed]))[0]
+
+    def read_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns of what the tokenizer takes, for a picture of this size."""
+        scale = self.model.exit.scale
+        return size[0] // scale, size[1] // scale
 
     @property
     def device(self) -> torch.device:
@@ -180,11 +198,13 @@ class Painter:
         self, drawing: Drawing, request: Request, size: tuple[int, int]
     ) -> tuple[Drawing, Float[Tensor, "4 H W"] | None, Bool[Tensor, "1 H W"] | None]:
         """The drawing with what an edit leaves as it is, the picture's pixels, and where they may change."""
-        if request.picture is None or request.mask is None:
+        if request.edit is None:
             return drawing, None, None
-        pixels = self._taken(from_image(request.picture, size)).to(self.device)[None]
-        tokens = self.model.picture.tokenizer.encode(pixels, drawing.layout).shown
-        fresh = from_image(request.mask, size)[3:].to(self.device) < 0
+        picture, mask = request.edit.picture, request.edit.mask
+        pixels = self._taken(from_image(picture, size)).to(self.device)[None]
+        small = self._taken(from_image(picture, self.read_size(size))).to(self.device)[None]
+        tokens = self.model.picture.tokenizer.encode(small, drawing.layout).shown
+        fresh = from_image(mask, size)[3:].to(self.device) < 0
         given = kept_tokens(drawing.layout, ~fresh[0]).expand(request.n, -1)
         tokens = tokens.expand(request.n, *tokens.shape[1:])
         return replace(drawing, tokens=tokens, given=given), showable(pixels)[0], fresh
@@ -192,10 +212,6 @@ class Painter:
     def _taken(self, pixels: Float[Tensor, "4 H W"]) -> Float[Tensor, "c H W"]:
         """A picture as the tokenizer takes it: over white, if it knows no transparency."""
         return pixels if self.model.picture.tokenizer.channels == 4 else composite(pixels)
-
-    def _pixels(self, progress: Progress, layout: Layout, original: Tensor | None, fresh: Tensor | None) -> Tensor:
-        pixels = showable(self.model.picture.tokenizer.decode(progress.tokens, layout, progress.known))
-        return pixels if original is None or fresh is None else torch.where(fresh, pixels, original)
 
     def _checked(self, request: Request, partials: int | None) -> Request:
         """The request as the model's prompt reads it. Raises ValueError for what cannot be drawn."""
@@ -215,8 +231,6 @@ class Painter:
             sizes = ", ".join(f"{w}x{h}" for h, w in card.sizes)
             height, width = request.size
             raise ValueError(f"{card.name} cannot draw {width}x{height} pixels; it draws {sizes}")
-        if (request.picture is None) != (request.mask is None):
-            raise ValueError("an edit needs both a picture and a mask: give the one that is missing")
         chosen = request.sampling
         if chosen and isinstance(self.model.picture.tokenizer.space, Vector) and (chosen.top_k or chosen.top_p < 1):
             raise ValueError(f"{card.name} draws vectors, which are not listed: top_k and top_p do not apply")
@@ -238,14 +252,15 @@ class Painter:
                 self.model.text.encode(self.wordings(request.prompt, request.style))  # over the limit? say so at once
 
 
+def edited(settings: dict) -> dict:
+    """Settings in which `picture` and `mask` have become an edit. Raises ValueError if one of them is missing."""
+    picture, mask = settings.pop("picture", None), settings.pop("mask", None)
+    if (picture is None) != (mask is None):
+        raise ValueError("an edit needs both a picture and a mask: give the one that is missing")
+    return settings if picture is None or mask is None else {**settings, "edit": Edit(picture, mask)}
+
+
 def kept_tokens(layout: Layout, kept: Bool[Tensor, "H W"]) -> Bool[Tensor, "1 n"]:
     """The tokens of all grids in whose cell every pixel is kept, those that it only touches too."""
     changed = (~kept).float()[None, None]
     return torch.cat([adaptive_max_pool2d(changed, size).flatten(1) == 0 for size in layout.sizes], dim=1)
-
-
-def shown_steps(steps: int, partials: int | None) -> set[int]:
-    """The steps after which a picture is shown: `partials` of them spread evenly, and the last one."""
-    if partials is None or partials >= steps:
-        return set(range(1, steps + 1))
-    return {math.ceil(steps * k / (partials + 1)) for k in range(1, partials + 1)} | {steps}

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from kiloword.engine.decode import write
+from kiloword.engine.exit import seen
 from kiloword.engine.painter import Painter
 from kiloword.engine.rerank import draw_best
 from kiloword.evaluation.album import Progress, to_bytes
@@ -40,7 +42,8 @@ class Session:
 
     @property
     def size(self) -> tuple[int, int]:
-        return self.painter.card.sizes[0]
+        """Of what the tokenizer takes: figures are of pictures at this size, whatever size they are painted at."""
+        return self.painter.read_size(self.painter.card.sizes[0])
 
     @property
     def layout(self) -> Layout:
@@ -60,14 +63,13 @@ class Session:
     ) -> tuple[UInt8[Tensor, "p 4 H W"], float]:
         """A picture for each prompt with the card's settings, and the seconds that drawing took."""
         pictures, seconds = [], 0.0
-        tokenizer = self.painter.model.picture.tokenizer
         for part in self.chunks(what, len(prompts), self.candidates):
             start = time.perf_counter()
             with torch.no_grad():
                 drawing, texts = self.request(list(prompts[part])), [[prompt] for prompt in prompts[part]]
                 steps = draw_best(self.painter.model, drawing, list(seeds[part]), texts, self.candidates)
-                last, _ = deque(steps, maxlen=1).pop()
-                pictures.append(to_bytes(tokenizer.decode(last.tokens, self.layout, last.known)))
+                last = deque(seen(self.painter.model, steps, self.layout, None, 0), maxlen=1).pop()
+                pictures.append(to_bytes(interpolate(last.pixels, size=self.size, mode="area")))
             seconds += time.perf_counter() - start
         return _joined(pictures, self.size), seconds
 

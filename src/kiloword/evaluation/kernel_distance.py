@@ -52,10 +52,14 @@ def kernel(ours: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"]) -> Float[Te
     return (ours @ theirs.T / ours.shape[1] + 1) ** 3
 
 
-def scaled(features: Float[Tensor, "n d"], like: Float[Tensor, "m d"]) -> Float[Tensor, "n d"]:
+def scaled(
+    features: Float[Tensor, "n d"], like: Float[Tensor, "m d"], least: float = 0.0
+) -> Float[Tensor, "n d"]:  # fmt: skip
     """Features in units of the standard deviation of other pictures' ones, from their mean.
 
-    Of others: to scale by the very pictures that are compared would add a bias.
+    Of others: to scale by the very pictures that are compared would add a bias. A deviation below the share `least` of
+    their mean counts as that: where others hardly differ, a little change must not outweigh all else.
     """
     like = like.double()
-    return (features.double() - like.mean(0)) / like.std(0).clamp(min=1e-6)
+    spread = like.std(0)
+    return (features.double() - like.mean(0)) / spread.clamp(min=max(1e-6, least * float(spread.mean())))

@@ -4,14 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 NAMES = {"dalle-64": "kiloword.recipes.dalle:dalle_64", "emoji-64": "kiloword.recipes.emoji:emoji_64"}
-FAMILIES = ("emoji-igpt", "emoji-llamagen", "emoji-mar", "emoji-var")
+DECODERS = {"decoder-128": "kiloword.recipes.decoders:decoder_128"}
+FAMILIES = ("emoji-glm", "emoji-igpt", "emoji-llamagen", "emoji-mar", "emoji-var")
 SORTS = ("bsq", "bsq-scales", "fsq", "fsq-4", "gumbel", "kl", "multicode", "residual", "rq", "vq")  # of quantizers
 TOKENIZERS = ("tokenizer-palette", *(f"tokenizer-{sort}{network}" for sort in SORTS for network in ("", "-cnn")))
 
 
 def names() -> list[str]:
     """The recipes that can be carried out."""
-    return sorted((*NAMES, *FAMILIES, *TOKENIZERS))
+    return sorted((*NAMES, *DECODERS, *FAMILIES, *TOKENIZERS))
 
 
 def run(
@@ -46,6 +47,10 @@ def run(
         from kiloword.recipes.tokenizer_run import train_tokenizer
 
         return train_tokenizer(wanted, data, out, report, start)
+    if name in DECODERS:
+        from kiloword.recipes.decoders import train_decoder
+
+        return train_decoder(wanted, data, out, report, start)
     return train_recipe(wanted, data, out, report, start)
 
 
@@ -61,5 +66,5 @@ def load(name: str):
         from kiloword.recipes.families import family
 
         return family(name)
-    module, function = NAMES[name].split(":")
+    module, function = (NAMES | DECODERS)[name].split(":")
     return getattr(import_module(module), function)()

@@ -1,7 +1,8 @@
 """Small recipes of the families of the field on the same icons: what differs is the tokenizer, the order and the head.
 
-Image GPT (Chen et al. 2020), LlamaGen (Sun et al. 2024), VAR (Tian et al. 2024) and MAR (Li et al. 2024), each with its
-own blocks; a text stands before the picture in all of them, as the icons are asked for in words.
+Image GPT (Chen et al. 2020), LlamaGen (Sun et al. 2024), VAR (Tian et al. 2024), MAR (Li et al. 2024) and GLM-Image
+(Zhipu AI 2026), each with its own blocks; a text stands before the picture in all of them, as the icons are asked for
+in words. GLM-Image's third part, a diffusion decoder, is taught after it: `kiloword train decoder-128 --from`.
 """
 
 from dataclasses import replace
@@ -10,6 +11,7 @@ from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.diffusion import DiffusionConfig
 from kiloword.heads.entrance import SeatedEntranceConfig
 from kiloword.heads.flow import FlowConfig
+from kiloword.orders.draft import DraftConfig
 from kiloword.orders.masked import MaskedConfig
 from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.orders.raster import RasterConfig
@@ -18,6 +20,7 @@ from kiloword.prompts.text_prefix import TextPrefixConfig
 from kiloword.recipes.recipe import DataConfig, Recipe
 from kiloword.recipes.tokenizers import SCALES, SPREAD, WHOLE, put_together, vit
 from kiloword.tokenizers.bpe import BPEConfig
+from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokens import Categorical, Vector
 from kiloword.training.loop import TrainingConfig
 from kiloword.training.optimiser import MuonConfig
@@ -66,23 +69,25 @@ def quick() -> StackConfig:
 
 
 def family(name: str) -> Recipe:
-    """The recipe "emoji-igpt", "emoji-llamagen", "emoji-var" or "emoji-mar". Raises ValueError for other names."""
+    """The recipe of that name in `FAMILIES`. Raises ValueError for other names."""
     if name not in FAMILIES:
         raise ValueError(f"there is no family {name!r}; there are: {', '.join(FAMILIES)}")
     sort, order, head, transformer, about = FAMILIES[name]
     optimiser = MuonConfig(2e-3, weight_decay=0.1)
+    tokenizer, drafts = put_together(sort, vit()), isinstance(order, DraftConfig)
     return Recipe(
         name=name,
         about=f"64x64 icons in a flat style, drawn as {about} does, by a small model.",
         model=ImageModelConfig(
-            ModalityConfig(put_together(sort, vit()), order, head),
+            ModalityConfig(PyramidConfig(tokenizer) if drafts else tokenizer, order, head),
             TextPrefixConfig(BPEConfig(), WIDTH, dropout=0.1),
             transformer(),
         ),
         data=DataConfig(versions=4, leave_out=OTHERS),
         tokenizer_training=TrainingConfig(2000, 32, MuonConfig(2.5e-3, weight_decay=0.02), warmup=50, average=0.998),
         training=TrainingConfig(1500, 48, optimiser, warmup=50, average=0.995, look_every=500),
-        reconstruction=replace(WHOLE, weights=LossWeights(kl_loss=1e-3)),  # latents that a flow can start from
+        # the loss weighs so that a flow can start from continuous latents
+        reconstruction=replace(WHOLE, draft=0.15 if drafts else 0.0, weights=LossWeights(kl_loss=1e-3)),
     )
 
 
@@ -98,6 +103,9 @@ FAMILIES = {
     ),
     "emoji-llamagen": (
         "vq", RasterConfig(), picked(1024, places=GRID), llama, "LlamaGen",
+    ),
+    "emoji-glm": (
+        "vq", DraftConfig(), picked(1024, places=GRID + GRID // 4), llama, "GLM-Image",
     ),
     "emoji-var": (
         "residual", NextScaleConfig(),

@@ -40,7 +40,7 @@ def finetune(start: str, data: Path, out: Path, changes: dict[str, str], report:
     config, card = checkpoint.read_config(source)
     model = parts.build(config)
     checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
-    side = card.sizes[0][0]
+    side = Painter(model, card).read_size(card.sizes[0])[0]
     samples = list(shards.read(data) if any(data.glob("shard-*.tar")) else pictures_folder.read(data))
     if not samples:
         raise ValueError(f"{data} holds no pictures with captions: see `kiloword data folder --help`")

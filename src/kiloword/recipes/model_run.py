@@ -85,7 +85,7 @@ def train_recipe(recipe: Recipe, data: Path, out: Path, report: Report, start: s
     teach_model(model, recipe, pictures, out, report)
     teach_decoder(model, recipe, pictures, out, report)
     folder = out / "checkpoint"
-    checkpoint.save(folder, Painter(model, card(recipe)), config)
+    checkpoint.save(folder, Painter(model, card(recipe, model.exit.scale)), config)
     return folder
 
 
@@ -180,9 +180,12 @@ def cached_tokens(model: ImageModel, values: Tensor, side: int, count: int, path
     return torch.from_numpy(np.load(path))
 
 
-def card(recipe: Recipe) -> Card:
-    """What a user has to know of the recipe's model: one that never drew without a prompt is not guided."""
-    side, guidance = recipe.data.side, 3.0 if recipe.both_ways.null else 1.0
+def card(recipe: Recipe, scale: int = 1) -> Card:
+    """What a user has to know of the recipe's model: one that never drew without a prompt is not guided.
+
+    A model that was there before may have a decoder, which draws `scale` times as large.
+    """
+    side, guidance = scale * recipe.data.side, 3.0 if recipe.both_ways.null else 1.0
     styles = {style: phrase for style, phrase in wording.PHRASES.items() if style not in recipe.data.leave_out}
     return Card(
         recipe.name, ((side, side),), styles, guidance=guidance, temperature=0.5,

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -20,6 +19,7 @@ from kiloword.recipes import SORTS, TOKENIZERS
 from kiloword.recipes.model_run import Pictures, Report
 from kiloword.recipes.tokenizer_run import card, teach
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
+from kiloword.studies.agreement import agree
 from kiloword.studies.measure import measure
 from kiloword.studies.pace import seconds_a_picture
 from kiloword.studies.report import RUN, Finished, write_report
@@ -76,7 +76,7 @@ def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Rep
     """Carry out all trainings that are not there yet, and write the report of all that are; its file is returned."""
     check_names(names)
     rows = chosen(data, budget.pictures, budget.held_out)
-    _agree(out / "budget.json", asdict(replace(budget, shown=1, save_every=1)))  # what these are changes no figure
+    agree(out / "budget.json", asdict(replace(budget, shown=1, save_every=1)))  # what these are changes no figure
     pictures = subset(
         data, rows, budget.side, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
     )  # fmt: skip
@@ -138,7 +138,7 @@ def carry_out(study: Study, name: str, rate: float, stage: str) -> None:
         "tokenizer": parts.to_json(recipe.tokenizer),
         "reconstruction": asdict(recipe.reconstruction),
     }
-    _agree(folder / RUN, settings)
+    agree(folder / RUN, settings)
     if (folder / "figures.json").exists():
         return
     torch.manual_seed(study.budget.seed)
@@ -171,19 +171,6 @@ def _seen(study: Study, name: str, rate: float, folder: Path) -> int:
     recipes = [recipe_of(sort, rate, study.budget, study.budget.seen) for sort in (other, name)]
     ours, theirs = seconds_a_picture(recipes, study.pictures)
     return max(study.budget.batch, round(study.budget.seen * ours / theirs))
-
-
-def _agree(path: Path, settings: dict[str, Any]) -> None:
-    """Keep settings in a file, or raise ValueError if it has other ones."""
-    wanted = json.loads(json.dumps(settings))
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, json.dumps(wanted, indent=1).encode())
-        return
-    held = json.loads(path.read_text())
-    other = [name for name in wanted if held.get(name) != wanted[name]]
-    if other:
-        raise ValueError(f"{path.parent} was begun with another {', '.join(other)}: remove it, or choose another --out")
 
 
 def _duration(folder: Path, batch: int) -> dict[str, float]:

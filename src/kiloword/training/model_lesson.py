@@ -61,7 +61,7 @@ class ModelLesson:
         self.module, self.layout, self.tokens, self.lines = module, layout, tokens, lines
         self.weights, self.held_out, self.config = weights, held_out, config
         for name, parameter in module.named_parameters():
-            if name.startswith("picture.tokenizer."):
+            if name.startswith(("picture.tokenizer.", "decoder.")):
                 parameter.requires_grad_(False)
 
     def choose(self, iteration: int, count: int) -> Tensor:

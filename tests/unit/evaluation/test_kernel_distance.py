@@ -65,3 +65,10 @@ def test_few_pictures_have_an_interval_too():
 def test_nonsense_is_refused():
     with pytest.raises(ValueError, match="two pictures or more"):
         kernel_distance(normal(1, 0), normal(1, 0))
+
+
+def test_what_hardly_differs_in_others_does_not_outweigh_the_rest():
+    like = torch.tensor([[0.0, 5.0], [2.0, 5.0], [4.0, 5.0]])
+    ours = torch.tensor([[4.0, 5.5]])
+    assert scaled(ours, like)[0].tolist() == pytest.approx([1, 0.5e6])
+    assert scaled(ours, like, least=0.5)[0].tolist() == pytest.approx([1, 1])  # deviations 2 and 0, the mean of them 1

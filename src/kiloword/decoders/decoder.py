@@ -1,0 +1,153 @@
+"""The law of decoders: tokens, and which of them are known, become pixels.
+
+OpenAI's announcement of native image generation (2025) draws it as "tokens -> [transformer] -> [diffusion] -> pixels";
+a tokenizer's own decoder network is the one that costs nothing more.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from kiloword.noise import Noise
+from kiloword.tokens import Layout, TokenSpace
+
+# Axes: b pictures, n tokens, c channels, H W pixels.
+
+SOLVERS = ("euler", "heun", "ddim")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much work a picture is worth, and in which order its parts are finished.
+
+    Each of `groups` takes `steps` steps, and begins when the one before has done the share `overlap` of its own:
+    `groups` 1 is ordinary diffusion, `overlap` 1 one group after the other. `grouping` says which parts come first.
+    Guidance (1: off) leads away from what no token is known of, while a part's level is within `interval`. A decoded
+    picture is cleaned up by starting from it at a `level` below 1.
+    """
+
+    steps: int = 4
+    groups: int = 1
+    overlap: float = 0.0
+    grouping: str = "rows"
+    solver: str = "euler"
+    guidance: float = 1.0
+    interval: tuple[float, float] = (0.0, 1.0)
+    level: float = 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "interval", tuple(self.interval))
+        if self.steps < 1:
+            raise ValueError(f"decoder steps are 1 or more, got {self.steps}")
+        if self.groups < 1:
+            raise ValueError(f"groups are 1 or more, got {self.groups}")
+        if not 0 <= self.overlap <= 1:
+            raise ValueError(f"the overlap is from 0 (all groups at once) to 1 (one by one), got {self.overlap:g}")
+        if self.solver not in SOLVERS:
+            raise ValueError(f"the solver is one of {', '.join(SOLVERS)}, got {self.solver!r}")
+        if not math.isfinite(self.guidance):
+            raise ValueError(f"the decoder's guidance is a finite number (1 is off), got {self.guidance}")
+        low, high = self.interval
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"the interval of guidance lies within 0 and 1, got {low:g} to {high:g}")
+        if not 0 < self.level <= 1:
+            raise ValueError(f"the level to start from is above 0 and at most 1, got {self.level:g}")
+
+
+@dataclass(frozen=True)
+class Painted:
+    """A picture on its way out: what it is expected to be after `step` of `steps`, and the network calls so far."""
+
+    pixels: Float[Tensor, "b c H W"]
+    step: int
+    steps: int
+    calls: int
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """`scale`: pixels a side of its pictures for one pixel that the tokenizer takes; `stride`: pixels of the
+    tokenizer's that a token of the finest grid covers; `effort`: that of its own."""
+
+    @property
+    def scale(self) -> int: ...
+
+    @property
+    def stride(self) -> int: ...
+
+    @property
+    def space(self) -> TokenSpace: ...
+
+    @property
+    def effort(self) -> Effort: ...
+
+    def steps(self, layout: Layout, effort: Effort) -> int:
+        """Steps that painting takes beside those of the tokens; 0 if the picture comes with the last token.
+
+        Raises ValueError for an effort that this decoder cannot make.
+        """
+        ...
+
+    def paint(
+        self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
+        rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
+        under: Float[Tensor, "b c H W"] | None = None,
+    ) -> Iterator[Painted]:  # fmt: skip
+        """The picture as it is expected to be, after every step; the last one is finished.
+
+        `start` is a picture to be cleaned up; `under` is seen where nothing has been painted yet. Raises ValueError for
+        an effort that this decoder cannot make.
+        """
+        ...
+
+    def glance(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
+        """What can be seen at once, of the size of the finished picture: for previews."""
+        ...
+
+
+@runtime_checkable
+class Decoding(Protocol):
+    """What has a decoder network of its own: a tokenizer."""
+
+    @property
+    def space(self) -> TokenSpace: ...
+
+    @property
+    def stride(self) -> int: ...
+
+    def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]: ...
+
+
+@runtime_checkable
+class Sketching(Protocol):
+    """The power of decoders that are shown what the tokenizer's own network makes of the tokens, and work it out."""
+
+    def work_from(self, tokenizer: Decoding) -> None: ...
+
+
+class Own:
+    """A tokenizer's own network as a decoder: one call, whatever the effort."""
+
+    scale, effort = 1, Effort(steps=1)
+
+    def __init__(self, tokenizer: Decoding):
+        self.tokenizer, self.space, self.stride = tokenizer, tokenizer.space, tokenizer.stride
+
+    def steps(self, layout: Layout, effort: Effort) -> int:
+        return 0
+
+    def paint(
+        self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
+        rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
+        under: Float[Tensor, "b c H W"] | None = None,
+    ) -> Iterator[Painted]:  # fmt: skip
+        if start is not None:
+            raise ValueError("a tokenizer's own decoder cannot clean up a picture: that takes a diffusion decoder")
+        yield Painted(self.tokenizer.decode(tokens, layout, known), 1, 1, 1)
+
+    def glance(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
+        return self.tokenizer.decode(tokens, layout, known)

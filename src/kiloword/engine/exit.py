@@ -1,0 +1,75 @@
+"""The exit: the tokens of a drawing become pixels, as glances while they arrive, then painted to the end.
+
+The announcement of native image generation (OpenAI 2025) shows both: a rough outline early, then a picture that
+sharpens from the top. A glance costs one network call, so that previews are cheap.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from kiloword.decoders.decoder import Effort
+from kiloword.model import ImageModel, Progress
+from kiloword.noise import Seeded
+from kiloword.tokens import Layout
+
+# Axes: b pictures, n tokens, c channels, H W pixels.
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Pictures after `step` of `steps`, those of tokens and of painting together, and the seeds that drew them."""
+
+    pixels: Float[Tensor, "b c H W"]
+    known: Bool[Tensor, "b n"]
+    step: int
+    steps: int
+    seeds: list[int]
+
+
+def seen(
+    model: ImageModel, drawn: Iterable[tuple[Progress, list[int]]], layout: Layout, effort: Effort | None,
+    partials: int | None,
+) -> Iterator[Seen]:  # fmt: skip
+    """`partials` looks at a drawing on its way, evenly spread (None: one a step), then the finished pictures.
+
+    What is looked at changes nothing. `effort` None is the decoder's own.
+    """
+    decoder = model.exit
+    effort = effort or decoder.effort
+    if effort.level < 1:
+        raise ValueError(f"a drawing is painted from level 1, all noise: {effort.level:g} is for cleaning up a picture")
+    painting = decoder.steps(layout, effort)
+    for progress, seeds in drawn:
+        steps = progress.steps + painting
+        shown = shown_steps(steps, partials)
+        last = progress.step == progress.steps
+        if progress.step in shown and not (last and not painting):
+            pixels = decoder.glance(progress.tokens, layout, progress.known)
+            yield Seen(pixels, progress.known, progress.step, steps, seeds)
+        if last:
+            tokens, known, rows = progress.tokens, progress.known, torch.arange(len(seeds))
+            under = None
+            if any(progress.steps < step < steps for step in shown):
+                under = decoder.glance(tokens, layout, known)
+            for painted in decoder.paint(tokens, layout, known, effort, noise_of(seeds), rows, under=under):
+                step = steps - painted.steps + painted.step
+                if step in shown:
+                    yield Seen(painted.pixels, known, step, steps, seeds)
+
+
+def noise_of(seeds: list[int]) -> Seeded:
+    """The noise that pictures are painted with: of each its own, and another than that of its tokens."""
+    return Seeded([int.from_bytes(hashlib.sha256(f"{seed}/paint".encode()).digest()[:8], "big") >> 1 for seed in seeds])
+
+
+def shown_steps(steps: int, partials: int | None) -> set[int]:
+    """The steps after which a picture is shown: `partials` of them spread evenly, and the last one."""
+    if partials is None or partials >= steps:
+        return set(range(1, steps + 1))
+    return {math.ceil(steps * k / (partials + 1)) for k in range(1, partials + 1)} | {steps}

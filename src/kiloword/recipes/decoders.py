@@ -1,0 +1,125 @@
+"""Recipes of diffusion decoders, and how they are carried out: a model that is there learns to paint at a larger size.
+
+Ramesh et al. 2022 (DALL-E 2) and OpenAI 2025 for a diffusion decoder behind a prior; compact transformers over patches
+as in Peebles and Xie 2022 (DiT).
+"""
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kiloword import checkpoint, parts
+from kiloword.decoders.decoder import Effort
+from kiloword.decoders.denoiser import DenoiserConfig
+from kiloword.decoders.diffusion import DiffusionDecoder, DiffusionDecoderConfig
+from kiloword.engine.painter import Painter
+from kiloword.recipes.model_run import Pictures, Report, fabric, finish, load_pictures
+from kiloword.recipes.recipe import DataConfig
+from kiloword.training.denoising_lesson import DenoisingConfig, DenoisingLesson
+from kiloword.training.loop import Run, TrainingConfig
+from kiloword.training.optimiser import MuonConfig
+from kiloword.transformer import (
+    AdaLNExitConfig,
+    AttentionConfig,
+    RotaryConfig,
+    SharedAdaLNConfig,
+    StackConfig,
+    SwiGLUConfig,
+)
+
+
+@dataclass(frozen=True)
+class DecoderRecipe:
+    """A decoder for the tokens of a model: at `scale` times what its tokenizer takes, in patches of `patch` pixels."""
+
+    name: str
+    about: str
+    base: str  # the model that it paints for, unless another one is named
+    guide: StackConfig
+    stack: StackConfig
+    training: TrainingConfig
+    scale: int = 2
+    patch: int = 8
+    sketch: bool = True  # whether it works from the tokenizer's own picture; not for tokenizers that draw none
+    effort: Effort = Effort()
+    lesson: DenoisingConfig = DenoisingConfig(glance=0.0, long=0.2)  # the sketch is what can be seen at once
+    data: DataConfig = DataConfig()
+
+
+def decoder_128() -> DecoderRecipe:
+    """6 M parameters: 256 patches of 128x128 pixels, under a guide of the shipped model's 20 tokens."""
+    return DecoderRecipe(
+        name="decoder-128",
+        about="A diffusion decoder for emoji-64: the same tokens at 128x128 pixels.",
+        base="emoji-64",
+        guide=guide(256, 3),
+        stack=patches(192, 6),
+        training=TrainingConfig(
+            iterations=3000, batch=64, optimiser=MuonConfig(2e-3, weight_decay=0.02), warmup=100, average=0.998,
+            look_every=500,
+        ),
+    )  # fmt: skip
+
+
+def guide(width: int, depth: int) -> StackConfig:
+    """A stack over tokens, which sit in a grid of some scale."""
+    position = RotaryConfig((0, 16, 24, 24))
+    return StackConfig(width, depth, AttentionConfig(width // 64), swiglu(width), position=position)
+
+
+def patches(width: int, depth: int) -> StackConfig:
+    """A stack over patches, each modulated by its own level."""
+    return StackConfig(
+        width, depth, AttentionConfig(width // 64), swiglu(width), position=RotaryConfig((0, 0, 32, 32)),
+        modulation=SharedAdaLNConfig(), exit_modulation=AdaLNExitConfig(),
+    )  # fmt: skip
+
+
+def swiglu(width: int) -> SwiGLUConfig:
+    return SwiGLUConfig(width * 8 // 3 // 32 * 32)
+
+
+def decoder_config(recipe: DecoderRecipe, tokenizer: Any) -> DiffusionDecoderConfig:
+    """The recipe's decoder for the tokens of this tokenizer."""
+    denoiser = DenoiserConfig(
+        tokenizer.space, recipe.guide, recipe.stack, tokenizer.stride, recipe.scale, recipe.patch, tokenizer.channels,
+        sketch=recipe.sketch,
+    )  # fmt: skip
+    return DiffusionDecoderConfig(denoiser, recipe.effort)
+
+
+def train_decoder(recipe: DecoderRecipe, data: Path, out: Path, report: Report, start: str | None = None) -> Path:
+    """From a model and pictures to the checkpoint of the model with this decoder, whose folder is returned.
+
+    `start` names the model; if it has a decoder already, that one learns on.
+    """
+    source = checkpoint.find(start or recipe.base)
+    config, card = checkpoint.read_config(source)
+    model = parts.build(config)
+    checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
+    tokenizer = model.picture.tokenizer
+    before = model.exit.scale
+    torch.manual_seed(recipe.training.seed)
+    if config.decoder is None:
+        config = replace(config, decoder=decoder_config(recipe, tokenizer))
+        model.decoder = parts.build(config.decoder)
+    decoder: DiffusionDecoder = model.decoder
+    side = card.sizes[0][0] // before * decoder.scale
+    pictures = pictures_for(data, side, recipe.data)
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {**asdict(recipe), "model": parts.to_json(config)}
+    (out / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
+    lesson = DenoisingLesson(decoder, tokenizer, pictures.values, pictures.weights, pictures.held_out, recipe.lesson)
+    finish(Run(lesson, recipe.training, out / "decoder", fabric()), "diffusion decoder", report)
+    sizes = tuple((h // before * decoder.scale, w // before * decoder.scale) for h, w in card.sizes)
+    folder = out / "checkpoint"
+    checkpoint.save(folder, Painter(model.cpu(), replace(card, sizes=sizes)), config)
+    return folder
+
+
+def pictures_for(data: Path, side: int, config: DataConfig) -> Pictures:
+    """Pictures of exactly this side, as bytes: these are what the decoder is to draw."""
+    return load_pictures(data, side // 2, config.toned, config.leave_out)
