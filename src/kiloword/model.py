@@ -147,10 +147,10 @@ class ImageModel(nn.Module):
             raise ValueError(f"this order feeds {feeds}, and the head's entrance takes {takes}")
         if self.picture.order.causal and not self.transformer.causal:
             raise ValueError("this order draws later tokens from earlier ones, and the transformer shows all to all")
-        told = self.picture.tokenizer.space if self.decoder is None else self.decoder.space
-        if told != self.picture.tokenizer.space:
-            raise ValueError(f"the tokenizer gives {self.picture.tokenizer.space} and the decoder is told {told}")
-        stride, covers = self.picture.tokenizer.stride, self.exit.stride
+        tokenizer, decoder = self.picture.tokenizer, self.exit
+        if decoder.space != tokenizer.space:
+            raise ValueError(f"the tokenizer gives {tokenizer.space} and the decoder is told {decoder.space}")
+        stride, covers = tokenizer.stride, decoder.stride
         if stride != covers:
             raise ValueError(f"the tokenizer's tokens cover {stride} pixels a side, the decoder's {covers}")
         if isinstance(self.prompt, Predicted) and self.text is None:

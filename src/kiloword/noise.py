@@ -4,6 +4,7 @@ Sampling by inverse transform (Devroye 1986, chapter 2) makes a picture a functi
 picture comes out whatever else is in the batch.
 """
 
+import hashlib
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
@@ -21,6 +22,11 @@ class Noise(Protocol):
     def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor: ...
 
     def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor: ...
+
+
+def seed_for(seed: int, use: str | int) -> int:
+    """A seed made of another one, for another use of randomness in the same picture."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{use}".encode()).digest()[:4], "big") >> 1
 
 
 class Seeded:

@@ -1,12 +1,14 @@
 """A tiny model that was never trained, saved as users get their models; its size is 64x64, its styles are two."""
 
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from kiloword import checkpoint
+from kiloword.cli import main
 from kiloword.engine.painter import Card, Painter
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.factorised import FactorisedConfig
@@ -48,6 +50,21 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny"
     checkpoint.save(folder, Painter(config().build(), card), config())
     return folder
+
+
+@pytest.fixture
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Runs a command that must fail and leave its folder as it is; its one line is returned."""
+
+    def refused(words: Sequence[object], code: int = 2) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        assert main([str(word) for word in words]) == code
+        out, err = capsys.readouterr()
+        assert out == "" and sorted(tmp_path.rglob("*")) == before
+        assert err.startswith("kiloword: ") and err.count("\n") == 1 and "Traceback" not in err
+        return err
+
+    return refused
 
 
 @pytest.fixture(autouse=True)

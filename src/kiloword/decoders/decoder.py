@@ -130,12 +130,13 @@ class Sketching(Protocol):
 
 
 class Own:
-    """A tokenizer's own network as a decoder: one call, whatever the effort."""
+    """A tokenizer's own network, or another one that decodes at once, as a decoder: one call, whatever the effort."""
 
-    scale, effort = 1, Effort(steps=1)
+    effort = Effort(steps=1)
 
-    def __init__(self, tokenizer: Decoding):
-        self.tokenizer, self.space, self.stride = tokenizer, tokenizer.space, tokenizer.stride
+    def __init__(self, tokenizer: Decoding, scale: int = 1):
+        self.tokenizer, self.scale = tokenizer, scale
+        self.space, self.stride = tokenizer.space, tokenizer.stride
 
     def steps(self, layout: Layout, effort: Effort) -> int:
         return 0

@@ -5,7 +5,7 @@ its own for every patch: Ruhe et al. 2024. The level to which a step leads is to
 long steps or many short ones: Frans et al. 2024 (One Step Diffusion via Shortcut Models).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from einops import rearrange
@@ -148,9 +148,7 @@ class Denoiser(nn.Module):
         stream = Stream(x, positions, modulation=told + guide)
         if seen is not None:
             still = torch.zeros(seen.shape, dtype=torch.long, device=seen.device)
-            stream = Stream(
-                x, positions, span=still, step=still, causal=still.bool(), present=seen, modulation=told + guide
-            )
+            stream = replace(stream, span=still, step=still, causal=still.bool(), present=seen)
         clean = self.leave(self.stack(stream)).float()
         return clean if self.sketch is None else clean + drawn
 

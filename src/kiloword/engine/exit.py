@@ -4,7 +4,6 @@ The announcement of native image generation (OpenAI 2025) shows both: a rough ou
 sharpens from the top. A glance costs one network call, so that previews are cheap.
 """
 
-import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from kiloword.decoders.decoder import Effort
 from kiloword.model import ImageModel, Progress
-from kiloword.noise import Seeded
+from kiloword.noise import Seeded, seed_for
 from kiloword.tokens import Layout
 
 # Axes: b pictures, n tokens, c channels, H W pixels.
@@ -65,7 +64,7 @@ def seen(
 
 def noise_of(seeds: list[int]) -> Seeded:
     """The noise that pictures are painted with: of each its own, and another than that of its tokens."""
-    return Seeded([int.from_bytes(hashlib.sha256(f"{seed}/paint".encode()).digest()[:8], "big") >> 1 for seed in seeds])
+    return Seeded([seed_for(seed, "paint") for seed in seeds])
 
 
 def shown_steps(steps: int, partials: int | None) -> set[int]:

@@ -117,7 +117,7 @@ class Painter:
         seeds = [seed + index for index in range(request.n)]
         size = request.size or self.card.sizes[0]
         layout = self.model.picture.tokenizer.layout(*self.read_size(size))
-        self.model.exit.steps(layout, request.effort or self.model.exit.effort)
+        self.model.exit.steps(layout, request.effort or self.model.exit.effort)  # one that cannot be made is refused
         drawing, original, fresh = self._edit(self._drawing(request, layout), request, size)
         texts = [self.wordings(request.prompt, request.style) if isinstance(request.prompt, str) else []] * request.n
         drawn = draw_best(self.model, drawing, seeds, texts, request.candidates, self.judge)

@@ -4,7 +4,6 @@ Ramesh et al. 2021 (DALL-E, section 2.6) rerank with a second model, CLIP, which
 one, the model judges what it has drawn.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from kiloword.engine.decode import draw, read
 from kiloword.model import Drawing, ImageModel, Progress
-from kiloword.noise import Seeded
+from kiloword.noise import Seeded, seed_for
 from kiloword.stream import lay
 from kiloword.tokens import Layout
 
@@ -89,7 +88,7 @@ def candidate_seed(seed: int, candidate: int) -> int:
     """The seed of a picture's k-th candidate: the first one's is the picture's own, so that one of one is the same."""
     if candidate == 0:
         return seed
-    return int.from_bytes(hashlib.sha256(f"{seed}/{candidate}".encode()).digest()[:4], "big") >> 1
+    return seed_for(seed, candidate)
 
 
 def repeated(drawing: Drawing, count: int) -> Drawing:

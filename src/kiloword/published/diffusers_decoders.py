@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kiloword.decoders.decoder import Decoder, Effort, Painted
+from kiloword.decoders.decoder import Decoder, Effort, Own, Painted
 from kiloword.noise import Noise
 from kiloword.tokens import Layout, Vector
 
@@ -41,10 +41,8 @@ class Latents:
         return rearrange(seen, "b (h w) c -> b c h w", h=rows) / self.scaling + self.shift
 
 
-class KLDecoder:
-    """The way out of a diffusers.AutoencoderKL: one call."""
-
-    effort = Effort(steps=1)
+class KLNetwork:
+    """The way out of a diffusers.AutoencoderKL."""
 
     def __init__(self, network: Any, stride: int | None = None):
         """`stride`: pixels a side that a token covers where it is made; None: as many as this decoder draws for it."""
@@ -54,23 +52,18 @@ class KLDecoder:
         side = 2 ** (len(settings.block_out_channels) - 1)
         shift = settings.get("shift_factor") or 0.0
         self.latents = Latents(settings.latent_channels, side, stride, settings.scaling_factor, shift)
-        self.scale, self.stride, self.space = self.latents.scale, self.latents.stride, self.latents.space
-
-    def steps(self, layout: Layout, effort: Effort) -> int:
-        return 0
-
-    def paint(
-        self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
-        rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
-        under: Float[Tensor, "b c H W"] | None = None,
-    ) -> Iterator[Painted]:  # fmt: skip
-        _no_start(start)
-        yield Painted(self.glance(tokens, layout, known), 1, 1, 1)
+        self.stride, self.space = self.latents.stride, self.latents.space
 
     @torch.no_grad()
-    def glance(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b 3 H W"]:
+    def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b 3 H W"]:
         latents = self.latents.of(tokens, layout, known)
         return self.network.to(latents.device).decode(latents, return_dict=False)[0]
+
+
+def kl_decoder(network: Any, stride: int | None = None) -> Own:
+    """An AutoencoderKL as a decoder: one call."""
+    opened = KLNetwork(network, stride)
+    return Own(opened, opened.latents.scale)
 
 
 class ConsistencyDecoder:
@@ -95,7 +88,8 @@ class ConsistencyDecoder:
         rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
         under: Float[Tensor, "b c H W"] | None = None,
     ) -> Iterator[Painted]:  # fmt: skip
-        _no_start(start)
+        if start is not None:
+            raise ValueError("this decoder cannot clean up a picture: that takes a decoder by flow matching")
         steps, told = self.steps(layout, effort), self._told(tokens, layout, known)
         times, x = self._times(told), noise.normal(tuple(told[0, :3].shape), rows).to(told)
         x = x * self.network.decoder_scheduler.init_noise_sigma
@@ -134,7 +128,7 @@ class ConsistencyDecoder:
 
 
 WRAPPERS: dict[str, Callable[[Any, int | None], Decoder]] = {
-    "AutoencoderKL": KLDecoder,
+    "AutoencoderKL": kl_decoder,
     "ConsistencyDecoderVAE": ConsistencyDecoder,
 }
 
@@ -163,8 +157,3 @@ def open_decoder(folder: str | Path, stride: int | None = None) -> Decoder:
         line = str(error).strip().splitlines()[0]
         raise ValueError(f"diffusers cannot open the {name} in {folder}: {line}") from error
     return WRAPPERS[name](network, stride)
-
-
-def _no_start(start: Tensor | None) -> None:
-    if start is not None:
-        raise ValueError("this decoder cannot clean up a picture: that takes a decoder by flow matching")

@@ -7,7 +7,7 @@ as in Peebles and Xie 2022 (DiT).
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -16,6 +16,7 @@ from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
 from kiloword.decoders.diffusion import DiffusionDecoder, DiffusionDecoderConfig
 from kiloword.engine.painter import Painter
+from kiloword.model import ImageModel
 from kiloword.recipes.model_run import Pictures, Report, fabric, finish, load_pictures
 from kiloword.recipes.recipe import DataConfig
 from kiloword.training.denoising_lesson import DenoisingConfig, DenoisingLesson
@@ -67,19 +68,15 @@ def decoder_128() -> DecoderRecipe:
 def guide(width: int, depth: int) -> StackConfig:
     """A stack over tokens, which sit in a grid of some scale."""
     position = RotaryConfig((0, 16, 24, 24))
-    return StackConfig(width, depth, AttentionConfig(width // 64), swiglu(width), position=position)
+    return StackConfig(width, depth, AttentionConfig(width // 64), SwiGLUConfig.beside(width), position=position)
 
 
 def patches(width: int, depth: int) -> StackConfig:
     """A stack over patches, each modulated by its own level."""
     return StackConfig(
-        width, depth, AttentionConfig(width // 64), swiglu(width), position=RotaryConfig((0, 0, 32, 32)),
+        width, depth, AttentionConfig(width // 64), SwiGLUConfig.beside(width), position=RotaryConfig((0, 0, 32, 32)),
         modulation=SharedAdaLNConfig(), exit_modulation=AdaLNExitConfig(),
     )  # fmt: skip
-
-
-def swiglu(width: int) -> SwiGLUConfig:
-    return SwiGLUConfig(width * 8 // 3 // 32 * 32)
 
 
 def decoder_config(recipe: DecoderRecipe, tokenizer: Any) -> DiffusionDecoderConfig:
@@ -105,8 +102,8 @@ def train_decoder(recipe: DecoderRecipe, data: Path, out: Path, report: Report, 
     torch.manual_seed(recipe.training.seed)
     if config.decoder is None:
         config = replace(config, decoder=decoder_config(recipe, tokenizer))
-        model.decoder = parts.build(config.decoder)
-    decoder: DiffusionDecoder = model.decoder
+        model = ImageModel(model.picture, model.prompt, model.transformer, model.text, parts.build(config.decoder))
+    decoder = cast(DiffusionDecoder, model.decoder)
     side = card.sizes[0][0] // before * decoder.scale
     pictures = pictures_for(data, side, recipe.data)
     out.mkdir(parents=True, exist_ok=True)

@@ -51,7 +51,7 @@ def tokenizer(levels: tuple[int, ...], groups: int) -> AutoencoderConfig:
 
 def patches(width: int, depth: int) -> StackConfig:
     """A stack for patches, which carry their places with them."""
-    return StackConfig(width, depth, AttentionConfig(width // 64), SwiGLUConfig(width * 8 // 3 // 32 * 32))
+    return StackConfig(width, depth, AttentionConfig(width // 64), SwiGLUConfig.beside(width))
 
 
 def image_model(autoencoder: AutoencoderConfig, codes: Codes, width: int, depth: int) -> ImageModelConfig:
@@ -66,7 +66,7 @@ def image_model(autoencoder: AutoencoderConfig, codes: Codes, width: int, depth:
             width,
             depth,
             AttentionConfig(width // 64, query_norm=RMSNormConfig()),
-            SwiGLUConfig(width * 8 // 3 // 32 * 32),
+            SwiGLUConfig.beside(width),
             position=RotaryConfig((24, 8, 16, 16)),
             dropout=0.1,
         ),

@@ -45,7 +45,7 @@ EASY = AttentionConfig(HEADS, query_norm=RMSNormConfig())
 def llama() -> StackConfig:
     """Llama's blocks with places of time, scale, row and column."""
     position = RotaryConfig((24, 8, 16, 16))
-    return StackConfig(WIDTH, DEPTH, EASY, SwiGLUConfig(WIDTH * 8 // 3 // 32 * 32), position=position, dropout=0.1)
+    return StackConfig(WIDTH, DEPTH, EASY, SwiGLUConfig.beside(WIDTH), position=position, dropout=0.1)
 
 
 def gpt() -> StackConfig:

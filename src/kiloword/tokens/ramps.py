@@ -6,8 +6,6 @@ groups as units, autoregression are points of this one family: `level_r(t) = 1 -
 `T = 1 + overlap (groups - 1)`, the time t falling from 1 to 0 over `T steps` steps.
 """
 
-import math
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -25,11 +23,6 @@ def ramps(rank: Int[Tensor, "b n"], overlap: float, steps: int) -> Schedule:
         raise ValueError(f"a group takes at least 1 step, got {steps}")
     start = (rank.double() * (overlap * steps)).round(decimals=9)  # 1/3 of 3 steps is 1 step, and no more
     return Schedule(start, start + steps)
-
-
-def steps_of_all(groups: int, overlap: float, steps: int) -> int:
-    """Steps until the last group is done: `steps` times 1 + overlap (groups - 1), rounded up."""
-    return math.ceil(round((groups - 1) * (overlap * steps), 9) + steps)
 
 
 def levels_at(

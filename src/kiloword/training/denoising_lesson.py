@@ -23,8 +23,8 @@ from kiloword.evaluation.sheet import contact_sheet
 from kiloword.noise import Seeded, mix
 from kiloword.pixels import psnr
 from kiloword.tokenizers.tokenizer import Tokenizer
-from kiloword.tokens import Vector, grouped, levels_at
-from kiloword.tokens.space import values_of
+from kiloword.tokens import grouped, levels_at
+from kiloword.training.corruption import corrupted
 from kiloword.training.pictures import shrink, shuffled
 
 # Axes: b pictures, n tokens, t patches, k bands, d coefficients of a patch, S pixels a side.
@@ -185,13 +185,8 @@ class DenoisingLesson:
         return torch.arange(n)[None] < stop[:, None]
 
     def _corrupt(self, tokens: Tensor) -> Tensor:
-        space = self.module.space
-        if isinstance(space, Vector):
-            return tokens
-        share = (torch.rand(len(tokens)) * self.config.corrupt * (torch.rand(len(tokens)) < 0.5)).to(tokens.device)
-        other = (torch.rand(tokens.shape, device=tokens.device) * values_of(space).to(tokens.device)).long()
-        wrong = torch.rand(tokens.shape, device=tokens.device) < share.view(-1, *(1,) * (tokens.ndim - 1))
-        return torch.where(wrong, other, tokens)
+        share = torch.rand(len(tokens)) * self.config.corrupt * (torch.rand(len(tokens)) < 0.5)
+        return corrupted(tokens, self.module.space, share)
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         """PSNR of held-out pictures for a glance, one step and four; a sheet of the first ones."""

@@ -22,6 +22,7 @@ from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
 from kiloword.tokens import Layout, TokenSpace, Vector
 from kiloword.tokens.space import values_of
+from kiloword.training.corruption import corrupted
 from kiloword.training.pictures import shrink, shuffled, vary
 from kiloword.training.precision import multiplies_bfloat16
 
@@ -74,8 +75,9 @@ class ModelLesson:
         few = round(len(rows) * config.describe) if self.module.text is not None else 0
         asked = [None if chance.random() < config.null else self.lines.ask(r, chance) for r in rows[few:].tolist()]
         told = [self.lines.answer(r) for r in rows[:few].tolist()]
+        shown = corrupted(target[few:], self.module.picture.tokenizer.space, config.corrupt)
         drawn, said = self.module.loss(
-            asked, target[few:], self._corrupt(target[few:]), self.layout, None,
+            asked, target[few:], shown, self.layout, None,
             told or None, target[:few] if few else None, config.capacity,
         )  # fmt: skip
         mean = drawn.sum() / (drawn != 0).sum().clamp(min=1) / self.factors  # of the tokens that were asked for
@@ -101,13 +103,6 @@ class ModelLesson:
         """Stored tokens as the model takes them."""
         tokens = tokens.float() if tokens.is_floating_point() else tokens.long()
         return tokens.to(next(self.module.parameters()).device)
-
-    def _corrupt(self, tokens: Tensor) -> Tensor:
-        space = self.module.picture.tokenizer.space
-        if isinstance(space, Vector):
-            return tokens
-        other = (torch.rand(tokens.shape, device=tokens.device) * values_of(space).to(tokens.device)).long()
-        return torch.where(torch.rand(tokens.shape, device=tokens.device) < self.config.corrupt, other, tokens)
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         rows = self.held_out[:: max(1, len(self.held_out) // 256)][:256]

@@ -16,6 +16,11 @@ class SwiGLUConfig:
 
     hidden: int
 
+    @classmethod
+    def beside(cls, width: int) -> "SwiGLUConfig":
+        """As large as a network with four times the width inside and two matrices (section 2), in steps of 32."""
+        return cls(width * 8 // 3 // 32 * 32)
+
     def build(self, width: int) -> nn.Module:
         return SwiGLU(self, width)
 

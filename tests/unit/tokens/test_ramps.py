@@ -1,14 +1,21 @@
 """Ramps: the formula, and the ways of drawing that are points of it."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiloword.tokens import grouped, levels_at, ramps, steps_of_all
+from kiloword.tokens import grouped, levels_at, ramps
 
 OVERLAPS = st.one_of(st.sampled_from([0.0, 1 / 4, 1 / 3, 1 / 7, 0.1, 1.0]), st.floats(0, 1).map(lambda x: round(x, 4)))
 STEPS, GROUPS = st.integers(1, 12), st.integers(1, 16)
+
+
+def steps_of_all(groups: int, overlap: float, steps: int) -> int:
+    """Steps until the last group is done: `steps` times 1 + overlap (groups - 1), rounded up."""
+    return math.ceil(round((groups - 1) * (overlap * steps), 9) + steps)
 
 
 def of_groups(groups: int, overlap: float, steps: int):
