@@ -179,7 +179,7 @@ def memory(options: argparse.Namespace) -> tuple[dict, str]:
     return figures, table("Most memory", ["", "MB", "of it painting"], rows)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def peaks(model: str | None, count: int, threads: int) -> tuple[float, float]:
     """The most memory of this process before and after painting, in MB."""
     torch.set_num_threads(threads)
@@ -223,7 +223,7 @@ def counted(decoder: DiffusionDecoder):
         hook.remove()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0], rounds=3)
     parser.add_argument("--model", help="a model with a diffusion decoder (none: random weights, decoder-128's size)")

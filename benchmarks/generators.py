@@ -23,8 +23,9 @@ from plain_var import PlainVAR
 from side_by_side import arguments, show, table, take_turns
 from torch import Tensor, nn
 
-from kiloword.engine.decode import draw, stretch
+from kiloword.engine.decode import draw
 from kiloword.engine.guidance import GuidanceConfig
+from kiloword.engine.packed import pack_matrices
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
@@ -97,7 +98,7 @@ class System:
         plain = self.plain(self.arguments).eval()
         model, extra = self.model(), {name: torch.randn(shape) for name, shape in self.extra}
         fill(page(self.page), page(self.page).parts(self.arguments), model, {**plain.state_dict(), **extra})
-        stretch(model)
+        pack_matrices(model)
         return model, plain
 
     def ours(self, model: ImageModel, count: int, told: Told | None = None) -> Iterator[Tensor]:
@@ -248,7 +249,7 @@ def memory(options: argparse.Namespace, size: Size) -> tuple[dict, str]:
     return figures, table("Most memory", head, rows)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def peaks(name: str, rival: str, count: int, size: Size, threads: int) -> tuple[float, float]:
     """The most memory of this process before and after a drawing, in MB."""
     torch.set_num_threads(threads)
@@ -265,7 +266,7 @@ def held() -> float:
     return int(status[status.index("VmHWM:") + 1]) / 1024
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0], rounds=3)
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS), help="which of them")

@@ -17,6 +17,7 @@ from tokenizers import pre_tokenizers
 from torch import Tensor, nn
 
 from kiloword.engine import decode
+from kiloword.engine.packed import pack_matrices
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.head import Sampling
@@ -195,14 +196,14 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def main() -> None:
     chosen = options()
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(chosen.seed)
     model = build(Shape(), chosen.tokens)
     llama = twin(model)
-    decode.stretch(model)
+    pack_matrices(model)
     weights = sum(p.numel() for p in [*model.transformer.parameters(), model.text.head.head.exit.weight])
     parameters = weights + model.text.head.head.embedding.weight.numel()
     speed = bandwidth()

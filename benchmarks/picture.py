@@ -13,6 +13,7 @@ import torch
 from side_by_side import arguments, bandwidth, show, table
 
 from kiloword.engine import decode
+from kiloword.engine.packed import pack_matrices
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
@@ -72,7 +73,7 @@ def operations(model: ImageModel, count: int, sampling: Sampling) -> str:
     return seen.key_averages().table(sort_by="self_cpu_time_total", row_limit=25)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0], rounds=7)
     parser.add_argument("--count", type=int, default=1, help="pictures at once")
@@ -86,7 +87,7 @@ def main() -> None:
     sampling = Sampling(chosen.temperature, top_p=chosen.top_p)
     model = load("emoji-64").model.build().eval()
     if not chosen.usual:
-        decode.stretch(model)
+        pack_matrices(model)
     if chosen.operations:
         return print(operations(model, chosen.count, sampling))
     clock = time.process_time if chosen.cpu else time.perf_counter

@@ -16,6 +16,7 @@ from kiloword.decoders.diffusion import DiffusionDecoder, DiffusionDecoderConfig
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.entrance import SeatedEntranceConfig
 from kiloword.heads.factorised import FactorisedConfig
+from kiloword.heads.head import Unguided
 from kiloword.model import Drawing, ImageModel, Modality
 from kiloword.orders.draft import DraftConfig
 from kiloword.orders.raster import RasterConfig
@@ -219,11 +220,13 @@ def painter(seed: int = 0, **changes) -> DiffusionDecoder:
 
 
 def drawing(model: ImageModel, prompts: list, guidance: float = 1.0, **changes) -> Drawing:
-    """A request for a picture of each prompt; 1 means no guidance."""
+    """A request for a picture of each prompt; 1 means no guidance. A head that cannot be guided takes the second view
+    and does not look at it."""
     condition, b = model.prompt.read(prompts), len(prompts)
     views, weights = [condition], torch.ones(1, b)
     if guidance != 1:
         views = [condition, model.prompt.null(condition)]
+        guidance = 1.0 if isinstance(model.picture.head, Unguided) else guidance
         weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, b)
     return Drawing(layout_of(model), views, weights, **changes)
 
@@ -247,8 +250,57 @@ def diffusion(process=None) -> parts.DiffusionConfig:
     return parts.DiffusionConfig(Vector(4), WIDTH, 1, 12, process, 2, places=8)
 
 
+def velocity(level=None, dim: int = 4, patches=None) -> parts.VelocityConfig:
+    patches = patches or parts.LinearPatchesConfig()
+    return parts.VelocityConfig(Vector(dim), WIDTH, patches, level or parts.AddedLevelConfig())
+
+
 def seated(canvas: int = 3) -> CategoricalConfig:
     return CategoricalConfig(Categorical(5), WIDTH, entrance=SeatedEntranceConfig(11, 3), canvas=canvas, bias=True)
+
+
+def books() -> AutoencoderConfig:
+    return AutoencoderConfig(vit(), vit(), MulticodeConfig(3, 8, 2))
+
+
+def one_by_one(sizes: tuple[int, ...], **changes) -> parts.MulticodeHeadConfig:
+    """Codes predicted one after the other by one block."""
+    return parts.MulticodeHeadConfig(Codes(sizes), WIDTH, stack(depth=1), **changes)
+
+
+@dataclass(frozen=True)
+class RecitedConfig:
+    """A memory of texts of different lengths, one a class."""
+
+    memory: parts.TextMemoryConfig = parts.TextMemoryConfig(6, WIDTH, 2, rows=5)
+
+    def build(self) -> "Recited":
+        return Recited(self)
+
+
+class Recited(nn.Module):
+    """Class k is a text of k + 2 rows of features, always the same."""
+
+    def __init__(self, config: RecitedConfig):
+        super().__init__()
+        self.memory = config.memory.build()
+        self.width, self.memory_rows = self.memory.width, self.memory.memory_rows
+
+    def read(self, prompts: list):
+        seeded = torch.Generator().manual_seed
+        return self.memory.read([None if k is None else torch.randn(k + 2, 6, generator=seeded(k)) for k in prompts])
+
+    def null(self, condition):
+        return self.memory.null(condition)
+
+
+def flipping(*grids: tuple[int, int]) -> AutoencoderConfig:
+    """Bits on several grids, of which some are shown flipped."""
+    return AutoencoderConfig(vit(), vit(), BSQScalesConfig(5, (grids,), flip=0.4))
+
+
+def bitwise(bits: int, **changes) -> parts.BitwiseConfig:
+    return parts.BitwiseConfig(Bits(bits), WIDTH, **changes)
 
 
 SHADES, LABEL, START = ShadesConfig(), ClassLabelConfig(3, WIDTH), parts.ClassStartConfig(3, WIDTH)
@@ -256,9 +308,14 @@ MUTED = stack(attention=AttentionConfig(2), position=parts.MutedConfig(RotaryCon
 COSINE = AttentionConfig(2, bias=True, key_bias=False, query_norm=parts.UnitConfig())
 SHARED = blocks(modulation=parts.SharedAdaLNConfig(), exit_modulation=parts.AdaLNExitConfig(), norm=LayerNormConfig())
 VAR = replace(SHARED, attention=COSINE, norm=LayerNormConfig(affine=False), modulation=AdaLNConfig())
+INFINITY = replace(
+    VAR, modulation=SharedAdaLNConfig(), listening=parts.CrossAttentionConfig(2),
+    position=parts.RoundedConfig(RotaryConfig((0, 0, 4, 4))),
+)  # fmt: skip
 MAR = parts.EncoderDecoderConfig(blocks(norm=LayerNormConfig()), blocks(), buffer=3, grid=(4, 2))
 
-# Ways of drawing beside those above: tokenizer, order, head, prompt and transformer. Prompts are classes.
+# Ways of drawing beside those above: tokenizer, order, head, prompt and transformer, and a decoder where the tokenizer
+# has none. Prompts are classes.
 WAYS = {
     "next scale": (scales(), parts.NextScaleConfig(), seated(), START, VAR),
     "next scale, shared": (scales(), parts.NextScaleConfig(), seated(), START, SHARED),
@@ -275,15 +332,55 @@ WAYS = {
         SHADES, RasterConfig("random"), CategoricalConfig(Categorical(5), WIDTH, entrance=SeatedEntranceConfig(8)),
         START, blocks(),
     ),
+    "spelled like a word": (SHADES, parts.SpelledConfig(), HEADS["categorical"], LABEL, stack()),
+    "codes one by one": (autoencoder(), RasterConfig(), one_by_one(LEVELS), LABEL, stack()),
+    "codes one by one, masked": (autoencoder(), parts.MaskedConfig(3), one_by_one(LEVELS), LABEL, stack()),
+    "projected codes": (
+        books(), RasterConfig(seat="fed"),
+        one_by_one((8, 8, 8), codes=parts.ProjectedCodesConfig(2), entrance=parts.BareEntranceConfig()), START, MUTED,
+    ),
+    "vectors worked out": (
+        vectors(), RasterConfig(), parts.RegressionConfig(Vector(4), WIDTH, parts.ValueConfig()), LABEL, stack(),
+    ),
+    "directions and a decoder": (
+        parts.DirectionsConfig(books()), RasterConfig(), parts.RegressionConfig(Vector(6), WIDTH, places=8), LABEL,
+        stack(), decoder(Vector(6)),
+    ),
+    "bits by scale": (
+        flipping((1, 1), (2, 1), (4, 2), (8, 4)), parts.NextScaleConfig(),
+        bitwise(5, entrance=parts.ScaleEntranceConfig(4), canvas=5), RecitedConfig(), INFINITY,
+    ),
+    "bits by scale in patches": (
+        parts.PatchedConfig(flipping((2, 2), (4, 2)), 2), parts.NextScaleConfig(),
+        bitwise(20, entrance=parts.ScaleEntranceConfig(2), canvas=20), RecitedConfig(), INFINITY,
+    ),
+    "bits in raster": (
+        AutoencoderConfig(vit(), vit(), BSQConfig(5)), RasterConfig(), bitwise(5, places=8), LABEL, stack(),
+    ),
+    "denoised": (vectors(), parts.DenoiseConfig(3), velocity(), LABEL, stack()),
+    "denoised in groups": (
+        vectors(), parts.DenoiseConfig(3, groups=4, overlap=0.5), velocity(parts.ModulatingLevelConfig()), LABEL,
+        stack(modulation=AdaLNConfig(), exit_modulation=AdaLNExitConfig()),
+    ),
+    "denoised one by one": (
+        vectors(), parts.DenoiseConfig(2, groups=8, levels="uniform", upwards=True),
+        velocity(parts.ModulatingLevelConfig()), START, SHARED,
+    ),
+    "denoised through a U-Net": (
+        parts.PatchedConfig(vectors(), 2), parts.DenoiseConfig(3, groups=2),
+        velocity(parts.AddedLevelConfig(), 16, parts.UNetPatchesConfig(2, 8)), LABEL, stack(),
+    ),
 }  # fmt: skip
-CAUSAL = [name for name, way in WAYS.items() if not isinstance(way[1], parts.MaskedConfig)]
+MASKED = [name for name, way in WAYS.items() if isinstance(way[1], parts.MaskedConfig)]
+GRADUAL = [name for name, way in WAYS.items() if isinstance(way[1], parts.DenoiseConfig)]
+CAUSAL = [name for name in WAYS if name not in (*MASKED, *GRADUAL)]
 
 
 def way(name: str, seed: int = 0) -> ImageModel:
     """A model that draws in one of these ways and every parameter of which does something."""
     torch.manual_seed(seed)
-    tokenizer, order, head, prompt, transformer = (part.build() for part in WAYS[name])
-    return awake(ImageModel(Modality(tokenizer, order, head), prompt, transformer)).eval()
+    tokenizer, order, head, prompt, transformer, *exits = (part.build() for part in WAYS[name])
+    return awake(ImageModel(Modality(tokenizer, order, head), prompt, transformer, None, *exits)).eval()
 
 
 class Overheard(nn.Module):

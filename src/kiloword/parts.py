@@ -9,25 +9,38 @@ from typing import Any
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
 from kiloword.decoders.diffusion import DiffusionDecoderConfig
+from kiloword.heads.bitwise import BitwiseConfig
 from kiloword.heads.categorical import CategoricalConfig
+from kiloword.heads.code_entrance import ProjectedCodesConfig, SummedCodesConfig
 from kiloword.heads.ddpm import DDPMConfig
 from kiloword.heads.diffusion import DiffusionConfig
-from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, SeatedEntranceConfig
+from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, ScaleEntranceConfig, SeatedEntranceConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.flow import FlowConfig
+from kiloword.heads.grown import GrownConfig, GrownHead
 from kiloword.heads.head import Head
 from kiloword.heads.joint import JointConfig, JointHead
+from kiloword.heads.level import AddedLevelConfig, ModulatingLevelConfig
+from kiloword.heads.linear_patches import LinearPatchesConfig
+from kiloword.heads.multicode import MulticodeHeadConfig
+from kiloword.heads.regression import DirectionConfig, RegressionConfig, ValueConfig
+from kiloword.heads.unet_patches import UNetPatchesConfig
+from kiloword.heads.velocity import VelocityConfig
 from kiloword.model import ImageModel, Modality, Text
+from kiloword.orders.denoise import DenoiseConfig
 from kiloword.orders.draft import DraftConfig
 from kiloword.orders.masked import MaskedConfig
 from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.orders.raster import RasterConfig
+from kiloword.orders.spelled import SpelledConfig
 from kiloword.prompts.class_buffer import ClassBufferConfig
 from kiloword.prompts.class_label import ClassLabelConfig
 from kiloword.prompts.class_start import ClassStartConfig
 from kiloword.prompts.features import FeaturesConfig
 from kiloword.prompts.nothing import NothingConfig
 from kiloword.prompts.prompt import Prompt
+from kiloword.prompts.spoken import SpokenConfig
+from kiloword.prompts.text_memory import TextMemoryConfig
 from kiloword.prompts.text_prefix import TextPrefixConfig
 from kiloword.prompts.text_stream import TextStreamConfig
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
@@ -36,6 +49,7 @@ from kiloword.tokenizers.bsq import BSQConfig
 from kiloword.tokenizers.bsq_scales import BSQScalesConfig
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.contrastive import ContrastiveConfig, TextTowerConfig
+from kiloword.tokenizers.directions import DirectionsConfig
 from kiloword.tokenizers.dvae import DVAEConfig
 from kiloword.tokenizers.factorisation import FactorisationConfig
 from kiloword.tokenizers.fsq import FSQConfig
@@ -54,6 +68,7 @@ from kiloword.tokenizers.tokens_only import TokensOnlyConfig
 from kiloword.tokenizers.vit import ViTConfig
 from kiloword.tokenizers.vitamin import ViTaminConfig
 from kiloword.tokenizers.vq import VQConfig
+from kiloword.tokenizers.wordbook import WordbookConfig
 from kiloword.tokens import Bits, Categorical, Codes, Vector
 from kiloword.transformer import (
     AdaLNConfig,
@@ -61,17 +76,21 @@ from kiloword.transformer import (
     AttentionConfig,
     ColumnPattern,
     ConvolutionPattern,
+    CrossAttentionConfig,
     EncoderDecoderConfig,
     FullPattern,
     GeGLUConfig,
     GELUConfig,
+    GemmaGLUConfig,
     LayerNormConfig,
     MutedConfig,
     RMSNormConfig,
     RotaryConfig,
+    RoundedConfig,
     RowPattern,
     SharedAdaLNConfig,
     StackConfig,
+    StretchedConfig,
     SwiGLUConfig,
     UnitConfig,
     UnmodulatedConfig,
@@ -86,8 +105,11 @@ class ModalityConfig:
     """How pictures become tokens, in which order and through which head."""
 
     tokenizer: TokenizerConfig
-    order: DraftConfig | RasterConfig | NextScaleConfig | MaskedConfig
-    head: FactorisedConfig | CategoricalConfig | DiffusionConfig | JointConfig
+    order: DraftConfig | RasterConfig | SpelledConfig | NextScaleConfig | MaskedConfig | DenoiseConfig
+    head: (
+        BitwiseConfig | FactorisedConfig | CategoricalConfig | DiffusionConfig | JointConfig | GrownConfig
+        | MulticodeHeadConfig | RegressionConfig | VelocityConfig
+    )  # fmt: skip
 
     def build(self) -> Modality:
         return Modality(self.tokenizer.build(), self.order.build(), self.head.build())
@@ -95,10 +117,11 @@ class ModalityConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Text that the model writes: at most `limit` tokens. A joint head is that of the pictures, named once more."""
+    """Text that the model writes: at most `limit` tokens. A joint or a grown head is that of the pictures, named once
+    more."""
 
-    tokenizer: BPEConfig
-    head: CategoricalConfig | JointConfig
+    tokenizer: BPEConfig | WordbookConfig
+    head: CategoricalConfig | JointConfig | GrownConfig
     order: RasterConfig = RasterConfig()
     limit: int = 64
 
@@ -111,16 +134,16 @@ class TextConfig:
         return Text(self.tokenizer.build(), self.order.build(), self._head(picture), self.limit)
 
     def _head(self, picture: Head | None) -> Head:
-        if not isinstance(self.head, JointConfig):
+        if isinstance(self.head, CategoricalConfig):
             return self.head.build()
-        if not isinstance(picture, JointHead) or picture.config != self.head:
-            raise ValueError("a joint head must be the same for text and pictures, here they differ")
+        if not isinstance(picture, JointHead | GrownHead) or picture.config != self.head:
+            raise ValueError("a head of one vocabulary must be the same for text and pictures, here they differ")
         return picture.text
 
 
 PromptConfig = (
     TextPrefixConfig | ClassLabelConfig | ClassStartConfig | ClassBufferConfig | FeaturesConfig | NothingConfig
-    | TextStreamConfig
+    | TextStreamConfig | SpokenConfig | TextMemoryConfig
 )  # fmt: skip
 
 
@@ -141,21 +164,25 @@ class ImageModelConfig:
         return ImageModel(picture, self._prompt(text), self.transformer.build(), text, decoder)
 
     def _prompt(self, text: Text | None) -> Prompt:
-        if not isinstance(self.prompt, TextStreamConfig):
+        if not isinstance(self.prompt, TextStreamConfig | SpokenConfig):
             return self.prompt.build()
         if text is None:
             raise ValueError("a prompt in the stream goes through the model's text, and this model has none")
+        if isinstance(self.prompt, SpokenConfig):
+            return self.prompt.build(text.head, text.tokenizer)
         return self.prompt.build(text.head)
 
 
 PARTS: dict[str, type] = {
     "adaln": AdaLNConfig,
     "adaln-exit": AdaLNExitConfig,
+    "added-level": AddedLevelConfig,
     "attention": AttentionConfig,
     "autoencoder": AutoencoderConfig,
     "axial-entrance": AxialEntranceConfig,
     "bare-entrance": BareEntranceConfig,
     "bits": Bits,
+    "bitwise": BitwiseConfig,
     "bpe": BPEConfig,
     "bsq": BSQConfig,
     "bsq-scales": BSQScalesConfig,
@@ -169,10 +196,14 @@ PARTS: dict[str, type] = {
     "column-pattern": ColumnPattern,
     "contrastive": ContrastiveConfig,
     "convolution-pattern": ConvolutionPattern,
+    "cross-attention": CrossAttentionConfig,
     "ddpm": DDPMConfig,
+    "denoise": DenoiseConfig,
     "denoiser": DenoiserConfig,
     "diffusion": DiffusionConfig,
     "diffusion-decoder": DiffusionDecoderConfig,
+    "direction-aim": DirectionConfig,
+    "directions": DirectionsConfig,
     "draft": DraftConfig,
     "dvae": DVAEConfig,
     "effort": Effort,
@@ -185,43 +216,61 @@ PARTS: dict[str, type] = {
     "full-pattern": FullPattern,
     "geglu": GeGLUConfig,
     "gelu": GELUConfig,
+    "gemma-glu": GemmaGLUConfig,
+    "grown": GrownConfig,
     "gumbel": GumbelConfig,
     "image-model": ImageModelConfig,
     "joint": JointConfig,
     "kl": KLConfig,
     "layer-norm": LayerNormConfig,
+    "linear-patches": LinearPatchesConfig,
     "masked": MaskedConfig,
     "modality": ModalityConfig,
+    "modulating-level": ModulatingLevelConfig,
     "multicode": MulticodeConfig,
+    "multicode-head": MulticodeHeadConfig,
     "muted": MutedConfig,
     "next-scale": NextScaleConfig,
     "nothing": NothingConfig,
     "palette": PaletteConfig,
     "patched": PatchedConfig,
     "pixelwise": PixelwiseConfig,
+    "projected-codes": ProjectedCodesConfig,
     "pyramid": PyramidConfig,
     "raster": RasterConfig,
+    "regression": RegressionConfig,
     "residual": ResidualConfig,
     "rms-norm": RMSNormConfig,
     "rotary": RotaryConfig,
+    "rounded": RoundedConfig,
     "row-pattern": RowPattern,
     "rq": RQConfig,
+    "scale-entrance": ScaleEntranceConfig,
     "seated-entrance": SeatedEntranceConfig,
     "shared-adaln": SharedAdaLNConfig,
     "siglip": SigLIPConfig,
+    "spelled": SpelledConfig,
+    "spoken": SpokenConfig,
     "stack": StackConfig,
+    "stretched": StretchedConfig,
+    "summed-codes": SummedCodesConfig,
     "swiglu": SwiGLUConfig,
     "text": TextConfig,
+    "text-memory": TextMemoryConfig,
     "text-prefix": TextPrefixConfig,
     "text-stream": TextStreamConfig,
     "text-tower": TextTowerConfig,
     "tokens-only": TokensOnlyConfig,
+    "unet-patches": UNetPatchesConfig,
     "unit": UnitConfig,
     "unmodulated": UnmodulatedConfig,
+    "value-aim": ValueConfig,
     "vector": Vector,
+    "velocity": VelocityConfig,
     "vit": ViTConfig,
     "vitamin": ViTaminConfig,
     "vq": VQConfig,
+    "wordbook": WordbookConfig,
     "wrapped-row-pattern": WrappedRowPattern,
 }
 TAGS = {part: tag for tag, part in PARTS.items()}

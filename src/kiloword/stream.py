@@ -5,6 +5,7 @@ Transfusion (Zhou et al. 2024) and Chameleon (2024) for text and pictures in one
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,9 +13,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from kiloword.tokens import Layout
-from kiloword.transformer import Stream
+from kiloword.transformer import Blend, Memory, Stream, stacked
 
-# Axes: b pictures, q rows of a span, t rows of all spans, w width, r packed rows, c capacity of a packed row.
+# Axes: b pictures, q rows of a span, t rows of all spans, w width, r packed rows, c capacity of a packed row, s samples
+# in one.
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Span:
     causal: bool
     filled: Bool[Tensor, "b q"]  # which rows are fed anything
     lasts: Int[Tensor, "b"]  # how much time the span takes
+    modulation: Float[Tensor, "b q w"] | None = None  # what modulates each row, beside what modulates them all
 
 
 def text_span(
@@ -45,20 +48,26 @@ def text_span(
 
 def picture_span(
     vectors: Float[Tensor, "b q w"], layout: Layout, seat: Int[Tensor, "b q"], step: Int[Tensor, "b q"], causal: bool,
-    filled: Bool[Tensor, "b q"] | None = None,
+    filled: Bool[Tensor, "b q"] | None = None, moments: Int[Tensor, "n"] | None = None,
 ) -> Span:  # fmt: skip
-    """Rows of a picture: all at one time, each where the layout has its `seat` (-1: nowhere). It takes a unit of
-    time."""
+    """Rows of a picture, each where the layout has its `seat` (-1: nowhere). All stand at one time, and the picture
+    takes a unit of it, unless the `moments` of the seats are given: then it takes a unit for each token."""
     b, q, _ = vectors.shape
     places = torch.zeros(b, q, 4, device=vectors.device)
+    if moments is not None:
+        places[..., 0] = moments.to(vectors.device)[seat]
     places[..., 1:] = layout.positions().to(vectors.device)[seat.clamp(min=0)]
     places[..., 2:].masked_fill_((seat < 0)[..., None], torch.nan)
     present = torch.ones(b, q, dtype=torch.bool, device=vectors.device)
-    filled, once = present if filled is None else filled, torch.ones(b, dtype=torch.long, device=vectors.device)
-    return Span(vectors, places, step, present, causal, filled, once)
+    filled = present if filled is None else filled
+    lasts = torch.full((b,), 1 if moments is None else layout.count, device=vectors.device)
+    return Span(vectors, places, step, present, causal, filled, lasts)
 
 
-def lay(spans: list[Span], modulation: Tensor | None = None, time: Tensor | None = None, first: int = 0) -> Stream:
+def lay(
+    spans: list[Span], modulation: Tensor | None = None, time: Tensor | None = None, first: int = 0,
+    memory: Memory | None = None, blend: Blend | None = None,
+) -> Stream:  # fmt: skip
     """Spans one after the other in time. `time` and `first` go on from spans that were laid before."""
     b, device = len(spans[0].vectors), spans[0].vectors.device
     time = torch.zeros(b, dtype=torch.long, device=device) if time is None else time
@@ -77,9 +86,26 @@ def lay(spans: list[Span], modulation: Tensor | None = None, time: Tensor | None
         step=torch.cat([span.step for span in spans], dim=1),
         causal=torch.cat(causal, dim=1),
         present=torch.cat([span.present for span in spans], dim=1),
-        modulation=None if modulation is None else modulation[:, None],
+        modulation=_modulation(spans, modulation),
         filled=torch.cat([span.filled for span in spans], dim=1),
+        memory=memory,
+        blend=blend,
     )
+
+
+def beside(spans: list[Span], vector: Float[Tensor, "b w"] | None = None) -> Float[Tensor, "b w"] | None:
+    """The vector that modulates rows beside these spans: zeros, if none is given and they have some of their own."""
+    if vector is not None or all(span.modulation is None for span in spans):
+        return vector
+    return torch.zeros_like(spans[0].vectors[:, 0])
+
+
+def _modulation(spans: list[Span], vector: Float[Tensor, "b w"] | None) -> Float[Tensor, "b #t w"] | None:
+    """The sum of what modulates all rows and of what modulates each."""
+    if all(span.modulation is None for span in spans):
+        return None if vector is None else vector[:, None]
+    own = [torch.zeros_like(span.vectors) if span.modulation is None else span.modulation for span in spans]
+    return torch.cat(own, dim=1) if vector is None else torch.cat(own, dim=1) + vector[:, None]
 
 
 def pile(streams: list[Stream]) -> Stream:
@@ -91,8 +117,12 @@ def pile(streams: list[Stream]) -> Stream:
         return torch.cat([_lengthen(part, longest - part.shape[1]) for part in parts])
 
     names = ("vectors", "positions", "span", "step", "causal", "present", "filled")
-    modulation = None if streams[0].modulation is None else torch.cat([_known(s.modulation) for s in streams])
-    return Stream(**{name: filled(name) for name in names}, modulation=modulation)
+    modulation = None
+    if any(stream.modulation is not None for stream in streams):
+        modulation = torch.cat([_spread(stream, longest) for stream in streams])
+    memory = stacked([stream.memory for stream in streams], [len(stream.vectors) for stream in streams])
+    parts: dict[str, Any] = {name: filled(name) for name in names}
+    return Stream(**parts, modulation=modulation, memory=memory)
 
 
 def pack(stream: Stream, capacity: int) -> tuple[Stream, Int[Tensor, "b t"]]:
@@ -122,6 +152,7 @@ def pack(stream: Stream, capacity: int) -> tuple[Stream, Int[Tensor, "b t"]]:
         span=moved(_known(stream.span)), step=moved(_known(stream.step)), causal=moved(_known(stream.causal)),
         present=there.view(len(fill), capacity), filled=moved(_known(stream.filled)),
         modulation=None if stream.modulation is None else moved(stream.modulation.expand(b, t, -1)),
+        memory=None if stream.memory is None else stream.memory.gathered(_tenants(homes, len(fill)).to(device)),
     )  # fmt: skip
     return packed, where
 
@@ -141,6 +172,20 @@ def _first_fit(lengths: list[int], capacity: int) -> tuple[list[tuple[int, int]]
         homes[sample] = (row, fill[row])
         fill[row] += lengths[sample]
     return homes, fill
+
+
+def _spread(stream: Stream, length: int) -> Float[Tensor, "b t w"]:
+    """What modulates each row of a stream that is filled up to a length."""
+    vectors = stream.vectors
+    told = torch.zeros_like(vectors) if stream.modulation is None else stream.modulation.expand(*vectors.shape)
+    return _lengthen(told, length - vectors.shape[1])
+
+
+def _tenants(homes: list[tuple[int, int]], rows: int) -> Int[Tensor, "r s"]:
+    """The samples in each packed row, -1 where a row has fewer than others."""
+    lists = [[sample for sample, (home, _) in enumerate(homes) if home == row] for row in range(rows)]
+    most = max(map(len, lists))
+    return torch.tensor([samples + [-1] * (most - len(samples)) for samples in lists])
 
 
 def _lengthen(values: Tensor, by: int) -> Tensor:

@@ -1,6 +1,7 @@
 """`kiloword study` and `kiloword train tokenizer-...`: from a folder of icons to a report and to a checkpoint."""
 
 import json
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -62,7 +63,7 @@ def test_a_recipe_of_a_tokenizer_ends_with_its_checkpoint(folder: Path, tmp_path
     assert load_tokenizer(tmp_path / "run" / "checkpoint")[1].name == "tokenizer-fsq"
 
 
-@pytest.mark.parametrize("command", ["study", "study tokenizers"])
+@pytest.mark.parametrize("command", ["study", "study tokenizers", "study generators", "study scaling"])
 def test_every_help_shows_an_example(command: str, capsys):
     assert main([*command.split(), "--help"]) == 0
     assert "Example: kiloword study" in capsys.readouterr().out
@@ -119,3 +120,58 @@ def test_a_study_of_decoders_prints_its_report_and_says_how_to_go_on(folder: Pat
     monkeypatch.setattr(study, "run", stopped)
     assert main(["study", "decoders", "mine", "--data", str(folder), "--out", "here"]) == 130
     assert "what was measured is in here, the same command goes on from there" in capsys.readouterr().err
+
+
+MODELS = ["material.pictures=8", "material.held_out=4", "material.seen=32", "material.versions=1",
+          "material.vocabulary=300", "teaching.batch=2", "teaching.minutes=0.0001", "judging.prompts=4",
+          "judging.guidances=1.5", "judging.temperatures=1", "judging.shown=2", "judging.rounds=1"]  # fmt: skip
+
+
+def asked(study: str, folder: Path, out: Path, *more: str) -> list[str]:
+    sets = [word for change in (*MODELS, *more) for word in ("--set", change)]
+    return ["study", study, "--budget", "quick", "--data", str(folder), "--out", str(out), *sets]
+
+
+def test_a_study_of_generators_from_pictures_to_its_report_and_on(folder: Path, tmp_path: Path, capsys):
+    words = asked("generators", folder, tmp_path / "study", "width=64", "depth=2", "teaching.rates=0.002")
+    assert main([*words, "--only", "bits-scales"]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'study' / 'report.md'}\n"
+    weights = tmp_path / "study" / "runs" / "bits-scales-0.002-0" / "checkpoint" / "weights.safetensors"
+    made = weights.stat().st_mtime_ns
+    assert main([*words, "--only", "bits-scales,vq-raster"]) == 0
+    facts = json.loads((tmp_path / "study" / "report.json").read_text())
+    assert [line["name"] for line in facts["systems"]] == ["vq-raster", "bits-scales"]
+    assert weights.stat().st_mtime_ns == made
+    assert {path.name for path in (tmp_path / "study").iterdir()} >= {"report.md", "plot.png", "sheet.png"}
+
+
+def test_a_study_of_scaling_from_pictures_to_its_report(folder: Path, tmp_path: Path, capsys):
+    small = ["sizes=64x2,64x4,64x6,128x2", "larger=128x4", "both=64x2", "seen=8", "shares=1"]
+    assert main(asked("scaling", folder, tmp_path / "study", *small)) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'study' / 'report.md'}\n"
+    facts = json.loads((tmp_path / "study" / "report.json").read_text())
+    assert facts["prediction"]["size"] == facts["truth"]["size"] == "128x4" and len(facts["points"]) == 4
+
+
+def test_scaling_without_its_package_names_the_extra(folder: Path, tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    assert main(asked("scaling", folder, tmp_path / "study")) == 2
+    assert "this needs the package scipy: pip install 'kiloword[train]'" in capsys.readouterr().err
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(
+    ("study", "more", "said"),
+    [
+        ("generators", ["--only", "vq-rastr"], "did you mean 'vq-raster'"),
+        ("generators", ["--set", "width=100"], "multiple of 64"),
+        ("generators", ["--set", "teaching.minutes=0"], "minutes is above 0"),
+        ("generators", ["--set", "material.styles=oil"], "there is no style 'oil'"),
+        ("scaling", ["--set", "sizes=64x2"], "takes 4 sizes or more"),
+        ("scaling", ["--budget", "tiny"], "--budget tiny is none of quick, cpu, gpu"),
+    ],
+)
+def test_mistakes_in_studies_of_models_are_met_with_one_line(study, more, said, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["study", study, "--data", str(folder), "--out", str(tmp_path / "study"), *more]) == 2
+    assert said in capsys.readouterr().err and not list(tmp_path.iterdir())

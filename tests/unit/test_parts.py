@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import joint
+import spoken
 import tiny
 from kiloword import parts
 from kiloword.heads.head import Sampling
@@ -40,7 +41,14 @@ EXAMPLES = [
     parts.SharedAdaLNConfig(), parts.AdaLNExitConfig(), parts.UnitConfig(), parts.TokensOnlyConfig(Categorical(4)),
     parts.PatchedConfig(parts.TokensOnlyConfig(Vector(4)), 2),
     tiny.decoder(effort=parts.Effort(3, 2, 0.5, interval=(0.1, 0.8))), replace(MODEL, decoder=tiny.decoder()),
-    joint.config(), parts.RowPattern(), parts.SeatedEntranceConfig(4),
+    tiny.one_by_one((3, 2), codes=parts.ProjectedCodesConfig(2)), tiny.one_by_one((3, 2)),
+    parts.DirectionsConfig(tiny.autoencoder()), parts.RegressionConfig(Vector(4), 8),
+    parts.RegressionConfig(Vector(4), 8, parts.ValueConfig()),
+    joint.config(), parts.RowPattern(), parts.SeatedEntranceConfig(4), spoken.words(),
+    spoken.config().picture.head, spoken.config().prompt, spoken.config().transformer, parts.SpelledConfig(),
+    parts.StretchedConfig(parts.RotaryConfig((8, 0, 0, 0))),
+    tiny.RecitedConfig().memory, tiny.INFINITY, tiny.bitwise(5, entrance=parts.ScaleEntranceConfig(3), canvas=5),
+    *(part for name in tiny.GRADUAL for part in tiny.WAYS[name][1:3]),
     Bits(3), Categorical(4), Codes((2, 3)), Vector(5),
 ]  # fmt: skip
 

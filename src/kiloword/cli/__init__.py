@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from kiloword.cli.stop import PRESSED, listening
 
-EXTRAS = {"lightning_fabric": "train", "matplotlib": "train", "resvg_py": "train"}  # module: the extra it comes with
+# module: the extra it comes with
+EXTRAS = {"lightning_fabric": "train", "matplotlib": "train", "resvg_py": "train", "scipy": "train"}
 
 
 class Stopped(Exception):

@@ -10,14 +10,18 @@ from typer import Option
 
 if TYPE_CHECKING:
     from kiloword.decoders.decoder import Effort
+    from kiloword.tokens import Ramps
 
 
 @dataclass(frozen=True)
 class Finish:
-    """How its pixels are painted, by models with a diffusion decoder"""
+    """How its pixels are painted, by models with a diffusion decoder or that denoise"""
 
     decoder_steps: Annotated[int | None, Option(help="Steps that each group of pixels takes.")] = None
-    groups: Annotated[int | None, Option(help="In so many groups, each sharp before the next (see --overlap).")] = None
+    groups: Annotated[
+        int | None,
+        Option(help="In so many groups, each sharp before the next (see --overlap); of tokens, if these are denoised.")
+    ] = None
     overlap: Annotated[
         float | None, Option(help="0 paints all groups at once, 1 one after the other, 0.25 four at a time.")
     ] = None
@@ -58,6 +62,23 @@ def effort_of(finish: Finish, decoder: Any, model: str) -> "Effort | None":
     if finish.groups is not None and effort.groups > 1 and effort.overlap == 0:
         say(f"note: with an overlap of 0 all {effort.groups} groups are painted at once; try --overlap 1")
     return effort
+
+
+def ramps_of(finish: Finish, steps: int | None, config: Any) -> "tuple[Finish, int | Ramps | None]":
+    """Groups and overlap as they are meant for the tokens, by models that denoise these and have no decoder besides;
+    and what is left for a decoder."""
+    from dataclasses import replace
+
+    from kiloword.orders.denoise import DenoiseConfig
+    from kiloword.tokens import Ramps
+
+    order = config.picture.order
+    asked = finish.groups is not None or finish.overlap is not None
+    if config.decoder is not None or not isinstance(order, DenoiseConfig) or not asked:
+        return finish, steps
+    groups = order.groups if finish.groups is None else finish.groups
+    overlap = order.overlap if finish.overlap is None else finish.overlap
+    return replace(finish, groups=None, overlap=None), Ramps(groups, overlap, steps)
 
 
 def without(model: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from kiloword.cli.finish import Finish, effort_of
+from kiloword.cli.finish import Finish, effort_of, ramps_of
 from kiloword.cli.grouped import grouped
 from kiloword.cli.size import size_of
 from kiloword.cli.stop import check
@@ -57,7 +57,9 @@ class How:
     temperature: Annotated[float | None, Option(help="0 takes the likeliest token each time.")] = None
     top_p: Annotated[float | None, Option(help="Choose among the likeliest tokens of this total probability.")] = None
     top_k: Annotated[int | None, Option(help="Choose among so many of the likeliest tokens; 0 is all.")] = None
-    steps: Annotated[int | None, Option(help="In how many steps to draw, where the model leaves it open.")] = None
+    steps: Annotated[
+        int | None, Option(help="In how many steps to draw, where the model leaves it open; with --groups, each group.")
+    ] = None
     negative: Annotated[str | None, Option(help="What not to draw (needs guidance above 1).")] = None
     best_of: Annotated[int, Option(help="Draw so many and keep the one in which the model best sees the prompt.")] = 1
 
@@ -105,7 +107,9 @@ def generate(what: What, how: How, finish: Finish, edit: Edit, where: Where) -> 
     folder = checkpoint.find(how.model or checkpoint.DEFAULT)
     config, card = checkpoint.read_config(folder)
     request = _for_model(request, what, how, card)
-    request = replace(request, effort=effort_of(finish, config.decoder, how.model or checkpoint.DEFAULT))
+    finish, steps = ramps_of(finish, how.steps, config)
+    effort = effort_of(finish, config.decoder, how.model or checkpoint.DEFAULT)
+    request = replace(request, steps=steps, effort=effort)
     painter = checkpoint.load(folder)
     started = time.perf_counter()
     with _screen(where, what.n) as screen:

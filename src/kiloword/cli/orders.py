@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 DRAW = """Example: kiloword orders draw next-scale --grid 8x8 -o next-scale.png
 
-Example: kiloword orders draw masked --grid 6x6 --steps 10 --seed 3"""
+Example: kiloword orders draw masked --grid 6x6 --steps 10 --seed 3
+
+Example: kiloword orders draw denoise --groups 4 --overlap 0.5"""
 LIST = "Example: kiloword orders list"
 
 MOST = 4096  # tokens of a table
@@ -34,8 +36,12 @@ class What:
 
     order: Annotated[str, Argument(help="An order: see `kiloword orders list`.", show_default=False)]
     grid: Annotated[str, Option(help="COLUMNSxROWS of the picture's tokens (of the finest grid).")] = "4x4"
-    steps: Annotated[int | None, Option(help="How many steps, where the order leaves it open.")] = None
+    steps: Annotated[
+        int | None, Option(help="How many steps, where the order leaves it open; of denoise, those of a group.")
+    ] = None
     seed: Annotated[int, Option(help="The same seed draws the same table, where there is chance in it.")] = 0
+    groups: Annotated[int | None, Option(help="In so many groups, of orders that denoise (see --overlap).")] = None
+    overlap: Annotated[float, Option(help="1 is one group after the other, 0.5 two at a time, 0 all at once.")] = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ def add(app: typer.Typer) -> None:
 
 def known() -> dict[str, Shown]:
     """Every order by its name on the command line."""
+    from kiloword.orders.denoise import Denoise, DenoiseConfig
     from kiloword.orders.draft import Draft
     from kiloword.orders.masked import Masked, MaskedConfig
     from kiloword.orders.next_scale import NextScale
@@ -79,6 +86,8 @@ def known() -> dict[str, Shown]:
     found["next-scale"] = Shown("A whole grid a step, from coarse to fine", "VAR, Infinity", NextScale, _scales)
     few = MaskedConfig(steps=8)
     found["masked"] = Shown("A random set a step, more and more of them", "MaskGIT, MAR", lambda: Masked(few), _single)
+    slow, systems = DenoiseConfig(steps=6), "Transfusion, groupwise and rolling diffusion"
+    found["denoise"] = Shown("Little by little, in groups if asked", systems, lambda: Denoise(slow), _single)
     return found
 
 
@@ -133,14 +142,17 @@ def draw(what: What, where: Where) -> None:
 
     from kiloword.cli.orders_sheet import sheet_of
     from kiloword.noise import Seeded
+    from kiloword.orders.order import Gradual, grouped_as
 
     layout = shown.layout(*size)
     if layout.count > MOST:
         raise ValueError(f"--grid {what.grid} makes {layout.count:,} tokens, more than can be seen: at most {MOST:,}")
     if what.steps is not None and what.steps < 1:
         raise ValueError(f"--steps is {what.steps}: at least 1")
-    schedule = shown.part().schedule(layout, 1, what.steps, Seeded([what.seed]))
-    if what.steps not in (None, schedule.steps):
+    groups = None if what.groups is None else (what.groups, what.overlap)
+    order = grouped_as(shown.part(), groups)
+    schedule = order.schedule(layout, 1, what.steps, Seeded([what.seed]))
+    if what.steps not in (None, schedule.steps) and not isinstance(order, Gradual):
         raise ValueError(f"{what.order} takes {schedule.steps} steps for {layout.count} tokens, not {what.steps}")
     image = sheet_of(f"{what.order}: {shown.about[:1].lower()}{shown.about[1:]}", schedule, layout)
     image = image.quantize(128, dither=Image.Dither.NONE)

@@ -1,7 +1,11 @@
 """`kiloword study`: questions that take many trainings or settings, and their reports."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from types import ModuleType
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -13,7 +17,11 @@ EXAMPLE = """Example: kiloword study tokenizers --budget quick --only vq,fsq
 
 Example: kiloword study tokenizers --out runs/tokenizers --set seen=24000
 
-Example: kiloword study decoders runs/decoder-128/checkpoint --pictures 256"""
+Example: kiloword study decoders runs/decoder-128/checkpoint --pictures 256
+
+Example: kiloword study generators --budget cpu --only vq-raster,kl-denoise --set teaching.minutes=10
+
+Example: kiloword study scaling --out runs/scaling --set seen=24000"""
 
 
 def add(app: typer.Typer) -> None:
@@ -21,6 +29,8 @@ def add(app: typer.Typer) -> None:
     group.callback()(_group)
     group.command("tokenizers", epilog=EXAMPLE)(tokenizers)
     group.command("decoders", epilog=EXAMPLE)(decoders)
+    group.command("generators", epilog=EXAMPLE)(generators)
+    group.command("scaling", epilog=EXAMPLE)(scaling)
     app.add_typer(group, name="study")
 
 
@@ -39,28 +49,45 @@ def tokenizers(
 
     What is there is not trained again; the same command goes on with what was stopped. The report's file is printed.
     """
-    fields = dict(field(change) for change in changes or [])
-    if data is not None and not data.is_dir():
-        raise ValueError(f"--data {data} is not a folder: name the folder that holds the shards")
-    from kiloword.recipes.recipe import changed
     from kiloword.studies import tokenizers as study
 
-    if budget not in study.BUDGETS:
-        raise ValueError(f"--budget {budget} is none of {', '.join(study.BUDGETS)}")
-    names = [name.strip() for name in only.split(",") if name.strip()] if only is not None else list(study.NAMES)
-    study.check_names(names)
-    settings = changed(study.BUDGETS[budget], fields)
-    out = out or Path("runs") / f"study-tokenizers-{budget}"
-    from kiloword.cli.progress import progress
+    _named("tokenizers", study, Asked(budget, out, data, changes or []), only)
 
-    try:
-        with progress() as report:
-            data = data or _emoji(report)
-            path = study.run(settings, data, out, names, report)
-    except KeyboardInterrupt:
-        raise Stopped(f"the study is saved in {out}, the same command goes on from there") from None
-    say(f"the table is in {path}, beside it are the plot and the sheet")
-    print(path)
+
+def generators(
+    budget: Annotated[
+        str, Option(help="quick (2 minutes each), cpu (25 minutes each, 14 trainings), or gpu.")
+    ] = "cpu",
+    out: Annotated[Path | None, Option(help="Folder of the study. Default: runs/study-generators-BUDGET.")] = None,
+    only: Annotated[str | None, Option(help="Some systems, as in vq-raster,kl-denoise. Default: all.")] = None,
+    data: Annotated[Path | None, Option(help="Folder of shards. Default: the emoji set in the cache folder.")] = None,
+    changes: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change the budget.")] = None,
+) -> None:
+    """Train six ways of drawing for the same time and write a report with tables, plots and a sheet.
+
+    What is there is not trained again; the same command goes on with what was stopped. The report's file is printed.
+    """
+    from kiloword.studies import generators as study
+
+    _named("generators", study, Asked(budget, out, data, changes or []), only)
+
+
+def scaling(
+    budget: Annotated[str, Option(help="quick (some minutes), cpu (hours), or gpu.")] = "cpu",
+    out: Annotated[Path | None, Option(help="Folder of the study. Default: runs/study-scaling-BUDGET.")] = None,
+    data: Annotated[Path | None, Option(help="Folder of shards. Default: the emoji set in the cache folder.")] = None,
+    changes: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change the budget.")] = None,
+) -> None:
+    """Train one way of drawing at several sizes, foretell a larger one, and write a report with laws and plots.
+
+    What is there is not trained again; the same command goes on with what was stopped. The report's file is printed.
+    """
+    import_module("scipy")  # the laws need it: who lacks it is told before anything is trained
+    from kiloword.studies import scaling as study
+
+    asked = Asked(budget, out, data, changes or [])
+    settings, out = _settings("scaling", study, asked)
+    _carried_out(asked, out, lambda folder, report: study.run(settings, folder, out, report))
 
 
 def decoders(
@@ -88,6 +115,50 @@ def decoders(
     except KeyboardInterrupt:
         raise Stopped(f"what was measured is in {out}, the same command goes on from there") from None
     say(f"the tables are in {path}, beside it are the plot, the sheet and the strip")
+    print(path)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a study with budgets is asked for."""
+
+    budget: str
+    out: Path | None
+    data: Path | None
+    changes: list[str]
+
+
+def _settings(name: str, study: ModuleType, asked: Asked) -> tuple[Any, Path]:
+    """The budget with its changes, and the study's folder. Raises ValueError for what is no budget."""
+    fields = dict(field(change) for change in asked.changes)
+    if asked.data is not None and not asked.data.is_dir():
+        raise ValueError(f"--data {asked.data} is not a folder: name the folder that holds the shards")
+    from kiloword.recipes.recipe import changed
+
+    if asked.budget not in study.BUDGETS:
+        raise ValueError(f"--budget {asked.budget} is none of {', '.join(study.BUDGETS)}")
+    out = asked.out or Path("runs") / f"study-{name}-{asked.budget}"
+    return changed(study.BUDGETS[asked.budget], fields), out
+
+
+def _named(name: str, study: ModuleType, asked: Asked, only: str | None) -> None:
+    """A study of things that have names, of which some may be chosen."""
+    names = [one.strip() for one in only.split(",") if one.strip()] if only is not None else list(study.NAMES)
+    settings, out = _settings(name, study, asked)
+    study.check_names(names)
+    _carried_out(asked, out, lambda folder, report: study.run(settings, folder, out, names, report))
+
+
+def _carried_out(asked: Asked, out: Path, run: Callable[[Path, Any], Path]) -> None:
+    """Run a study on its pictures and tell where its report is."""
+    from kiloword.cli.progress import progress
+
+    try:
+        with progress() as report:
+            path = run(asked.data or _emoji(report), report)
+    except KeyboardInterrupt:
+        raise Stopped(f"the study is saved in {out}, the same command goes on from there") from None
+    say(f"the table is in {path}, the pictures beside it")
     print(path)
 
 

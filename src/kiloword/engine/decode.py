@@ -8,16 +8,26 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from kiloword.engine.canvas import RunningCanvas
+from kiloword.engine.gradual import draw_gradual
 from kiloword.engine.lean import lean
-from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel, Progress, level_at, pick_of, prefix_span, started, starting_tokens
+from kiloword.heads.head import Denoising, Sampling
+from kiloword.model import (
+    Drawing,
+    ImageModel,
+    Progress,
+    first_step,
+    level_at,
+    prefix_span,
+    started,
+    starting_tokens,
+)
 from kiloword.noise import Noise
-from kiloword.prompts.prompt import Condition
-from kiloword.stream import lay, picture_span, text_span
-from kiloword.tokenizers.bpe import END
+from kiloword.orders.order import grouped_as
+from kiloword.prompts.prompt import join
+from kiloword.stream import beside, lay, picture_span, text_span
 from kiloword.tokens import Layout, Schedule
 from kiloword.transformer import Cache, Stream, Transformer
 
@@ -26,33 +36,35 @@ from kiloword.transformer import Cache, Stream, Transformer
 
 def draw(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress]:
     """The tokens after every step, as `model.draw` gives them; stop iterating to cancel."""
-    way = draw_cached if model.picture.order.causal else draw_whole
-    return way(model, drawing, noise)
+    order, head = model.picture.order, model.picture.head
+    if isinstance(head, Denoising) and not head.whole:
+        return draw_gradual(model, drawing, noise)
+    return (draw_cached if order.causal else draw_whole)(model, drawing, noise)
 
 
 def draw_cached(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress]:
     """For orders whose rows never change again once they have been visited."""
-    order, head, layout = model.picture.order, model.picture.head, drawing.layout
+    order, head, layout = grouped_as(model.picture.order, drawing.groups), model.picture.head, drawing.layout
     b, v = drawing.count, len(drawing.views)
     schedule = order.schedule(layout, b, drawing.steps, noise)
-    tokens, given = starting_tokens(model, drawing)
+    tokens, given = starting_tokens(model, drawing, noise)
     condition = join(drawing.views)
     prefix = prefix_span(condition)
     transformer = lean(model.transformer)
     cache = transformer.cache(v * b, prefix.vectors.shape[1] + layout.count)
     if prefix.vectors.shape[1]:
-        read(transformer, lay([prefix], condition.vector), cache, prefix.lasts)
+        read(transformer, lay([prefix], condition.vector, memory=condition.memory), cache, prefix.lasts)
     start, canvas = schedule.start.long().repeat(v, 1).to(tokens.device), RunningCanvas(model, layout)
     blank = prefix.vectors.new_zeros(*start.shape, prefix.vectors.shape[2])
     seats = order.seats(layout).expand(v * b, -1).to(tokens.device)
-    picture = picture_span(blank, layout, seats, start, order.causal)
-    picture = lay([picture], condition.vector, prefix.lasts, first=1)
+    picture = picture_span(blank, layout, seats, start, order.causal, moments=model.moments(layout))
+    picture = lay([picture], condition.vector, prefix.lasts, first=1, memory=condition.memory)
     level, one = level_at(schedule, 0, given, causal=True), torch.ones(v * b, dtype=torch.long)
     for step, pick in enumerate(picks_of(schedule)):
         fed = order.feed(tokens, level, pick, layout, canvas)
         vectors, memo = head.enter(fed, layout)
         vectors = started(vectors.repeat(v, 1, 1), fed.real.repeat(v, 1), condition)
-        stream = rows_of(picture, pick.repeat(v, 1), vectors)
+        stream = replace(rows_of(picture, pick.repeat(v, 1), vectors), blend=drawing.blend(torch.full_like(pick, step)))
         hidden = read(transformer, stream, cache, one * pick.shape[1])
         model.place(tokens, given, pick, hidden.unflatten(0, (v, b)), memo, drawing, step, noise)
         yield Progress(tokens.clone(), given | schedule.known(step + 1), step + 1, schedule.steps)
@@ -61,22 +73,25 @@ def draw_cached(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[P
 def draw_whole(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress]:
     """For orders in which every row sees every other one: all go through the transformer at every step, the views in
     one batch."""
-    order, layout = model.picture.order, drawing.layout
+    order, layout = grouped_as(model.picture.order, drawing.groups), drawing.layout
     b, v = drawing.count, len(drawing.views)
     schedule = order.schedule(layout, b, drawing.steps, noise)
-    tokens, given = starting_tokens(model, drawing)
+    tokens, given = starting_tokens(model, drawing, noise)
     condition = join(drawing.views)
     prefix, everything = prefix_span(condition), torch.arange(layout.count, device=tokens.device).expand(v * b, -1)
     shape = (v, *(1,) * (tokens.ndim - 1))
-    for step in range(schedule.steps):
-        pick, level = pick_of(schedule, step), level_at(schedule, step, given, causal=False)
+    for step in range(first_step(order, drawing), schedule.steps):
+        pick = model.visited(schedule, step)
+        level, to = (level_at(schedule, moment, given, causal=False) for moment in (step, step + 1))
         still = torch.zeros_like(everything)
         rows, _ = model.picture_rows(condition, tokens.repeat(shape), level.repeat(v, 1), everything, still, layout)
-        hidden = model.transformer(lay([prefix, rows], condition.vector))[:, prefix.vectors.shape[1] :]
+        blend = drawing.blend(torch.full_like(everything[:b], step))
+        stream = lay([prefix, rows], condition.vector, memory=condition.memory, blend=blend)
+        hidden = model.transformer(stream)[:, prefix.vectors.shape[1] :]
         asked = hidden.gather(1, pick.repeat(v, 1)[..., None].expand(-1, -1, hidden.shape[2])).unflatten(0, (v, b))
-        _, memo = model.picture_rows(drawing.views[0], tokens, level, pick, pick, layout)
+        _, memo = model.picture_rows(drawing.views[0], tokens, level, pick, pick, layout, to)
         model.place(tokens, given, pick, asked, memo, drawing, step, noise)
-        yield Progress(tokens.clone(), given | schedule.known(step + 1), step + 1, schedule.steps)
+        yield Progress(tokens.clone(), given | schedule.known(step + 1), step + 1, schedule.steps, to)
 
 
 def write(model: ImageModel, pictures: Tensor, layout: Layout, sampling: Sampling, noise: Noise) -> list[str]:
@@ -85,22 +100,26 @@ def write(model: ImageModel, pictures: Tensor, layout: Layout, sampling: Samplin
     if text is None:
         raise ValueError("this model only draws: it has no text to write")
     b, device = len(pictures), pictures.device
-    seen = model.reading_span(pictures, layout)
+    spans, after = model.reading(pictures, layout)
+    seen, end = lay(spans), text.tokenizer.end
     transformer = lean(model.transformer)
     cache = transformer.cache(b, seen.vectors.shape[1] + text.limit)
-    read(transformer, lay([seen]), cache, torch.full((b,), seen.vectors.shape[1]))
-    ids = torch.full((b, text.limit), END, device=device)
+    read(transformer, seen, cache, torch.full((b,), seen.vectors.shape[1]))
+    ids = torch.full((b, text.limit), end, device=device)
     blank = seen.vectors.new_zeros(b, text.limit, seen.vectors.shape[2])
     span = text_span(blank, torch.ones_like(ids, dtype=torch.bool), text.order.causal)
-    stream, line = lay([span], None, seen.lasts, first=1), Layout(((1, text.limit),))
+    lasts = torch.stack([one.lasts for one in spans]).sum(0)
+    stream, line = lay([span], beside(spans), lasts, first=len(spans)), Layout(((1, text.limit),))
     alive, level = torch.ones(b, dtype=torch.bool, device=device), torch.ones(ids.shape, device=device)
     one, weights, rows = torch.ones(b, dtype=torch.long), torch.ones(1, b, device=device), torch.arange(b)
     for pick in torch.arange(text.limit, device=device).expand(b, -1).split(1, dim=1):
-        vectors, _ = text.head.enter(text.order.feed(ids, level, pick, line), line)
+        fed = text.order.feed(ids, level, pick, line)
+        vectors, _ = text.head.enter(fed, line)
+        vectors = vectors if after is None else started(vectors, fed.real, after)
         hidden = read(transformer, rows_of(stream, pick, vectors), cache, one)
         chosen = text.head.sample(hidden[None], weights, None, sampling, noise, rows)
-        ids.scatter_(1, pick, torch.where(alive[:, None], chosen, END))
-        alive = alive & (chosen[:, 0] != END)
+        ids.scatter_(1, pick, torch.where(alive[:, None], chosen, end))
+        alive = alive & (chosen[:, 0] != end)
         if not alive.any():
             break
     return [text.tokenizer.decode(row) for row in ids.tolist()]
@@ -124,31 +143,4 @@ def rows_of(stream: Stream, pick: Int[Tensor, "r q"], vectors: Float[Tensor, "r 
     """The rows of one step of a stream that is laid out already, with the vectors that they have by now: all of them
     are there and see each other."""
     index = torch.arange(len(pick), device=pick.device)[:, None]
-    return Stream(vectors, stream.positions[index, pick], modulation=stream.modulation)
-
-
-def stretch(module: nn.Module) -> None:
-    """Store matrices so that their longer side is contiguous: the same numbers under the same names, but a CPU reads
-    them up to twice as fast for the few rows of a step. For drawing only: optimisers expect the usual order."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Linear) and layer.out_features >= layer.in_features:
-            layer.weight.data = layer.weight.data.t().contiguous().t()
-
-
-def join(views: list[Condition]) -> Condition:
-    """All views as rows of one batch; shorter ones are filled up with absent rows."""
-    longest = max(view.prefix.shape[1] for view in views)
-    padded = []
-    for view in views:
-        b, m, w = view.prefix.shape
-        padded.append(replace(
-            view,
-            prefix=torch.cat([view.prefix, view.prefix.new_zeros(b, longest - m, w)], dim=1),
-            present=torch.cat([view.present, view.present.new_zeros(b, longest - m)], dim=1),
-        ))  # fmt: skip
-
-    def together(name: str) -> Tensor | None:
-        vectors = [getattr(view, name) for view in padded]
-        return None if vectors[0] is None else torch.cat(vectors)
-
-    return replace(padded[0], **{name: together(name) for name in ("prefix", "present", "vector", "start")})
+    return Stream(vectors, stream.positions[index, pick], modulation=stream.modulation, memory=stream.memory)

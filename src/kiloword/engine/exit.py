@@ -43,14 +43,16 @@ def seen(
     effort = effort or decoder.effort
     if effort.level < 1:
         raise ValueError(f"a drawing is painted from level 1, all noise: {effort.level:g} is for cleaning up a picture")
-    painting = decoder.steps(layout, effort)
+    painting, before = decoder.steps(layout, effort), None
     for progress, seeds in drawn:
         steps = progress.steps + painting
         shown = shown_steps(steps, partials)
         last = progress.step == progress.steps
         if progress.step in shown and not (last and not painting):
-            pixels = decoder.glance(progress.tokens, layout, progress.known)
+            tokens, known = expected(before, progress)
+            pixels = decoder.glance(tokens, layout, known)
             yield Seen(pixels, progress.known, progress.step, steps, seeds)
+        before = progress
         if last:
             tokens, known, rows = progress.tokens, progress.known, torch.arange(len(seeds))
             under = None
@@ -60,6 +62,18 @@ def seen(
                 step = steps - painted.steps + painted.step
                 if step in shown:
                     yield Seen(painted.pixels, known, step, steps, seeds)
+
+
+def expected(before: Progress | None, after: Progress) -> tuple[Tensor, Bool[Tensor, "b n"]]:
+    """What can be looked at after a step: known tokens, and of part-noised ones the clean ones that the step headed
+    for, along the line through where they were and where they are."""
+    if before is None or before.level is None or after.level is None:
+        return after.tokens, after.known
+    at_work = (before.level > after.level) & (after.level > 0)
+    if not at_work.any():
+        return after.tokens, after.known
+    share = torch.where(at_work, after.level / (before.level - after.level).clamp(min=1e-6), 0)
+    return after.tokens + share[..., None] * (after.tokens - before.tokens), at_work | after.known
 
 
 def noise_of(seeds: list[int]) -> Seeded:

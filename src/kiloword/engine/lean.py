@@ -1,12 +1,14 @@
 """Lean: a stack as straight code over plain tensors, for steps of few rows.
 
 With one row a step, calling modules and allocating results takes longer than the arithmetic (Pope et al. 2022); here
-little is called, nothing is allocated twice, what a condition's vector says is worked out once a drawing, and the
-numbers are those of the stack.
+little is called, nothing is allocated twice, what a condition's vector says and who hears its memory is worked out once
+a drawing, and the numbers are those of the stack.
 """
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,8 +18,11 @@ from torch.nn.functional import gelu, layer_norm, normalize, scaled_dot_product_
 
 from kiloword.transformer import (
     Cache,
+    CrossAttentionConfig,
     GELUConfig,
+    GemmaGLUConfig,
     LayerNormConfig,
+    Memory,
     RMSNormConfig,
     Stack,
     StackConfig,
@@ -27,7 +32,8 @@ from kiloword.transformer import (
     UnitConfig,
 )
 
-# Axes: b rows of the batch, t places in a row, r = b t, c places attended to, w width, d channels of a head.
+# Axes: b rows of the batch, t places in a row, r = b t, c places attended to, m rows of memory, w width, d channels of
+# a head, k numbers on their way into a matrix that adds.
 
 Change = Callable[[Tensor], Tensor]
 Half = tuple[Tensor, Tensor, Tensor]  # of half a block: 1 + scale, shift and gate, of the rows of the batch
@@ -40,11 +46,28 @@ def lean(transformer: Transformer) -> Transformer:
         return transformer
     config = transformer.config
     known = (
-        isinstance(config.feed_forward, SwiGLUConfig | GELUConfig)
+        isinstance(config.feed_forward, SwiGLUConfig | GemmaGLUConfig | GELUConfig)
         and isinstance(config.attention.query_norm, RMSNormConfig | UnitConfig | None)
         and not config.patterns
     )
     return LeanStack(transformer) if known else transformer
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A memory, who listens to which of its rows (None: all to all), and which rows hear anything (None: all)."""
+
+    memory: Memory
+    mask: Bool[Tensor, "b 1 #t m"] | None
+    some: Bool[Tensor, "b #t 1"] | None
+
+
+def heard_of(memory: Memory) -> Heard:
+    """A memory as it is heard where each row of the batch is one sample."""
+    mask = memory.heard(None)
+    some = mask.any(-1, keepdim=True)
+    mask = None if mask.all() else (mask | ~some)[:, None]
+    return Heard(memory, mask, None if some.all() else some)
 
 
 class LeanStack:
@@ -56,18 +79,26 @@ class LeanStack:
         self.norm = norm_of(stack.config, stack.norm)
         self.vector: Tensor | None = None
         self.said: list[tuple[Half, ...]] = []
+        self.heard: Heard | None = None
 
     @torch.no_grad()
     def __call__(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
-        if cache is None or stream.span is not None:
+        deaf = stream.memory is not None and not self.stack.listens
+        if cache is None or stream.span is not None or deaf:
             return self.stack(stream, cache)
+        if self.heard is None or self.heard.memory is not stream.memory:
+            self.heard = None if stream.memory is None else heard_of(stream.memory)
+        blend = stream.blend
+        blended = None if blend is None else blend.place(len(self.layers))
         mask = cache.mask(None, stream.vectors.shape[1])
         mask = None if mask is None else mask[:, None]
         angles = None if self.stack.rotary is None else self.stack.rotary.angles(stream.positions)
         x = stream.vectors.clone()
         *blocks, leave = self._modulation(stream.modulation)
         for layer, halves in zip(self.layers, blocks, strict=True):
-            layer(x, angles, mask, halves, cache)
+            layer(x, angles, mask, halves, cache, self.heard)
+            if blend is not None and layer.layer == blended:
+                x = blend.of(x)
         return entered(self.norm, x, leave, 0)
 
     def _modulation(self, vector: Tensor | None) -> list[tuple[Half, ...]]:
@@ -89,10 +120,11 @@ class LeanBlock:
         self.layer, self.heads, self.key_heads = layer, attention.heads, attention.key_heads
         self.head_dim, self.scale = attention.head_dim, attention.scale
         self.norm, self.thought_norm = (norm_of(config, n) for n in (block.attention_norm, block.feed_forward_norm))
-        self.qkv = affine(attention.qkv.weight, projection_bias(attention))
+        self.qkv = projection_of(attention)
         self.query_norm = query_norm_of(attention)
         self.think = hidden_of(config.feed_forward, block.feed_forward)
         self.out, self.down = Adding(attention.out), Adding(block.feed_forward.out)
+        self.listen = None if config.listening is None else LeanListener(config.listening, block.listening, layer)
 
     def __call__(
         self,
@@ -101,15 +133,18 @@ class LeanBlock:
         mask: Bool[Tensor, "b 1 t c"] | None,
         halves: tuple[Half, ...],
         cache: Cache,
+        heard: Heard | None,
     ) -> None:
         """Add to x what the block has to say."""
         mixed = self._attend(entered(self.norm, x, halves, 0), angles, mask, cache)
         self.out(x, mixed, halves, 0)
+        if self.listen is not None and heard is not None:
+            self.listen(x, heard, cache)
         self.down(x, self.think(entered(self.thought_norm, x, halves, 1).flatten(0, 1)), halves, 1)
 
     def _attend(
         self, x: Float[Tensor, "b t w"], angles: tuple[Tensor, Tensor] | None, mask: Tensor | None, cache: Cache
-    ) -> Float[Tensor, "r m"]:
+    ) -> Float[Tensor, "r k"]:
         b, t, _ = x.shape
         turn = self.heads + self.key_heads
         parts = self.qkv(x.flatten(0, 1)).view(b, t, turn + self.key_heads, self.head_dim)
@@ -130,20 +165,42 @@ class LeanBlock:
         return mixed.transpose(1, 2).reshape(b * t, -1)
 
 
+class LeanListener:
+    """A block's cross-attention; the cache keeps the keys and values of the memory as the stack does."""
+
+    def __init__(self, config: CrossAttentionConfig, listener: Any, layer: int):
+        attention = listener.attention
+        self.norm, self.layer, self.heads = norm_of(config, listener.norm), layer, attention.heads
+        self.query: Change = attention.query.forward
+        self.out: Change = attention.out.forward
+        self.key_values: Change = attention.key_values
+
+    def __call__(self, x: Float[Tensor, "b t w"], heard: Heard, cache: Cache) -> None:
+        """Add to x what its rows hear."""
+        b, t, _ = x.shape
+        told = cache.recall(self.layer, lambda: self.key_values(heard.memory.vectors))
+        keys, values = told.view(b, told.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
+        queries = self.query(self.norm(x).flatten(0, 1)).view(b, t, self.heads, -1).transpose(1, 2)
+        mixed = scaled_dot_product_attention(queries, keys, values, heard.mask)
+        change = self.out(mixed.transpose(1, 2).reshape(b * t, -1)).view_as(x)
+        if heard.some is None:
+            x.add_(change)
+        else:
+            x.addcmul_(change, heard.some.to(change))
+
+
 class Adding:
     """A matrix of which the results are added to what is there."""
 
     def __init__(self, layer: Any):
-        self.weight, self.bias = layer.weight.t(), layer.bias
+        self.matrix: Change = layer.forward
 
-    def __call__(self, x: Float[Tensor, "b t w"], y: Float[Tensor, "r m"], halves: tuple[Half, ...], half: int) -> None:
+    def __call__(self, x: Float[Tensor, "b t w"], y: Float[Tensor, "r k"], halves: tuple[Half, ...], half: int) -> None:
+        change = self.matrix(y).view_as(x)
         if halves:
-            change = torch.mm(y, self.weight) if self.bias is None else torch.addmm(self.bias, y, self.weight)
-            x.addcmul_(change.view_as(x), halves[half][2])
-            return
-        x.view(len(y), -1).addmm_(y, self.weight)
-        if self.bias is not None:
-            x.add_(self.bias)
+            x.addcmul_(change, halves[half][2])
+        else:
+            x.add_(change)
 
 
 def entered(norm: Change, x: Float[Tensor, "b t w"], halves: tuple[Half, ...], half: int) -> Float[Tensor, "b t w"]:
@@ -157,31 +214,28 @@ def halves_of(by: Any) -> tuple[Half, ...]:
     return tuple((1 + half[1], half[0], half[2]) for half in getattr(by, "halves", ()) if half)
 
 
-def affine(weight: Tensor, bias: Tensor | None) -> Change:
-    """x W + b."""
-    turned = weight.t()
-    return (lambda x: torch.mm(x, turned)) if bias is None else (lambda x: torch.addmm(bias, x, turned))
-
-
-def projection_bias(attention: Any) -> Tensor | None:
-    """That of queries, keys and values, where keys may have none."""
+def projection_of(attention: Any) -> Change:
+    """To queries, keys and values, where keys may have no bias."""
+    matrix: Change = attention.qkv.forward
     if attention.query_bias is None:
-        return attention.qkv.bias
+        return matrix
     none = attention.query_bias.new_zeros(attention.key_heads * attention.head_dim)
-    return torch.cat([attention.query_bias, none, attention.value_bias]).detach()
+    bias = torch.cat([attention.query_bias, none, attention.value_bias]).detach()
+    return lambda x: matrix(x).add_(bias)
 
 
 def hidden_of(config: Any, network: Any) -> Change:
     """What goes into the last matrix of a feed-forward network."""
-    if isinstance(config, SwiGLUConfig):
-        gate_up = affine(network.gate_up.weight, None)
+    if isinstance(config, SwiGLUConfig | GemmaGLUConfig):
+        gate_up: Change = network.gate_up.forward
+        bend = silu if isinstance(config, SwiGLUConfig) else partial(gelu, approximate="tanh")
 
         def gated(x: Tensor) -> Tensor:
             gate, up = gate_up(x).chunk(2, dim=1)
-            return silu(gate).mul_(up)
+            return bend(gate).mul_(up)
 
         return gated
-    enter = affine(network.up.weight, network.up.bias)
+    enter: Change = network.up.forward
     if config.approximate != "quick":
         return lambda x: gelu(enter(x), approximate=config.approximate)
 
@@ -192,8 +246,8 @@ def hidden_of(config: Any, network: Any) -> Change:
     return quick
 
 
-def norm_of(config: StackConfig, norm: Any) -> Change:
-    """One of a stack's norms."""
+def norm_of(config: StackConfig | CrossAttentionConfig, norm: Any) -> Change:
+    """The norm of a stack, or of those who listen."""
     if isinstance(config.norm, LayerNormConfig):
         return lambda x: layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
     return rms([norm])

@@ -18,17 +18,19 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from kiloword.decoders.decoder import Effort
 from kiloword.engine.card import Card, Classes, asked
-from kiloword.engine.decode import stretch, write
+from kiloword.engine.decode import write
 from kiloword.engine.exit import seen
 from kiloword.engine.fitting import showable
 from kiloword.engine.guidance import GuidanceConfig
+from kiloword.engine.packed import pack_matrices
 from kiloword.engine.rerank import Judge, draw_best
-from kiloword.heads.head import Sampling
+from kiloword.heads.head import Sampling, Unguided
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
+from kiloword.orders.order import Gradual, grouped_as
 from kiloword.pixels import composite, from_image, to_image
 from kiloword.prompts.prompt import Condition
-from kiloword.tokens import Layout, Vector
+from kiloword.tokens import Layout, Ramps, Vector
 
 # Axes: s steps, v views, b pictures, n tokens, c channels, H W pixels.
 
@@ -49,7 +51,8 @@ class Request:
 
     `prompt` and `negative` are words, or the number or name of a class, or None: as the model's card says. `edit` draws
     a part of a picture anew from the prompt. Of so many `candidates` for each picture the one is kept from which the
-    model best reads the prompt back. `effort` is the work that a decoder spends on the pixels.
+    model best reads the prompt back. `effort` is the work that a decoder spends on the pixels. Models that denoise
+    tokens may be asked for `Ramps` as their steps.
     """
 
     prompt: str | int | None = None
@@ -62,7 +65,7 @@ class Request:
     negative: str | int | None = None
     edit: Edit | None = None
     candidates: int = 1
-    steps: int | None = None
+    steps: int | Ramps | None = None
     effort: Effort | None = None
 
 
@@ -94,7 +97,7 @@ class Painter:
 
     def __init__(self, model: ImageModel, card: Card, classes: Classes | None = None, judge: Judge | None = None):
         self.model, self.card, self.classes, self.judge = model.eval(), card, classes, judge
-        stretch(model)
+        pack_matrices(model)
 
     def generate(self, prompt: str | int | None = None, **settings) -> list[Image.Image]:
         """The pictures of a prompt, of a class, or of none. `settings` are the fields of `Request`, or, for an edit,
@@ -169,20 +172,22 @@ class Painter:
     def _drawing(self, request: Request, layout: Layout) -> Drawing:
         """The drawing from nothing."""
         card, prompt = self.card, request.prompt
-        steps = card.steps if request.steps is None else request.steps
+        steps, groups = ramped(request.steps, card.steps)
         prompt = self.phrase(prompt, request.style) if isinstance(prompt, str) else prompt
         condition = self.model.prompt.read([prompt] * request.n)
-        views, weights = self._views(request, condition, layout, steps)
+        views, weights = self._views(request, condition, layout)
         sampling = request.sampling or Sampling(card.temperature, card.top_k, card.top_p)
-        return Drawing(layout, views, weights.to(self.device), sampling, steps=steps)
+        return Drawing(layout, views, weights.to(self.device), sampling, steps=steps, groups=groups)
 
     def _views(
-        self, request: Request, condition: Condition, layout: Layout, steps: int | None
+        self, request: Request, condition: Condition, layout: Layout
     ) -> tuple[list[Condition], Float[Tensor, "s v b"]]:
         """The condition and what guidance leads away from, and their weights at every step."""
         n, card = request.n, self.card
-        schedule = self.model.picture.order.schedule(layout, n, steps, Seeded([0] * n))  # of any seed: as long as all
-        if request.steps not in (None, schedule.steps):
+        steps, groups = ramped(request.steps, card.steps)
+        order = grouped_as(self.model.picture.order, groups)
+        schedule = order.schedule(layout, n, steps, Seeded([0] * n))  # of any seed: as long as all
+        if request.steps not in (None, schedule.steps) and not isinstance(order, Gradual):
             raise ValueError(f"{card.name} draws this in {schedule.steps} steps: it cannot do so in {request.steps}")
         guidance = card.guidance if request.guidance is None else request.guidance
         if guidance == 1:
@@ -192,7 +197,10 @@ class Painter:
             null = self.model.prompt.read([request.negative] * n)
         elif null is condition:
             raise ValueError(f"{card.name} draws without a prompt: guidance {guidance:g} has nothing to follow")
-        return [condition, null], GuidanceConfig(card.course, card.first, card.last).weights(guidance, schedule)
+        weights = GuidanceConfig(card.course, card.first, card.last).weights(guidance, schedule)
+        if isinstance(self.model.picture.head, Unguided):
+            self.model.picture.head.refuse_guidance(weights)
+        return [condition, null], weights
 
     def _edit(
         self, drawing: Drawing, request: Request, size: tuple[int, int]
@@ -223,14 +231,17 @@ class Painter:
             self.phrase("", request.style)
         if partials is not None and partials < 0:
             raise ValueError(f"partials must be 0 or more, got {partials}")
-        if request.steps is not None and request.steps < 1:
-            raise ValueError(f"steps must be 1 or more, got {request.steps}")
+        steps, _ = ramped(request.steps, card.steps)
+        if steps is not None and steps < 1:
+            raise ValueError(f"steps must be 1 or more, got {steps}")
         if request.guidance is not None and not math.isfinite(request.guidance):
             raise ValueError(f"guidance must be a finite number (1 is off), got {request.guidance}")
         if request.size is not None and tuple(request.size) not in card.sizes:
             sizes = ", ".join(f"{w}x{h}" for h, w in card.sizes)
             height, width = request.size
-            raise ValueError(f"{card.name} cannot draw {width}x{height} pixels; it draws {sizes}")
+            rows, columns = nearest((height, width), card.sizes)
+            hint = f"; the nearest is {columns}x{rows}" if len(card.sizes) > 1 else ""
+            raise ValueError(f"{card.name} cannot draw {width}x{height} pixels; it draws {sizes}{hint}")
         chosen = request.sampling
         if chosen and isinstance(self.model.picture.tokenizer.space, Vector) and (chosen.top_k or chosen.top_p < 1):
             raise ValueError(f"{card.name} draws vectors, which are not listed: top_k and top_p do not apply")
@@ -258,6 +269,23 @@ def edited(settings: dict) -> dict:
     if (picture is None) != (mask is None):
         raise ValueError("an edit needs both a picture and a mask: give the one that is missing")
     return settings if picture is None or mask is None else {**settings, "edit": Edit(picture, mask)}
+
+
+def nearest(size: tuple[int, int], sizes: tuple[tuple[int, int], ...]) -> tuple[int, int]:
+    """Of several sizes the one nearest in shape, then in area."""
+
+    def apart(other: tuple[int, int]) -> tuple[float, float]:
+        (a, b), (c, d) = (tuple(math.log(max(1, side)) for side in sides) for sides in (size, other))
+        return abs(a - b - c + d), abs(a + b - c - d)
+
+    return min(sizes, key=apart)
+
+
+def ramped(asked: int | Ramps | None, usual: int | None) -> tuple[int | None, tuple[int, float] | None]:
+    """The steps that are asked for, or the usual ones, and groups with their overlap, if any are asked for."""
+    if not isinstance(asked, Ramps):
+        return usual if asked is None else asked, None
+    return usual if asked.steps is None else asked.steps, (asked.groups, asked.overlap)
 
 
 def kept_tokens(layout: Layout, kept: Bool[Tensor, "H W"]) -> Bool[Tensor, "1 n"]:

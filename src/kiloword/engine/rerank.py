@@ -15,7 +15,7 @@ from torch import Tensor
 from kiloword.engine.decode import draw, read
 from kiloword.model import Drawing, ImageModel, Progress
 from kiloword.noise import Seeded, seed_for
-from kiloword.stream import lay
+from kiloword.stream import beside, lay
 from kiloword.tokens import Layout
 
 # Axes: b pictures, n tokens of a picture, c candidates of each picture.
@@ -47,7 +47,8 @@ def draw_best(
     likely = judge(seen, drawing.layout, [row for row in texts for _ in range(candidates)])
     rows = first_best(likely.view(-1, candidates))
     for progress in drawn:
-        chosen = replace(progress, tokens=progress.tokens[rows], known=progress.known[rows])
+        level = None if progress.level is None else progress.level[rows]
+        chosen = replace(progress, tokens=progress.tokens[rows], known=progress.known[rows], level=level)
         yield chosen, [tried[row] for row in rows.tolist()]
 
 
@@ -65,15 +66,17 @@ def read_back(model: ImageModel, tokens: Tensor, layout: Layout, texts: list[lis
     text = model.text
     if text is None:
         raise ValueError("this model only draws: it has no text to read its pictures back in")
-    seen = model.reading_span(tokens, layout)
-    cache = model.transformer.cache(len(tokens), seen.vectors.shape[1] + text.limit + 1)
-    read(model.transformer, lay([seen]), cache, seen.present.sum(1))
+    spans, after = model.reading(tokens, layout)
+    seen, lasts = lay(spans), torch.stack([span.lasts for span in spans]).sum(0)
+    rows = seen.vectors.shape[1]
+    cache = model.transformer.cache(len(tokens), rows + text.limit + 1)
+    read(model.transformer, seen, cache, torch.full((len(tokens),), rows))
     likely = []
     for wording in zip(*texts, strict=True):
         ids, present = text.encode(list(wording))
         pick = torch.arange(ids.shape[1], device=ids.device).expand(len(ids), -1)
-        span = text.span(ids, present, pick)
-        hidden = model.transformer(lay([span], None, seen.lasts, first=1), cache)  # not kept: the next one follows
+        span = text.span(ids, present, pick, after)
+        hidden = model.transformer(lay([span], beside(spans), lasts, first=len(spans)), cache)  # kept by none
         likely.append(-(text.head.loss(hidden, ids, None, None) * present).sum(1))
     return torch.stack(likely).logsumexp(0)
 
@@ -102,4 +105,5 @@ def repeated(drawing: Drawing, count: int) -> Drawing:
         for view in drawing.views
     ]
     weights = drawing.weights.repeat_interleave(count, dim=-1)
+    assert drawing.progress is None, "what has been begun is one picture's"
     return replace(drawing, views=views, weights=weights, tokens=rows(drawing.tokens), given=rows(drawing.given))

@@ -130,3 +130,31 @@ class SeatedEntrance(nn.Module):
             return placed
         scale = layout.positions()[:, 0].long().to(fed.place.device)
         return placed + self.scale(scale[fed.place])
+
+
+@dataclass(frozen=True)
+class ScaleEntranceConfig:
+    """`scales` learned grids, no places, and a learned start (Han et al. 2024, Infinity)."""
+
+    scales: int
+
+    def build(self, width: int) -> "ScaleEntrance":
+        return ScaleEntrance(self, width)
+
+
+class ScaleEntrance(nn.Module):
+    """Adds the learned vector of the grid that a row asks for, so that pictures may have any shape."""
+
+    def __init__(self, config: ScaleEntranceConfig, width: int):
+        super().__init__()
+        self.start = nn.Parameter(torch.empty(width))
+        self.scale = nn.Embedding(config.scales, width)
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=0.02)
+
+    def forward(self, vectors: Float[Tensor, "b q w"], fed: Fed, layout: Layout) -> Float[Tensor, "b q w"]:
+        if len(layout.sizes) > self.scale.num_embeddings:
+            learned = self.scale.num_embeddings
+            raise ValueError(f"the picture has {len(layout.sizes)} grids, this head has learned {learned}")
+        scale = layout.positions()[:, 0].long().to(fed.place.device)
+        return torch.where(fed.real[..., None], vectors, self.start) + self.scale(scale[fed.place])

@@ -71,7 +71,7 @@ class FactorisedHead(nn.Module):
         """All factors as one long vector of zeros and ones."""
         rows = (tokens + self.offsets).flatten(0, 1)
         spread = torch.zeros(len(rows), len(self.embedding), device=tokens.device)
-        return spread.scatter_(1, rows, 1.0).view(*tokens.shape[:2], -1)
+        return spread.scatter_(1, rows, 1.0).view(*tokens.shape[:2], len(self.embedding))
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
         return self.entrance(self._spread(fed.tokens) @ self.embedding, fed, layout), None

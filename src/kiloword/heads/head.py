@@ -88,6 +88,29 @@ class HasDensity(Protocol):
     ) -> Float[Tensor, "b q"]: ...
 
 
+@runtime_checkable
+class Unguided(Protocol):
+    """Heads in whose tokens there is nothing that could be summed over views."""
+
+    def refuse_guidance(self, weights: Float[Tensor, "*s v b"]) -> None:
+        """Raise ValueError unless the first view counts alone."""
+        ...
+
+
+@runtime_checkable
+class Denoising(Protocol):
+    """The power of heads whose `sample` leads part-noised tokens to the level that they were fed with as `to`.
+
+    `modulation` is what a token's level says to the blocks, None unless the head `modulates`. Where a head is `whole`,
+    all tokens of a picture enter and leave together, and all see each other.
+    """
+
+    whole: bool
+    modulates: bool
+
+    def modulation(self, fed: Fed) -> Float[Tensor, "b q w"] | None: ...
+
+
 def weigh(logits: Float[Tensor, "v b q k"], weights: Float[Tensor, "v b"]) -> Float[Tensor, "b q k"]:
     """The weighted sum over views; with one view, or weight 1 on the first, this is that view's logits."""
     return (logits * weights.unsqueeze(-1).unsqueeze(-1)).sum(0) if len(logits) > 1 else logits[0]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kiloword.noise import Noise
@@ -39,6 +39,55 @@ class Order(Protocol):
         self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,
         canvas: Callable | None = None,
     ) -> Fed: ...  # fmt: skip
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """Orders whose rows take time, like those of text, when they are drawn and when they are read: when each comes,
+    from the picture's beginning on. The rows of all others stand at one time."""
+
+    def moments(self, layout: Layout) -> Int[Tensor, "n"]: ...
+
+
+@runtime_checkable
+class Gradual(Protocol):
+    """The power of orders under which tokens become known little by little: until then they are part noise."""
+
+    def noised(
+        self, tokens: Float[Tensor, "b n c"], level: Float[Tensor, "b n"], noise: Noise | None, loudness: float = 1.0
+    ) -> Float[Tensor, "b n c"]:
+        """Tokens of which the share `level` is noise, drawn once a picture; `noise` None is torch's own generator."""
+        ...
+
+    def turns(
+        self, layout: Layout, given: Bool[Tensor, "b n"], known: Bool[Tensor, "b n"], at_work: Bool[Tensor, "b n"]
+    ) -> Int[Tensor, "b n"]:
+        """Who sees whom: a row those of its own turn and of earlier ones. What is `known` has become so here; what is
+        `given` was so from the start."""
+        ...
+
+    def in_groups(self, groups: int, overlap: float) -> Order:
+        """The same order in so many groups. Raises ValueError for an overlap outside of 0 to 1."""
+        ...
+
+
+def turns_at(
+    order: Order, schedule: Schedule, step: int, layout: Layout, given: Bool[Tensor, "b n"]
+) -> Int[Tensor, "b n"]:
+    """Who sees whom in a step: a row those of its own turn and of earlier ones."""
+    if not isinstance(order, Gradual):
+        return schedule.start.long().to(given.device)
+    known, at_work = (rows.to(given.device) & ~given for rows in (schedule.known(step), schedule.visited(step)))
+    return order.turns(layout, given, known, at_work)
+
+
+def grouped_as(order: Order, groups: tuple[int, float] | None) -> Order:
+    """An order in so many groups that overlap so far (None: as it is). Raises ValueError if it knows no groups."""
+    if groups is None:
+        return order
+    if not isinstance(order, Gradual):
+        raise ValueError(f"{groups[0]} groups: this order makes each token known at once, so it draws in no groups")
+    return order.in_groups(*groups)
 
 
 def one_by_one(rank: Int[Tensor, "n"], batch: int) -> Schedule:

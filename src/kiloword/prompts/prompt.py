@@ -3,12 +3,14 @@
 The null condition is for classifier-free guidance (Ho and Salimans 2022).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from kiloword.transformer import Memory, stacked
 
 # Axes: b pictures, m rows of the condition, w width.
 
@@ -18,7 +20,7 @@ class Condition:
     """Rows that stand before the picture (present ones first), and vectors that are not rows.
 
     The rows see each other, unless they are `causal`; where they are not `placed` they sit nowhere. `start` is added
-    to the picture's rows that are fed nothing; `vector` modulates the blocks.
+    to the picture's rows that are fed nothing; `vector` modulates the blocks, which listen to the `memory`.
     """
 
     prefix: Float[Tensor, "b m w"]
@@ -27,6 +29,7 @@ class Condition:
     start: Float[Tensor, "b w"] | None = None
     causal: bool = False
     placed: bool = True
+    memory: Memory | None = None
 
 
 @runtime_checkable
@@ -46,6 +49,42 @@ class Predicted(Protocol):
     """Prompts that the model learns to say itself: which token each row of their condition is to predict."""
 
     def target(self, prompts: list) -> Int[Tensor, "b m"]: ...
+
+
+@runtime_checkable
+class Framing(Protocol):
+    """Prompts that stand round a picture which is looked at: the conditions before it and behind it, of so many
+    pictures. What is said of it starts with the second one's `start`."""
+
+    def frame(self, count: int) -> tuple[Condition, Condition]: ...
+
+
+@runtime_checkable
+class Remembered(Protocol):
+    """Prompts whose conditions have a memory, of at most so many rows, for transformers that listen to one."""
+
+    memory_rows: int
+
+
+def join(views: list[Condition]) -> Condition:
+    """All views as rows of one batch; shorter ones are filled up with absent rows."""
+    longest = max(view.prefix.shape[1] for view in views)
+    padded = []
+    for view in views:
+        b, m, w = view.prefix.shape
+        padded.append(replace(
+            view,
+            prefix=torch.cat([view.prefix, view.prefix.new_zeros(b, longest - m, w)], dim=1),
+            present=torch.cat([view.present, view.present.new_zeros(b, longest - m)], dim=1),
+        ))  # fmt: skip
+
+    def together(name: str) -> Tensor | None:
+        vectors = [getattr(view, name) for view in padded]
+        return None if vectors[0] is None else torch.cat(vectors)
+
+    memory = stacked([view.memory for view in views], [len(view.prefix) for view in views])
+    joined = {name: together(name) for name in ("prefix", "present", "vector", "start")}
+    return replace(padded[0], **joined, memory=memory)
 
 
 def class_ids(prompts: list, classes: int) -> Int[Tensor, "b"]:

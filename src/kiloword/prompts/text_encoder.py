@@ -3,6 +3,7 @@
 It is no part of a model: its weights are neither trained here nor kept in our checkpoints.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,14 +15,20 @@ from kiloword.prompts.caption import plain
 # Axes: _ tokens, of each text another number, c channels.
 
 
+def twice_plain(text: str) -> str:
+    """As LlamaGen words it."""
+    return plain(plain(text))
+
+
 class TextEncoder:
     """`name` is a folder or owner/name on the hub; texts are cut off after `limit` tokens.
 
-    It is opened by the first text that comes, in bfloat16, as LlamaGen's authors run it.
+    It is opened by the first text that comes, in bfloat16, as LlamaGen's authors run it; `wording` is what they make of
+    a text before.
     """
 
-    def __init__(self, name: str, limit: int):
-        self.name, self.limit = name, limit
+    def __init__(self, name: str, limit: int, wording: Callable[[str], str] = twice_plain):
+        self.name, self.limit, self.wording = name, limit, wording
         self._opened: tuple[Any, Any] | None = None
 
     @torch.no_grad()
@@ -31,7 +38,7 @@ class TextEncoder:
             self._opened = opened(self.name)
         tokenizer, network = self._opened
         ids = tokenizer(
-            [plain(plain(text)) for text in texts], max_length=self.limit, padding=True, truncation=True,
+            [self.wording(text) for text in texts], max_length=self.limit, padding=True, truncation=True,
             return_tensors="pt",
         ).to(device)  # fmt: skip
         hidden = network.to(device)(input_ids=ids["input_ids"], attention_mask=ids["attention_mask"])

@@ -43,7 +43,7 @@ class TextPrefix(nn.Module):
         ids, present = self.text.encode(["" if prompt is None else prompt for prompt in prompts], self.config.limit)
         ids, present = ids.to(self.embedding.weight.device), present.to(self.embedding.weight.device)
         prefix = self.dropout(self.embedding(ids))
-        empty = torch.tensor([prompt is None for prompt in prompts], device=ids.device)
+        empty = torch.tensor([prompt is None for prompt in prompts], dtype=torch.bool, device=ids.device)
         prefix = torch.where(empty[:, None, None], self.nothing, prefix)
         present = torch.where(empty[:, None], torch.arange(ids.shape[1], device=ids.device) < 1, present)
         return Condition(prefix, present)

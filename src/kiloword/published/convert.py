@@ -22,7 +22,7 @@ def convert(page: Page, variant: str, paths: list[Path]) -> tuple[Any, nn.Module
     """
     chosen = page.variants[variant]
     tensors = read_variant(paths, chosen)
-    config = page.parts(chosen.arguments)
+    config = page.parts({**chosen.arguments, **texts_in(paths, chosen)})
     system = parts.build(config).eval()
     try:
         fill(page, config, system, tensors)
@@ -33,13 +33,25 @@ def convert(page: Page, variant: str, paths: list[Path]) -> tuple[Any, nn.Module
     return config, system
 
 
+def texts_in(paths: list[Path], variant: Variant) -> dict[str, str]:
+    """The arguments that stand in files of their own. Raises ValueError if one cannot be read."""
+    found = {}
+    for path, file in zip(paths, variant.files, strict=True):
+        if file.argument:
+            try:
+                found[file.argument] = path.read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ValueError(f"{path} cannot be read as a text: give {file.name}") from error
+    return found
+
+
 def fits(page: Page, variant: Variant, tensors: dict[str, Tensor]) -> bool:
     """Whether the tensors are, by their names and sizes, the weights of a variant."""
     config = page.parts(variant.arguments)
     with torch.device("meta"):
         system = parts.build(config)
     own = system.state_dict()
-    tensors = {page.spelled(name): value.to("meta") for name, value in tensors.items()}
+    tensors = page.unfolded({page.spelled(name): value.to("meta") for name, value in tensors.items()})
     sources = names_of(page, config, system)
     if not all(name in tensors for source in sources.values() for name in source.names):
         return False
@@ -56,6 +68,7 @@ def arrange(given: list[Path], variant: Variant) -> list[Path]:
     """
     if len(given) == 1 and given[0].is_dir():
         return [_in_folder(given[0], file.name) for file in variant.files]
+    given = [found for path in given for found in (_those_in(path, variant) if path.is_dir() else [path])]
     for index in [path for path in given if path.suffix == ".index"]:
         given = [*given, *(shard for shard in shards_beside(index) if shard not in given)]
     wanted = some([file.name for file in variant.files])
@@ -82,9 +95,21 @@ def arrange(given: list[Path], variant: Variant) -> list[Path]:
     return [found[file.name] for file in variant.files]
 
 
+def _those_in(folder: Path, variant: Variant) -> list[Path]:
+    """The page's files that a folder holds."""
+    return [path for file in variant.files if (path := _found_in(folder, file.name))]
+
+
+def _found_in(folder: Path, name: str) -> Path | None:
+    """A file of that name in a folder, or the same as safetensors: one file where others have an index and several."""
+    whole = folder / name.removesuffix(".index.json")
+    tried = (folder / name, folder / Path(name).name, (folder / name).with_suffix(".safetensors"), whole)
+    return next((path for path in tried if path.is_file()), None)
+
+
 def _in_folder(folder: Path, name: str) -> Path:
-    """A file of that name in a folder, or the same as safetensors."""
-    for path in (folder / name, folder / Path(name).name, (folder / name).with_suffix(".safetensors")):
-        if path.is_file():
-            return path
+    """A file of that name in a folder."""
+    path = _found_in(folder, name)
+    if path is not None:
+        return path
     raise ValueError(f"{folder} holds no {name}: give the file with --from")

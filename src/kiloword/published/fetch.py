@@ -8,6 +8,7 @@ import os
 import re
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from http.client import HTTPException
 from pathlib import Path
 from ssl import SSLError
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import Request, getproxies, urlopen
 
 from kiloword.published.page import File
+from kiloword.published.sharded import is_index, shards_of
 
 CHUNK = 1 << 20
 REMEDY = "try again to go on from what has come, or give the file with --from if you have it"
@@ -25,11 +27,19 @@ Report = Callable[[int, int | None], None]
 
 
 def fetch(file: File, folder: Path, report: Report = lambda done, total: None) -> Path:
-    """The file on disk, checked against the hub's sum if it comes from there. Files with an address lie in `folder`.
+    """The file on disk, checked against the hub's sum if it comes from there; an index brings the files that it names.
+    Files with an address lie in `folder`.
 
     Raises ValueError in one line if it cannot be had.
     """
-    return _from_hub(file) if file.repository else _from_address(file, folder, report)
+    if not file.repository and not file.url:
+        raise ValueError(f"{file.name} has not been published: give one of your own with --from")
+    if not file.repository:
+        return _from_address(file, folder, report)
+    path = _from_hub(file)
+    for shard in shards_of(path) if is_index(file.name) else ():
+        _from_hub(replace(file, name=Path(file.name).with_name(shard).as_posix()))
+    return path
 
 
 def _from_hub(file: File) -> Path:

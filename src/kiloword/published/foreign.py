@@ -19,17 +19,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from kiloword.published.page import File, Page, Variant, some
+from kiloword.published.sharded import is_index, read_sharded
 from kiloword.published.tensor_bundle import is_shard, read_bundle
 
 
 def read(path: Path, file: File) -> dict[str, Tensor]:
     """The weights in an authors' file, by the authors' names. Raises ValueError if it is not what it should be.
 
-    The shards of a TensorFlow checkpoint give none: their numbers come with the index, beside which they lie.
+    The shards of a TensorFlow checkpoint give none: their numbers come with the index, beside which they lie. Nor do
+    texts that are arguments.
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
-    if is_shard(file.name):
+    if is_shard(file.name) or file.argument:
         return {}
     if path.suffix == ".safetensors":
         try:
@@ -42,6 +44,8 @@ def read(path: Path, file: File) -> dict[str, Tensor]:
         values = tensors_of_module(path)
     elif path.suffix == ".index" or is_shard(path.name):
         values = read_bundle(path)
+    elif is_index(path.name):
+        values = read_sharded(path)
     elif path.suffix == ".npy":
         values = {"clusters": torch.from_numpy(_array(path))}
     elif path.suffix == ".json":

@@ -22,7 +22,8 @@ Stages = Mapping[str, Callable[[], Tensor]]
 class File:
     """A file as its authors published it.
 
-    `under` are the keys that lead to the weights inside it, `part` is put before the names found there ("encoder").
+    `under` are the keys that lead to the weights inside it, `part` is put before the names found there ("encoder"). A
+    text that is no weights but an `argument` of the system's has the name of that.
     """
 
     name: str
@@ -30,6 +31,7 @@ class File:
     url: str = ""
     under: tuple[str, ...] = ()
     part: str = ""
+    argument: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,8 @@ class Page:
     """A published system. `parts` turns the authors' arguments into our config, `theirs` our weight's name into theirs.
 
     `ignored` are patterns of keys in the authors' files that no part of ours needs. `spelled` gives those that are not
-    the same in all files the name they have in `theirs`. `recorded_weights` completes a recording's weights from its
+    the same in all files the name they have in `theirs`, `unfolded` does so where names hang on those of the others.
+    `recorded_weights` completes a recording's weights from its
     other tensors. Of a system that draws, `card` says for each variant how its authors draw with it.
     """
 
@@ -108,6 +111,7 @@ class Page:
     stages: Callable[[Record], Stages]
     ignored: tuple[str, ...] = ()
     spelled: Callable[[str], str] = lambda name: name
+    unfolded: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda tensors: tensors
     preparation: Preparation = Preparation()
     reported: tuple[Figure, ...] = ()
     recorded_weights: Callable[[dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]] = lambda weights, io: weights
@@ -125,7 +129,7 @@ def fill(page: Page, config: Any, system: nn.Module, tensors: dict[str, Tensor])
     Raises ValueError naming what is missing, what is there too much and what has another shape.
     """
     own, wanted = system.state_dict(), names_of(page, config, system)
-    tensors = {page.spelled(name): value for name, value in tensors.items()}
+    tensors = page.unfolded({page.spelled(name): value for name, value in tensors.items()})
     needed = {name for source in wanted.values() for name in source.names}
     ignored = [re.compile(pattern) for pattern in page.ignored]
     missing = sorted(needed - tensors.keys())

@@ -1,6 +1,7 @@
 """Verification: does a system, rebuilt here from its authors' weights, compute what their code computed?
 
 Ids and bits have to be equal; all else within a relative error of 1e-4 in float32, ||ours - theirs|| / ||theirs||.
+Where the authors round to bfloat16 on the way it is 3e-2.
 """
 
 import json
@@ -19,6 +20,7 @@ from kiloword.published.foreign import read_recording
 from kiloword.published.page import Page, Record, fill
 
 TOLERANCE = 1e-4
+ROUNDED = 3e-2  # of what their authors compute with numbers of 8 bits, bfloat16, on the way; its name says so
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def compare(page: str, name: str, ours: Tensor, theirs: Tensor) -> Row:
     ours, theirs = (values.double().masked_fill(left_out, 0) for values in (ours, theirs))
     size = theirs.masked_fill(theirs.isinf(), 0).norm().clamp(min=1e-12)
     error = float((ours - theirs).norm() / size)
-    return Row(page, name, error, False, error <= TOLERANCE)
+    return Row(page, name, error, False, error <= (ROUNDED if "_bf16_" in name else TOLERANCE))
 
 
 def _tensors(folder: Path) -> dict[str, Tensor]:

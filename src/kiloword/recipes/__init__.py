@@ -3,9 +3,16 @@
 from collections.abc import Callable
 from pathlib import Path
 
-NAMES = {"dalle-64": "kiloword.recipes.dalle:dalle_64", "emoji-64": "kiloword.recipes.emoji:emoji_64"}
+NAMES = {
+    "dalle-64": "kiloword.recipes.dalle:dalle_64",
+    "emoji-64": "kiloword.recipes.emoji:emoji_64",
+    "transfusion-64": "kiloword.recipes.transfusion:transfusion_64",
+}
 DECODERS = {"decoder-128": "kiloword.recipes.decoders:decoder_128"}
-FAMILIES = ("emoji-glm", "emoji-igpt", "emoji-llamagen", "emoji-mar", "emoji-var")
+FAMILIES = (
+    "emoji-glm", "emoji-igpt", "emoji-infinity", "emoji-llamagen", "emoji-mar", "emoji-metamorph", "emoji-unitok",
+    "emoji-var",
+)  # fmt: skip
 SORTS = ("bsq", "bsq-scales", "fsq", "fsq-4", "gumbel", "kl", "multicode", "residual", "rq", "vq")  # of quantizers
 TOKENIZERS = ("tokenizer-palette", *(f"tokenizer-{sort}{network}" for sort in SORTS for network in ("", "-cnn")))
 

@@ -49,7 +49,7 @@ def finetune(start: str, data: Path, out: Path, changes: dict[str, str], report:
         model.prompt.text.encode([caption], model.prompt.config.limit)
     values = torch.stack([to_bytes(sample.picture, 2 * side) for sample in samples])
     out.mkdir(parents=True, exist_ok=True)
-    tokens = cached_tokens(model, values, side, settings.versions, out / "tokens.npy")
+    tokens, shown = cached_tokens(model, values, side, settings.versions, out / "tokens.npy")
     lines = Lines(ask=lambda row, chance: ask(captions[row], chance), answer=lambda row: captions[row])
     weights = torch.ones(len(captions))
     order = torch.randperm(len(captions), generator=torch.Generator().manual_seed(0))
@@ -57,7 +57,7 @@ def finetune(start: str, data: Path, out: Path, changes: dict[str, str], report:
     if len(captions) > 1:
         weights[held_out] = 0
     layout = model.picture.tokenizer.layout(side, side)
-    lesson = ModelLesson(model, layout, tokens, lines, weights, held_out, settings.both_ways)
+    lesson = ModelLesson(model, layout, tokens, lines, weights, held_out, settings.both_ways, shown)
     run = Run(lesson, settings.training, out / "model", fabric())
     finish(run, "fine-tuning", report)
     folder = out / "checkpoint"

@@ -18,6 +18,7 @@ from kiloword.datasets.emoji import wording
 from kiloword.engine.painter import Card, Painter
 from kiloword.heads.joint import JointConfig
 from kiloword.model import ImageModel
+from kiloword.orders.denoise import DenoiseConfig
 from kiloword.parts import ImageModelConfig
 from kiloword.recipes.recipe import Recipe
 from kiloword.tokenizers.autoencoder import Autoencoder
@@ -25,7 +26,7 @@ from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.quantizer import Fittable
 from kiloword.tokens import Categorical
 from kiloword.training.loop import Run
-from kiloword.training.model_lesson import Lines, ModelLesson, versions
+from kiloword.training.model_lesson import Lines, ModelLesson, versions_and_shown
 from kiloword.training.pictures import shrink, to_bytes
 from kiloword.training.precision import multiplies_bfloat16
 from kiloword.training.tokenizer_lesson import TokenizerLesson
@@ -92,8 +93,12 @@ def train_recipe(recipe: Recipe, data: Path, out: Path, report: Report, start: s
 def with_vocabulary(recipe: Recipe, metadata: list[dict]) -> ImageModelConfig:
     """The model's parts with text merges learned from the captions of what is trained."""
     said = (text for m in metadata if m.get("split", "train") == "train" for text in wording.texts(m))
-    merges = BPEConfig.train(said, recipe.data.vocabulary)
-    model, text = replace(recipe.model, prompt=replace(recipe.model.prompt, text=merges)), recipe.model.text
+    return with_merges(recipe.model, BPEConfig.train(said, recipe.data.vocabulary))
+
+
+def with_merges(model: ImageModelConfig, merges: BPEConfig) -> ImageModelConfig:
+    """The model's parts with these text merges."""
+    model, text = replace(model, prompt=replace(model.prompt, text=merges)), model.text
     if text is None:
         return model
     space = Categorical(merges.build().space.size)
@@ -134,15 +139,20 @@ def latents(tokenizer: Autoencoder, pictures: Pictures, side: int) -> Tensor:
 
 
 def teach_model(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
+    lesson = model_lesson(model, recipe, pictures, out / "tokens.npy")
+    finish(Run(lesson, recipe.training, out / "model", fabric()), "model", report)
+
+
+def model_lesson(model: ImageModel, recipe: Recipe, pictures: Pictures, path: Path) -> ModelLesson:
+    """What a recipe teaches a model; `path` (.npy) keeps the tokens of its tokenizer."""
     tokenizer = model.picture.tokenizer
-    tokens = cached_tokens(model, pictures.values, recipe.data.side, recipe.data.versions, out / "tokens.npy")
+    tokens, shown = cached_tokens(model, pictures.values, recipe.data.side, recipe.data.versions, path)
     lines = Lines(
         ask=lambda row, chance: wording.ask(pictures.metadata[row], chance),
         answer=lambda row: wording.answer(pictures.metadata[row]),
     )
     layout = tokenizer.layout(recipe.data.side, recipe.data.side)
-    lesson = ModelLesson(model, layout, tokens, lines, pictures.weights, pictures.held_out, recipe.both_ways)
-    finish(Run(lesson, recipe.training, out / "model", fabric()), "model", report)
+    return ModelLesson(model, layout, tokens, lines, pictures.weights, pictures.held_out, recipe.both_ways, shown)
 
 
 def teach_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
@@ -170,14 +180,24 @@ def finish(run: Run, stage: str, report: Report) -> None:
     run.module.eval()
 
 
-def cached_tokens(model: ImageModel, values: Tensor, side: int, count: int, path: Path) -> Tensor:
-    """Token versions of all pictures, made once."""
+def cached_tokens(
+    model: ImageModel, values: Tensor, side: int, count: int, path: Path
+) -> tuple[Tensor, Tensor | None]:
+    """Token versions of all pictures, made once, and what is shown of them if that is not the same."""
+    beside = path.with_name("shown.npy")
     if not path.exists():
-        made = versions(model, values, side, count).numpy()
-        temporary = path.with_name(path.name + ".part.npy")
-        np.save(temporary, made)
-        temporary.replace(path)
-    return torch.from_numpy(np.load(path))
+        target, shown = versions_and_shown(model, values, side, count)
+        if not torch.equal(target, shown):
+            keep(beside, shown)
+        keep(path, target)
+    return torch.from_numpy(np.load(path)), torch.from_numpy(np.load(beside)) if beside.exists() else None
+
+
+def keep(path: Path, numbers: Tensor) -> None:
+    """Written as a whole or not at all."""
+    temporary = path.with_name(path.name + ".part.npy")
+    np.save(temporary, numbers.numpy())
+    temporary.replace(path)
 
 
 def card(recipe: Recipe, scale: int = 1) -> Card:
@@ -186,8 +206,9 @@ def card(recipe: Recipe, scale: int = 1) -> Card:
     A model that was there before may have a decoder, which draws `scale` times as large.
     """
     side, guidance = scale * recipe.data.side, 3.0 if recipe.both_ways.null else 1.0
+    denoises = isinstance(recipe.model.picture.order, DenoiseConfig)  # from noise as loud as what it has learned from
     styles = {style: phrase for style, phrase in wording.PHRASES.items() if style not in recipe.data.leave_out}
     return Card(
-        recipe.name, ((side, side),), styles, guidance=guidance, temperature=0.5,
+        recipe.name, ((side, side),), styles, guidance=guidance, temperature=1.0 if denoises else 0.5,
         licence="Apache-2.0; trained on pictures under MIT, Apache-2.0 and CC-BY-4.0 (see NOTICE)", about=recipe.about,
     )  # fmt: skip

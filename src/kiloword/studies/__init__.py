@@ -1,1 +1,1 @@
-"""Questions that need training and evaluation together: the study of tokenizers."""
+"""Questions that need training and evaluation together: tokenizers, decoders, ways of drawing, and scaling."""

@@ -65,10 +65,11 @@ def apart(
     ours: UInt8[Tensor, "b 4 S S"],
     theirs: UInt8[Tensor, "b 4 S S"],
     others: UInt8[Tensor, "n 4 S S"],
+    least: float = 0.0,
 ) -> KernelDistance:
-    """Kernel distance in a feature space, in units of the spread of other pictures."""
+    """Kernel distance in a feature space, in units of the spread of other pictures (`least`: see `scaled`)."""
     like = features(space, others)
-    return kernel_distance(scaled(features(space, ours), like), scaled(features(space, theirs), like))
+    return kernel_distance(scaled(features(space, ours), like, least), scaled(features(space, theirs), like, least))
 
 
 @torch.no_grad()

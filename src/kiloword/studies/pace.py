@@ -3,35 +3,48 @@
 Source: Kalibera and Jones 2013 (Rigorous Benchmarking in Reasonable Time) on repetition; medians are compared.
 """
 
+import json
 import statistics
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
-from kiloword import parts
-from kiloword.recipes.model_run import Pictures, fabric
-from kiloword.recipes.tokenizer_run import lesson_of
-from kiloword.recipes.tokenizers import TokenizerRecipe
+from kiloword.recipes.model_run import fabric
+from kiloword.training.lesson import Lesson
+from kiloword.training.loop import TrainingConfig
+
+Training = tuple[Lesson, TrainingConfig]
 
 
-def seconds_a_picture(recipes: Sequence[TokenizerRecipe], pictures: Pictures, rounds: int = 3) -> list[float]:
-    """The median time of each recipe's steps, the first of which is not counted."""
-    steps = [_Step(recipe, pictures) for recipe in recipes]
+def seconds_a_picture(trainings: Sequence[Training], rounds: int = 3) -> list[float]:
+    """The median time of the steps of each training, the first of which is not counted. The modules learn from it."""
+    steps = [_Step(*training) for training in trainings]
     times = [[step.take() for step in steps] for _ in range(rounds + 1)]
     medians = [statistics.median(own) for own in zip(*times[1:], strict=True)]
-    return [time / recipe.training.batch for time, recipe in zip(medians, recipes, strict=True)]
+    return [time / training.batch for time, (_, training) in zip(medians, trainings, strict=True)]
+
+
+def duration(folder: Path, batch: int) -> dict[str, float]:
+    """Pictures a second of a training, the median of those that were logged, and the minutes that all of them take."""
+    path = folder / "losses.jsonl"
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines() if '"rate"' in line]
+    rate = sorted(row["rate"] for row in rows)[len(rows) // 2]
+    return {"rate": rate, "minutes": max(row["iteration"] for row in rows) * batch / rate / 60}
 
 
 class _Step:
     """One step of a training, again and again."""
 
-    def __init__(self, recipe: TokenizerRecipe, pictures: Pictures):
-        self.fabric = fabric()
-        self.lesson = lesson_of(parts.build(recipe.tokenizer), recipe, pictures)
-        module = self.fabric.to_device(self.lesson.module)
-        self.rows = self.lesson.choose(0, recipe.training.batch)
-        self.optimisers = recipe.training.optimiser.build(module)
+    def __init__(self, lesson: Lesson, training: TrainingConfig):
+        self.fabric, self.lesson = fabric(), lesson
+        module = self.fabric.to_device(lesson.module)
+        module.train()
+        self.rows = lesson.choose(0, training.batch)
+        self.optimisers = training.optimiser.build(module)
 
     def take(self) -> float:
         started = time.perf_counter()

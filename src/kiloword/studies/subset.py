@@ -5,7 +5,7 @@ Source: the emoji set of `datasets/emoji`, and its split into pictures to learn 
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,11 @@ from kiloword.evaluation.album import draw_of
 from kiloword.recipes.model_run import Pictures
 from kiloword.training.pictures import to_bytes
 
-FIELDS = ("key", "caption", "style", "split")
+# What is kept of a picture's metadata, and what stands for it where a set does not tell it.
+FIELDS = {
+    "key": "", "caption": "", "style": "", "split": "train", "base": "", "code": "", "group": "", "skin_tones": (),
+    "keywords": (), "translations": {},
+}  # fmt: skip
 
 
 def subset(data: Path, rows: list[dict], side: int, path: Path, progress: Callable[[int, int], None]) -> Pictures:
@@ -37,21 +41,25 @@ def subset(data: Path, rows: list[dict], side: int, path: Path, progress: Callab
     return Pictures(torch.from_numpy(np.load(path)), rows, weights, torch.arange(learned, len(rows)))
 
 
-def chosen(data: Path, learned: int, held_out: int) -> list[dict]:
+def chosen(data: Path, learned: int, held_out: int, styles: Sequence[str] = ()) -> list[dict]:
     """At most so many rows to learn, then held-out ones, none with a skin tone; their keys alone decide.
+
+    With `styles`, only pictures in one of them.
 
     Raises ValueError if there are none to learn, or none held out.
     """
     plain = [
-        {name: row.get(name, "train" if name == "split" else "") for name in FIELDS}
+        {name: row.get(name, usual) for name, usual in FIELDS.items()}
         for row in shards.load_metadata(data)
-        if not row.get("skin_tones")
+        if not row.get("skin_tones") and (not styles or row.get("style") in styles)
     ]
     plain = sorted(plain, key=lambda row: draw_of(0, row["key"]))
     known = [row for row in plain if row["split"] == "train"]
     others = [row for row in plain if row["split"] != "train"]
     if not known or not others:
-        raise ValueError(f"{data} has {len(known)} pictures to learn and {len(others)} held out: a study needs both")
+        which = f" in the style {' or '.join(styles)}" if styles else ""
+        counts = f"{len(known)} pictures to learn and {len(others)} held out{which}"
+        raise ValueError(f"{data} has {counts}: a study needs both")
     return known[:learned] + others[:held_out]
 
 

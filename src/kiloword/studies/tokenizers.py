@@ -17,11 +17,11 @@ from kiloword.datasets.shards import replace_file
 from kiloword.evaluation.album import to_bytes
 from kiloword.recipes import SORTS, TOKENIZERS
 from kiloword.recipes.model_run import Pictures, Report
-from kiloword.recipes.tokenizer_run import card, teach
+from kiloword.recipes.tokenizer_run import card, lesson_of, teach
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
 from kiloword.studies.agreement import agree
 from kiloword.studies.measure import measure
-from kiloword.studies.pace import seconds_a_picture
+from kiloword.studies.pace import duration, seconds_a_picture
 from kiloword.studies.report import RUN, Finished, write_report
 from kiloword.studies.subset import chosen, subset
 from kiloword.training.loop import TrainingConfig
@@ -145,7 +145,7 @@ def carry_out(study: Study, name: str, rate: float, stage: str) -> None:
     tokenizer = parts.build(recipe.tokenizer)
     teach(tokenizer, recipe, study.pictures, folder, stage, study.report)
     checkpoint.save_tokenizer(folder / "checkpoint", tokenizer, recipe.tokenizer, card(recipe))
-    figures = {**measure(tokenizer, study.pictures, study.budget.side), **_duration(folder, study.budget.batch)}
+    figures = {**measure(tokenizer, study.pictures, study.budget.side), **duration(folder, study.budget.batch)}
     replace_file(folder / "figures.json", json.dumps(figures, indent=1).encode())
     (folder / "state.safetensors").unlink(missing_ok=True)  # the checkpoint holds what is needed of it
 
@@ -169,15 +169,8 @@ def _seen(study: Study, name: str, rate: float, folder: Path) -> int:
         return json.loads((folder / RUN).read_text())["seen"]
     other = name.removesuffix("-cnn")
     recipes = [recipe_of(sort, rate, study.budget, study.budget.seen) for sort in (other, name)]
-    ours, theirs = seconds_a_picture(recipes, study.pictures)
+    lessons = [lesson_of(parts.build(recipe.tokenizer), recipe, study.pictures) for recipe in recipes]
+    trainings = [recipe.training for recipe in recipes]
+    ours, theirs = seconds_a_picture(list(zip(lessons, trainings, strict=True)))
     return max(study.budget.batch, round(study.budget.seen * ours / theirs))
 
-
-def _duration(folder: Path, batch: int) -> dict[str, float]:
-    """Pictures a second in training, the median of those that were logged, and the minutes that all of them take."""
-    path = folder / "losses.jsonl"
-    if not path.exists():
-        return {}
-    rows = [json.loads(line) for line in path.read_text().splitlines() if '"rate"' in line]
-    rate = sorted(row["rate"] for row in rows)[len(rows) // 2]
-    return {"rate": rate, "minutes": max(row["iteration"] for row in rows) * batch / rate / 60}

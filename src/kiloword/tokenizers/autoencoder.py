@@ -64,7 +64,9 @@ class Autoencoder(nn.Module):
                 f"this tokenizer takes pictures whose sides are multiples of {self.stride}, got {height}x{width}"
             )
         h, w = height // self.stride, width // self.stride
-        return Layout(self.quantizer.grids(h, w) if isinstance(self.quantizer, Multiscale) else ((h, w),))
+        if isinstance(self.quantizer, Multiscale):
+            return Layout(self.quantizer.grids(h, w), self.quantizer.frame(h, w))
+        return Layout(((h, w),))
 
     def encode(self, pixels: Float[Tensor, "b c H W"], layout: Layout, noise: Noise | None = None) -> Quantized:
         h, w = layout.sizes[-1]

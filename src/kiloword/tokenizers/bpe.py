@@ -49,6 +49,8 @@ class BPEConfig:
 class BPE:
     """Text to ids and back. Ids of texts are padded behind with `END`, which the mask does not count."""
 
+    end = END
+
     def __init__(self, config: BPEConfig):
         self.tokenizer = _tokenizer(config.merges)
         self.space = Categorical(self.tokenizer.get_vocab_size())
@@ -60,8 +62,8 @@ class BPE:
             if len(ids) > limit:
                 raise ValueError(f"the text has {len(ids)} tokens, the limit is {limit}: {text[:60]!r}...")
         longest = max(1, *map(len, encoded)) if encoded else 1
-        ids = torch.tensor([row + [END] * (longest - len(row)) for row in encoded])
-        lengths = torch.tensor([len(row) for row in encoded])
+        ids = torch.tensor([row + [END] * (longest - len(row)) for row in encoded], dtype=torch.long).view(-1, longest)
+        lengths = torch.tensor([len(row) for row in encoded], dtype=torch.long)
         return ids, torch.arange(longest)[None] < lengths[:, None]
 
     def decode(self, ids: list[int]) -> str:

@@ -67,16 +67,33 @@ class BSQScales(nn.Module):
         self.space = Bits(config.bits)
         self.channels = self.encoder_channels = config.bits
 
+    @property
+    def flips(self) -> bool:
+        return self.config.flip > 0
+
     def grids(self, height: int, width: int) -> Grids:
         """Of the schedule nearest in shape, as many grids as it takes to cover that many places, in proportion."""
+        grids = self._schedule(height, width)
+        return in_proportion(grids[: self._enough(grids, height, width)], height, width)
+
+    def frame(self, height: int, width: int) -> tuple[int, int]:
+        """The last grid of that schedule, in the same proportion."""
+        grids = self._schedule(height, width)
+        return in_proportion((grids[-1], grids[self._enough(grids, height, width) - 1]), height, width)[0]
+
+    def _schedule(self, height: int, width: int) -> Grids:
+        """The one nearest in shape."""
 
         def apart(grids: Grids) -> float:
             rows, columns = grids[-1]
             return abs(math.log(rows * width) - math.log(columns * height))
 
-        grids = min(self.config.schedules, key=apart)
+        return min(self.config.schedules, key=apart)
+
+    def _enough(self, grids: Grids, height: int, width: int) -> int:
+        """How many grids it takes to cover that many places."""
         enough = (i for i, (rows, columns) in enumerate(grids, 1) if rows * columns >= height * width)
-        return in_proportion(grids[: next(enough, len(grids))], height, width)
+        return next(enough, len(grids))
 
     def quantize(self, latent: Float[Tensor, "b c h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
         """Bits of all grids. Later grids see the bits `shown`, so that their `target` makes up for flipped ones."""

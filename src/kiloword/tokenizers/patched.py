@@ -1,26 +1,29 @@
-"""Patched: a tokenizer around a tokenizer of vectors that joins neighbouring ones to one long token.
+"""Patched: a tokenizer around a tokenizer of vectors or bits that joins neighbouring ones to one long token.
 
-Patches of Dosovitskiy et al. 2020 (ViT), of latents as in Peebles and Xie 2022 (DiT) and Li et al. 2024 (MAR).
+Patches of Dosovitskiy et al. 2020 (ViT), of latents as in Peebles and Xie 2022 (DiT) and Li et al. 2024 (MAR), of bits
+on several grids as in Han et al. 2024 (Infinity).
 """
 
 from dataclasses import dataclass, replace
 
+import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.functional import pixel_unshuffle
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokenizers.quantizer import Flipping, Multiscale, Quantized
 from kiloword.tokenizers.tokenizer import TokenizerConfig
-from kiloword.tokens import Layout, Vector
+from kiloword.tokens import Bits, Layout, Vector
 
-# Axes: b pictures, n tokens, m = n patch^2 vectors of the tokenizer inside, c numbers of each, C = c patch^2 numbers of
-# a token, h w grid of tokens, p q rows and columns in a patch, H W pixels.
+# Axes: b pictures, n tokens, m = n patch^2 tokens of the tokenizer inside, c numbers of each, C = c patch^2 numbers of
+# a token, h w grid of tokens, s t a coarser grid, p q rows and columns in a patch, H W pixels.
 
 
 @dataclass(frozen=True)
 class PatchedConfig:
-    """A token holds `patch` rows and as many columns of the vectors of `tokenizer`."""
+    """A token holds `patch` rows and as many columns of the tokens of `tokenizer`, on each of its grids."""
 
     tokenizer: TokenizerConfig
     patch: int
@@ -41,9 +44,9 @@ class Patched(nn.Module):
         self.config, self.patch = config, config.patch
         self.tokenizer = config.tokenizer.build()
         inner = self.tokenizer.space
-        if not isinstance(inner, Vector):
-            raise ValueError(f"only Vector tokens can be joined to patches, the tokenizer inside gives {inner}")
-        self.space = Vector(inner.dim * config.patch**2)
+        if not isinstance(inner, Vector | Bits):
+            raise ValueError(f"only Vector tokens and Bits become patches, the tokenizer inside gives {inner}")
+        self.space = replace(inner, dim=inner.dim * config.patch**2)
 
     @property
     def stride(self) -> int:
@@ -55,37 +58,96 @@ class Patched(nn.Module):
         """Channels of its pictures: 4 (RGBA) or 3 (RGB)."""
         return self.tokenizer.channels
 
+    @property
+    def quantizer(self) -> "PatchedScales | None":
+        """What paints on several grids, if the quantizer inside does."""
+        quantizer = getattr(self.tokenizer, "quantizer", None)
+        return PatchedScales(self, quantizer) if isinstance(quantizer, Multiscale) else None
+
     def layout(self, height: int, width: int) -> Layout:
         if min(height, width) < self.stride or height % self.stride or width % self.stride:
             raise ValueError(f"pictures have sides that are multiples of {self.stride}, got {height}x{width}")
         inner = self.tokenizer.layout(height, width)
-        if len(inner.sizes) != 1:
-            raise ValueError(f"patches are made of one grid, the tokenizer inside has {len(inner.sizes)}")
-        h, w = inner.sizes[0]
-        return Layout(((h // self.patch, w // self.patch),))
+        uneven = [size for size in (*inner.sizes, frame_of(inner)) if any(side % self.patch for side in size)]
+        if uneven:
+            patch = self.patch
+            raise ValueError(f"a patch takes {patch} rows and columns, the tokenizer inside has a grid {uneven[0]}")
+        return Layout(tuple(self._patches(size) for size in inner.sizes), self._patches(frame_of(inner)))
+
+    def _patches(self, size: tuple[int, int]) -> tuple[int, int]:
+        return size[0] // self.patch, size[1] // self.patch
 
     def inner(self, layout: Layout) -> Layout:
-        """The grid of the tokenizer inside."""
-        h, w = layout.sizes[-1]
-        return Layout(((h * self.patch, w * self.patch),))
+        """The grids of the tokenizer inside."""
+        sizes = tuple((h * self.patch, w * self.patch) for h, w in (*layout.sizes, frame_of(layout)))
+        return Layout(sizes[:-1], sizes[-1])
 
     def encode(self, pixels: Float[Tensor, "b c H W"], layout: Layout, noise: Noise | None = None) -> Quantized:
-        found, columns = self.tokenizer.encode(pixels, self.inner(layout), noise), layout.sizes[-1][1]
-        target, shown = (joined(tokens, columns, self.patch) for tokens in (found.target, found.shown))
+        inner = self.inner(layout)
+        found = self.tokenizer.encode(pixels, inner, noise)
+        target, shown = (self.together(tokens, inner) for tokens in (found.target, found.shown))
         return replace(found, target=target, shown=shown)
 
     def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
-        columns, p = layout.sizes[-1][1], self.patch
-        each = known[..., None].expand(-1, -1, p**2)
-        inside = taken_apart(each, columns, p)[..., 0]
-        return self.tokenizer.decode(taken_apart(tokens, columns, p), self.inner(layout), inside)
+        inside = self.apart(known[..., None].expand(-1, -1, self.patch**2), layout)[..., 0]
+        return self.tokenizer.decode(self.apart(tokens, layout), self.inner(layout), inside)
+
+    def together(self, tokens: Tensor, inner: Layout) -> Tensor:
+        """The patches [b, n, C] of the tokens [b, m, c] of all grids inside."""
+        grids = tokens.split(inner.counts, dim=1)
+        columns = [w // self.patch for _, w in inner.sizes]
+        return torch.cat([joined(grid, w, self.patch) for grid, w in zip(grids, columns, strict=True)], dim=1)
+
+    def apart(self, tokens: Tensor, layout: Layout) -> Tensor:
+        """The tokens inside [b, m, c] of the patches [b, n, C] of all grids."""
+        grids = tokens.split(layout.counts, dim=1)
+        columns = [w for _, w in layout.sizes]
+        return torch.cat([taken_apart(grid, w, self.patch) for grid, w in zip(grids, columns, strict=True)], dim=1)
 
 
-def joined(vectors: Float[Tensor, "b m c"], columns: int, patch: int) -> Float[Tensor, "b n C"]:
-    """Vectors in raster order as patches in raster order, of which a row has so many."""
+class PatchedScales:
+    """A quantizer of several grids, asked in patches: `Multiscale`. What is painted has the size of its own grids."""
+
+    def __init__(self, patched: Patched, quantizer: Multiscale):
+        self.patched, self.quantizer = patched, quantizer
+
+    @property
+    def flips(self) -> bool:
+        return isinstance(self.quantizer, Flipping) and self.quantizer.flips
+
+    def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
+        patch = self.patched.patch
+        return tuple((h // patch, w // patch) for h, w in self.quantizer.grids(height * patch, width * patch))
+
+    def frame(self, height: int, width: int) -> tuple[int, int]:
+        h, w = self.quantizer.frame(height * self.patched.patch, width * self.patched.patch)
+        return h // self.patched.patch, w // self.patched.patch
+
+    def canvas(self, shown: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b C s t"]:
+        inside = self.patched.apart(shown, layout)
+        return self._folded(self.quantizer.canvas(inside, self.patched.inner(layout), scale))
+
+    def stroke(self, tokens: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c h w"]:
+        inside = taken_apart(tokens, layout.sizes[scale][1], self.patched.patch)
+        return self.quantizer.stroke(inside, self.patched.inner(layout), scale)
+
+    def shrink(self, painted: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b C s t"]:
+        return self._folded(self.quantizer.shrink(painted, self.patched.inner(layout), scale))
+
+    def _folded(self, canvas: Float[Tensor, "b c h w"]) -> Float[Tensor, "b C s t"]:
+        return pixel_unshuffle(canvas, self.patched.patch)
+
+
+def frame_of(layout: Layout) -> tuple[int, int]:
+    """The grid in whose units places are counted."""
+    return layout.frame or layout.sizes[-1]
+
+
+def joined(vectors: Tensor, columns: int, patch: int) -> Tensor:
+    """Tokens [b, m, c] in raster order as patches [b, n, C] in raster order, of which a row has so many."""
     return rearrange(vectors, "b (h p w q) c -> b (h w) (c p q)", w=columns, p=patch, q=patch)
 
 
 def taken_apart(tokens: Tensor, columns: int, patch: int) -> Tensor:
-    """The vectors [b, m, c] of patches [b, n, C]."""
+    """The tokens [b, m, c] of patches [b, n, C], of which a row has so many."""
     return rearrange(tokens, "b (h w) (c p q) -> b (h p w q) c", w=columns, p=patch, q=patch)

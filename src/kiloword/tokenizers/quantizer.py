@@ -73,6 +73,10 @@ class Multiscale(Protocol):
         """The grids for a latent of that size; the last one is that size itself."""
         ...
 
+    def frame(self, height: int, width: int) -> tuple[int, int]:
+        """The finest grid that there is for any picture of that shape: in its units places are counted."""
+        ...
+
     def canvas(self, shown: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
         """What the tokens of the scales before `scale` have painted so far, at the size of grid `scale`: the sum of
         their strokes, shrunk."""
@@ -85,6 +89,15 @@ class Multiscale(Protocol):
     def shrink(self, painted: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
         """The finest grid as it is seen at the size of grid `scale`."""
         ...
+
+
+@runtime_checkable
+class Flipping(Protocol):
+    """The power of quantizers that can show other bits than are to be predicted: with noise, if `flips` says so (Han et
+    al. 2024, bitwise self-correction)."""
+
+    @property
+    def flips(self) -> bool: ...
 
 
 @runtime_checkable

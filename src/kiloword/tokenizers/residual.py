@@ -67,6 +67,10 @@ class Residual(nn.Module):
         """As many grids as there are scales; in small pictures some of them are equal."""
         return in_proportion([(side, side) for side in self.config.scales], height, width)
 
+    def frame(self, height: int, width: int) -> tuple[int, int]:
+        """The latent's own."""
+        return height, width
+
     def quantize(self, latent: Float[Tensor, "b c h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
         """Ids of all grids. The losses are means over the grids, of what is painted so far: all shall be near."""
         check_latent(latent, self.channels, f"residual quantization of {self.channels} channels", layout)

@@ -50,6 +50,7 @@ class SigLIP(nn.Module):
     """A tokenizer that only encodes. Its weights are never trained."""
 
     channels = 3
+    way_back = "SigLIP's features hold no pixels: a diffusion decoder is needed to draw them"
 
     def __init__(self, config: SigLIPConfig):
         super().__init__()
@@ -85,9 +86,7 @@ class SigLIP(nn.Module):
         return Quantized(target=tokens, shown=tokens, latent=latent)
 
     def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> NoReturn:
-        raise ValueError(
-            "SigLIP's features hold no pixels: a diffusion decoder is needed to draw them, and none is given"
-        )
+        raise ValueError(self.way_back)
 
 
 def from_transformers(config: SigLIPConfig) -> tuple[nn.Module, nn.Module]:

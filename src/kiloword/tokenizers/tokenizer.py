@@ -44,3 +44,11 @@ class Tokenizer(Protocol):
     def encode(self, pixels: Float[Tensor, "b c H W"], layout: Layout, noise: Noise | None = None) -> Quantized: ...
 
     def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]: ...
+
+
+@runtime_checkable
+class OneWay(Protocol):
+    """The mark of tokenizers that only see: a decoder has to draw what their tokens mean. `way_back` says so."""
+
+    @property
+    def way_back(self) -> str: ...

@@ -2,11 +2,11 @@
 
 from kiloword.tokens.fed import Fed
 from kiloword.tokens.layout import Layout, in_proportion
-from kiloword.tokens.ramps import grouped, levels_at, ramps
+from kiloword.tokens.ramps import Ramps, grouped, levels_at, ramps
 from kiloword.tokens.schedule import Schedule
 from kiloword.tokens.space import Bits, Categorical, Codes, TokenSpace, Vector
 
 __all__ = [
-    "Bits", "Categorical", "Codes", "Fed", "Layout", "Schedule", "TokenSpace", "Vector", "grouped", "in_proportion",
-    "levels_at", "ramps",
+    "Bits", "Categorical", "Codes", "Fed", "Layout", "Ramps", "Schedule", "TokenSpace", "Vector", "grouped",
+    "in_proportion", "levels_at", "ramps",
 ]  # fmt: skip

@@ -16,10 +16,12 @@ from torch import Tensor
 class Fed:
     """What the picked tokens' rows are made of: a token each (where `real`), its unknown share, and their place.
 
-    Orders that feed what has been painted so far put vectors [b, q, channels] in the tokens' stead.
+    Orders that feed what has been painted so far put vectors [b, q, channels] in the tokens' stead. `to` is the unknown
+    share that a step leads to, where it leads only a part of the way.
     """
 
     tokens: Tensor
     real: Bool[Tensor, "b q"]
     level: Float[Tensor, "b q"]
     place: Int[Tensor, "b q"]
+    to: Float[Tensor, "b q"] | None = None

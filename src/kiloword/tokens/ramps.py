@@ -6,6 +6,8 @@ groups as units, autoregression are points of this one family: `level_r(t) = 1 -
 `T = 1 + overlap (groups - 1)`, the time t falling from 1 to 0 over `T steps` steps.
 """
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,6 +15,15 @@ from torch import Tensor
 from kiloword.tokens.schedule import Schedule
 
 # Axes: b pictures, n units (tokens, patches, or bands of patches), r groups.
+
+
+@dataclass(frozen=True)
+class Ramps:
+    """Groups, each of `steps` steps (None: as many as there are otherwise), and how far they overlap."""
+
+    groups: int
+    overlap: float = 1.0
+    steps: int | None = None
 
 
 def ramps(rank: Int[Tensor, "b n"], overlap: float, steps: int) -> Schedule:

@@ -2,7 +2,8 @@
 
 Prompts are dropped now and then for guidance (Ho and Salimans 2022); some of the codes that the transformer is shown
 are replaced by random ones, so that it leans on the prompt and forgives its own mistakes (Bengio et al. 2015, scheduled
-sampling, for the problem).
+sampling, for the problem). Tokenizers that flip bits show such mistakes themselves, and their targets make up for them
+(Han et al. 2024, bitwise self-correction).
 """
 
 import math
@@ -17,9 +18,10 @@ from torch import Tensor
 
 from kiloword.engine.decode import draw
 from kiloword.evaluation.sheet import contact_sheet
-from kiloword.heads.head import Sampling
+from kiloword.heads.head import Sampling, Unguided
 from kiloword.model import Drawing, ImageModel
-from kiloword.noise import Seeded
+from kiloword.noise import Seeded, seed_for
+from kiloword.tokenizers.quantizer import Flipping
 from kiloword.tokens import Layout, TokenSpace, Vector
 from kiloword.tokens.space import values_of
 from kiloword.training.corruption import corrupted
@@ -52,15 +54,16 @@ class Lines:
 class ModelLesson:
     """`tokens` [k, n, t, ...] are small integers or vectors: version 0 of every picture is the unvaried one.
 
-    A model without text of its own learns to draw only.
+    `shown` are the same as later tokens see them (None: as they are). A model without text of its own learns to draw
+    only.
     """
 
     def __init__(
         self, module: ImageModel, layout: Layout, tokens: Tensor, lines: Lines, weights: Float[Tensor, "n"],
-        held_out: Int[Tensor, "m"], config: BothWaysConfig = BothWaysConfig(),
+        held_out: Int[Tensor, "m"], config: BothWaysConfig = BothWaysConfig(), shown: Tensor | None = None,
     ):  # fmt: skip
         self.module, self.layout, self.tokens, self.lines = module, layout, tokens, lines
-        self.weights, self.held_out, self.config = weights, held_out, config
+        self.weights, self.held_out, self.config, self.shown = weights, held_out, config, shown
         for name, parameter in module.named_parameters():
             if name.startswith(("picture.tokenizer.", "decoder.")):
                 parameter.requires_grad_(False)
@@ -71,11 +74,13 @@ class ModelLesson:
     def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         config = self.config
         chance = random.Random(int(torch.randint(2**31, ())))
-        target = self._pick_versions(rows)
+        target, seen = self._pick_versions(rows)
         few = round(len(rows) * config.describe) if self.module.text is not None else 0
         asked = [None if chance.random() < config.null else self.lines.ask(r, chance) for r in rows[few:].tolist()]
         told = [self.lines.answer(r) for r in rows[:few].tolist()]
-        shown = corrupted(target[few:], self.module.picture.tokenizer.space, config.corrupt)
+        shown = seen[few:]
+        if self.shown is None:
+            shown = corrupted(shown, self.module.picture.tokenizer.space, config.corrupt)
         drawn, said = self.module.loss(
             asked, target[few:], shown, self.layout, None,
             told or None, target[:few] if few else None, config.capacity,
@@ -88,10 +93,12 @@ class ModelLesson:
             loss = loss + config.text_weight * text
         return loss, figures
 
-    def _pick_versions(self, rows: Tensor) -> Tensor:
+    def _pick_versions(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """One version of each picture: as it is to be predicted, and as it is shown."""
         version = torch.randint(1, max(2, len(self.tokens)), rows.shape)
         version = torch.where(torch.rand(rows.shape) < self.config.clean, 0, version).clamp(max=len(self.tokens) - 1)
-        return self._numbers(self.tokens[version, rows])
+        shown = self.tokens if self.shown is None else self.shown
+        return self._numbers(self.tokens[version, rows]), self._numbers(shown[version, rows])
 
     @property
     def factors(self) -> int:
@@ -120,38 +127,50 @@ class ModelLesson:
         return figures
 
     def _draw(self, rows: Tensor):
-        """Drawn pictures beside the tokenizer's version of the true ones; the second half is held out."""
-        prompt, tokenizer = self.module.prompt, self.module.picture.tokenizer
+        """Drawn pictures, at a glance, beside the version of the true ones that their tokens give; the second half is
+        held out."""
+        prompt, glance = self.module.prompt, self.module.exit.glance
         condition = prompt.read([self.lines.answer(r) for r in rows.tolist()])
         views, weights = [condition, prompt.null(condition)], torch.tensor([[2.0], [-1.0]])
-        if not self.config.null:  # it has not learned to draw without a prompt
+        if not self.config.null or isinstance(self.module.picture.head, Unguided):  # no null was learned, or is summed
             views, weights = [condition], torch.ones(1, 1)
         drawing = Drawing(self.layout, views, weights.expand(-1, len(rows)), Sampling(0.7))
         *_, last = draw(self.module, drawing, Seeded(list(range(len(rows)))))
-        ours = tokenizer.decode(last.tokens, self.layout, last.known)
-        theirs = tokenizer.decode(self._numbers(self.tokens[0, rows]), self.layout, last.known)
+        ours = glance(last.tokens, self.layout, last.known)
+        theirs = glance(self._numbers(self.tokens[0, rows]), self.layout, last.known)
         return contact_sheet(torch.stack([ours, theirs], dim=1).flatten(0, 1), columns=16)
 
 
 def versions(module: ImageModel, pictures: Tensor, side: int, count: int, seed: int = 0) -> Tensor:
-    """Tokens [count, n, t, ...] of every picture: as it is, and in count - 1 random variants, as numbers of few bytes.
+    """Tokens [count, n, t, ...] of every picture: as it is, and in count - 1 random variants; numbers of few bytes."""
+    return versions_and_shown(module, pictures, side, count, seed)[0]
+
+
+def versions_and_shown(
+    module: ImageModel, pictures: Tensor, side: int, count: int, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """The same, and beside them as later tokens see them: in the variants some bits may be flipped.
 
     The variants may be encoded in bfloat16: a code more or less at the edge of its cell is one variation more.
     """
     layout = module.picture.tokenizer.layout(side, side)
     device = next(module.parameters()).device
     generator = torch.Generator().manual_seed(seed)
-    rounds = []
+    tokenizer, rounds = module.picture.tokenizer, []
+    quantizer = getattr(tokenizer, "quantizer", None)
+    flips = isinstance(quantizer, Flipping) and quantizer.flips
     for version in range(count):
         parts = []
-        for batch in pictures.split(256):
+        for number, batch in enumerate(pictures.split(256)):
             pixels = vary(batch, side, generator) if version else shrink(batch, side)
             coarse = version > 0 and multiplies_bfloat16(device)
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=coarse):
-                made = module.picture.tokenizer.encode(pixels.to(device), layout).target
-                parts.append(made.to(stored_as(module.picture.tokenizer.space)).cpu())
-        rounds.append(torch.cat(parts))
-    return torch.stack(rounds)
+                noise = Seeded([seed_for(seed, f"{version}/{number}/{row}") for row in range(len(batch))])
+                made = tokenizer.encode(pixels.to(device), layout, noise if version and flips else None)
+                parts.append(torch.stack([made.target, made.shown]).to(stored_as(tokenizer.space)).cpu())
+        rounds.append(torch.cat(parts, dim=1))
+    target, shown = torch.stack(rounds, dim=1)
+    return target, shown
 
 
 def stored_as(space: TokenSpace) -> torch.dtype:

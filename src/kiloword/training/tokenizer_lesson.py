@@ -17,7 +17,7 @@ from kiloword.evaluation.codebook import codebook_use
 from kiloword.evaluation.sheet import contact_sheet
 from kiloword.pixels import psnr
 from kiloword.tokenizers.autoencoder import Autoencoder
-from kiloword.tokenizers.quantizer import Multiscale, Tempered
+from kiloword.tokenizers.quantizer import Flipping, Multiscale, Tempered
 from kiloword.tokens import Layout
 from kiloword.training.annealing import Annealing
 from kiloword.training.losses.error import Difference, Error
@@ -109,7 +109,8 @@ class TokenizerLesson:
             pixels = interpolate(pixels, scale_factor=0.5, mode="area")
             layout = Layout(module.layout(config.side // 2, config.side // 2).sizes, layout.frame)
         pixels = pixels.to(next(module.parameters()).device)
-        made = module.encode(pixels, layout, Drawn())
+        flips = isinstance(module.quantizer, Flipping) and module.quantizer.flips  # those are the model's lesson
+        made = module.encode(pixels, layout, None if flips else Drawn())
         groups, known = self._chances(len(rows), layout)
         latent = module.keep_groups(made.latent, groups.to(made.latent.device))
         latent = module.keep_known(latent, layout, known.to(latent.device))

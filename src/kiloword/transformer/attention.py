@@ -18,8 +18,8 @@ from kiloword.transformer.position import rotate
 class AttentionConfig:
     """`heads` queries share `key_heads` keys and values; `query_norm` normalises queries and keys a head.
 
-    Without a `key_bias` a bias is added to queries and values only. Queries times keys are divided by sqrt(head_dim)
-    and multiplied by `gain`.
+    Without a `key_bias` a bias is added to queries and values only, without an `out_bias` none to what is mixed (Qwen2,
+    Bai et al. 2023). Queries times keys are divided by sqrt(head_dim) and multiplied by `gain`.
     """
 
     heads: int
@@ -29,6 +29,7 @@ class AttentionConfig:
     query_norm: RMSNormConfig | LayerNormConfig | UnitConfig | None = None
     key_bias: bool = True
     gain: float = 1.0
+    out_bias: bool = True
 
     def __post_init__(self):
         if self.heads < 1 or self.heads % (self.key_heads or self.heads):
@@ -55,7 +56,7 @@ class Attention(nn.Module):
             self.query_bias = nn.Parameter(torch.zeros(self.heads * self.head_dim))
             self.value_bias = nn.Parameter(torch.zeros(self.key_heads * self.head_dim))
         self.scale = config.gain * self.head_dim**-0.5
-        self.out = nn.Linear(self.heads * self.head_dim, width, bias=config.bias)
+        self.out = nn.Linear(self.heads * self.head_dim, width, bias=config.bias and config.out_bias)
         self.normed = config.query_norm is not None
         match config.query_norm:
             case None:

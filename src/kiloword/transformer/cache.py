@@ -3,6 +3,7 @@
 Pope et al. 2022 (Efficiently Scaling Transformer Inference) for the idea; preallocated, so that nothing grows.
 """
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -22,6 +23,8 @@ class Cache(Protocol):
 
     def place(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]: ...
 
+    def recall(self, layer: int, read: Callable[[], Tensor]) -> Tensor: ...
+
     def advance(self, lengths: Int[Tensor, "b"]) -> None: ...
 
     def rewind(self, lengths: Int[Tensor, "b"]) -> None: ...
@@ -40,6 +43,7 @@ class KeyValueCache:
         self.keys = torch.zeros(layers, rows, heads, capacity, head_dim)
         self.values = torch.zeros_like(self.keys)
         self.positions: Tensor | None = None  # kept only for transformers that ask for them
+        self.recalled: dict[int, Tensor] = {}
         self._hold([0] * rows)
 
     @property
@@ -87,6 +91,12 @@ class KeyValueCache:
         self.positions[rows, places] = positions
         return self.positions[:, : self._longest + count]
 
+    def recall(self, layer: int, read: Callable[[], Tensor]) -> Tensor:
+        """What a layer has read of the memory [b, ...], which stays the same: it is read once."""
+        if layer not in self.recalled:
+            self.recalled[layer] = read().detach()
+        return self.recalled[layer]
+
     def advance(self, lengths: Int[Tensor, "b"]) -> None:
         """Keep the first `lengths[r]` new places of row r."""
         self._hold([held + new for held, new in zip(self.lengths, lengths.tolist(), strict=True)])
@@ -103,6 +113,7 @@ class KeyValueCache:
         twin = object.__new__(KeyValueCache)
         twin.keys, twin.values = self.keys[:, rows].clone(), self.values[:, rows].clone()
         twin.positions = None if self.positions is None else self.positions[rows]
+        twin.recalled = {layer: told[rows] for layer, told in self.recalled.items()}
         twin._hold([self.lengths[row] for row in rows.tolist()])
         return twin
 

@@ -39,6 +39,29 @@ class SwiGLU(nn.Module):
 
 
 @dataclass(frozen=True)
+class GemmaGLUConfig:
+    """out(gelu(gate x) * (up x)) without biases, GELU by tanh (Gemma Team 2024)."""
+
+    hidden: int
+
+    def build(self, width: int) -> nn.Module:
+        return GemmaGLU(self, width)
+
+
+class GemmaGLU(nn.Module):
+    """Gate and up projections in one matrix, gate first."""
+
+    def __init__(self, config: GemmaGLUConfig, width: int):
+        super().__init__()
+        self.gate_up = nn.Linear(width, 2 * config.hidden, bias=False)
+        self.out = nn.Linear(config.hidden, width, bias=False)
+
+    def forward(self, x: Float[Tensor, "*b w"]) -> Float[Tensor, "*b w"]:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.out(functional.gelu(gate, approximate="tanh") * up)
+
+
+@dataclass(frozen=True)
 class GELUConfig:
     """out(gelu(up x)); `approximate` is "none" (erf), "tanh" or "quick" (x sigmoid(1.702 x), Image GPT's)."""
 

@@ -4,6 +4,7 @@ Su et al. 2021 (RoFormer) for one axis; the head's channels are shared out among
 positions of Wang et al. 2024 (Qwen2-VL).
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,50 @@ class Muted:
         nowhere = positions[..., 2].isnan()[..., None, None]
         cos, sin = self.rotary.angles(positions.nan_to_num(0.0))
         return cos.masked_fill(nowhere, 0.0), sin.masked_fill(nowhere, 0.0)
+
+
+@dataclass(frozen=True)
+class RoundedConfig:
+    """Rotary positions in whole rows and columns of the layout's frame, halves to the even one (Infinity)."""
+
+    rotary: RotaryConfig
+
+    def build(self, head_dim: int) -> "Rounded":
+        return Rounded(self.rotary.build(head_dim))
+
+
+class Rounded:
+    """All grids share the places of the finest one there could be (Han et al. 2024, section 3.2)."""
+
+    def __init__(self, rotary: "Rotary"):
+        self.rotary = rotary
+
+    def angles(self, positions: Float[Tensor, "b t 4"]) -> tuple[Float[Tensor, "b t 1 d"], Float[Tensor, "b t 1 d"]]:
+        return self.rotary.angles(positions.round())
+
+
+@dataclass(frozen=True)
+class StretchedConfig:
+    """Rotary positions for texts longer than the `original` ones: waves longer than original / low are `factor` times
+    slower, those shorter than original / high as they were, and those between in between (Grattafiori et al. 2024,
+    Llama 3.1)."""
+
+    rotary: RotaryConfig
+    factor: float = 8.0
+    low: float = 1.0
+    high: float = 4.0
+    original: int = 8192
+
+    def __post_init__(self):
+        if not (self.factor >= 1 and self.high > self.low > 0):
+            raise ValueError(f"waves are stretched by at least 1 between low and high, got {self}")
+
+    def build(self, head_dim: int) -> "Rotary":
+        rotary = self.rotary.build(head_dim)
+        turns = self.original * rotary.speeds.abs() / (2 * math.pi)
+        kept = ((turns - self.low) / (self.high - self.low)).clamp(0, 1)
+        rotary.speeds = rotary.speeds * (kept + (1 - kept) / self.factor)
+        return rotary
 
 
 class Rotary:

@@ -11,7 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from kiloword.transformer.blend import Blend
 from kiloword.transformer.cache import Cache
+from kiloword.transformer.memory import Memory
 
 # Axes: b rows of the batch, t places in a row, w width.
 
@@ -22,7 +24,8 @@ class Stream:
 
     `span` None says that every row sees every other one, as in a ViT: the other fields are then not looked at. A row
     that sits nowhere has NaN for its y and x: only `Muted` positions take that. Rows that are not `filled` are fed
-    nothing: the encoder of an `EncoderDecoder` leaves them out.
+    nothing: the encoder of an `EncoderDecoder` leaves them out. The `memory` is listened to by stacks that can;
+    `blend` sums the views of a picture up inside the stack.
     """
 
     vectors: Float[Tensor, "b t w"]
@@ -34,6 +37,8 @@ class Stream:
     present: Bool[Tensor, "b t"] | None = None  # None: all of them
     modulation: Float[Tensor, "b #t w"] | None = None
     filled: Bool[Tensor, "b t"] | None = None  # None: all of them
+    memory: Memory | None = None
+    blend: Blend | None = None
 
 
 @runtime_checkable

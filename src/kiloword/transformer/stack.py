@@ -9,14 +9,15 @@ from torch import Tensor, nn
 
 from kiloword.transformer.attention import AttentionConfig
 from kiloword.transformer.cache import Cache, KeyValueCache
-from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, SwiGLUConfig
+from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, GemmaGLUConfig, SwiGLUConfig
+from kiloword.transformer.memory import CrossAttentionConfig, Deaf, Memory
 from kiloword.transformer.modulation import AdaLNConfig, AdaLNExitConfig, SharedAdaLNConfig, UnmodulatedConfig
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 from kiloword.transformer.pattern import PatternConfig, masks_by_layer
-from kiloword.transformer.position import MutedConfig, RotaryConfig
+from kiloword.transformer.position import MutedConfig, RotaryConfig, RoundedConfig, StretchedConfig
 from kiloword.transformer.rows import Stream, visible
 
-# Axes: b rows of the batch, t places in a row, w width.
+# Axes: b rows of the batch, t places in a row, m rows of memory, w width.
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,14 @@ class StackConfig:
     width: int
     depth: int
     attention: AttentionConfig
-    feed_forward: SwiGLUConfig | GeGLUConfig | GELUConfig
+    feed_forward: SwiGLUConfig | GeGLUConfig | GemmaGLUConfig | GELUConfig
     norm: RMSNormConfig | LayerNormConfig = RMSNormConfig()
-    position: RotaryConfig | MutedConfig | None = None
+    position: RotaryConfig | MutedConfig | RoundedConfig | StretchedConfig | None = None
     modulation: UnmodulatedConfig | AdaLNConfig | SharedAdaLNConfig = UnmodulatedConfig()
     dropout: float = 0.0
     exit_modulation: UnmodulatedConfig | AdaLNExitConfig = UnmodulatedConfig()
     patterns: tuple[PatternConfig, ...] = ()
+    listening: CrossAttentionConfig | None = None  # None: to no memory
 
     def __post_init__(self):
         object.__setattr__(self, "patterns", tuple(self.patterns))
@@ -52,6 +54,7 @@ class Block(nn.Module):
         super().__init__()
         self.attention_norm = config.norm.build(config.width)
         self.attention = config.attention.build(config.width)
+        self.listening = config.listening.build(config.width) if config.listening else Deaf()
         self.feed_forward_norm = config.norm.build(config.width)
         self.feed_forward = config.feed_forward.build(config.width)
         self.modulation = config.modulation.build(config.width)
@@ -65,10 +68,12 @@ class Block(nn.Module):
         modulation: Tensor | None,
         cache: Cache | None = None,
         layer: int = 0,
+        memory: Memory | None = None,
+        heard: Bool[Tensor, "b #t m"] | None = None,
     ) -> Float[Tensor, "b t w"]:
         by = self.modulation(modulation)
         mixed = self.attention(by.enter(0, self.attention_norm(x)), angles, mask, cache, layer)
-        x = x + by.leave(0, self.dropout(mixed))
+        x = self.listening(x + by.leave(0, self.dropout(mixed)), memory, heard, cache, layer)
         thought = self.feed_forward(by.enter(1, self.feed_forward_norm(x)))
         return x + by.leave(1, self.dropout(thought))
 
@@ -103,6 +108,17 @@ class Stack(nn.Module):
     def width(self) -> int:
         return self.config.width
 
+    @property
+    def listens(self) -> bool:
+        """Whether its blocks listen to a memory."""
+        return self.config.listening is not None
+
+    @property
+    def modulated(self) -> bool:
+        """Whether its blocks, or its exit, are modulated."""
+        parts = (self.config.modulation, self.config.exit_modulation)
+        return not all(isinstance(part, UnmodulatedConfig) for part in parts)
+
     def cache(self, rows: int, capacity: int) -> KeyValueCache:
         """An empty cache for this stack with room for `capacity` places in each of `rows` rows."""
         attention = self.config.attention
@@ -124,7 +140,14 @@ class Stack(nn.Module):
         `cache.advance` afterwards to keep some of the new rows."""
         masks = self._masks(stream, cache)
         angles = self.rotary.angles(stream.positions) if self.rotary else None
+        memory, blend = stream.memory, stream.blend
+        if memory is not None and not self.listens:
+            raise ValueError("the prompt has a memory, and this transformer listens to none")
+        heard = None if memory is None else memory.heard(stream.sample)
+        blended = None if blend is None else blend.place(self.config.depth)
         x, modulation = stream.vectors, self.shared_modulation(stream.modulation)
         for layer, block in enumerate(self.blocks):
-            x = block(x, angles, masks[layer], modulation, cache, layer)
+            x = block(x, angles, masks[layer], modulation, cache, layer, memory, heard)
+            if blend is not None and layer == blended:
+                x = blend.of(x)
         return self.exit_modulation(stream.modulation).enter(0, self.norm(x))

@@ -35,3 +35,11 @@ def test_a_course_is_that_of_the_order(tiny_model):
     assert drawing.weights.sum(1).eq(1).all() and drawing.weights.shape == (8, 2, 2)
     off = painter._drawing(Request(1, guidance=1.0), tiny.layout_of(model))
     assert len(off.views) == 1 and off.weights.eq(1).all()
+
+
+def test_what_is_worked_out_is_not_guided():
+    model = tiny.way("directions and a decoder")
+    painter = Painter(model, Card("it", ((2 * tiny.ROWS, 2 * tiny.COLUMNS),), prompts="class"))
+    assert painter.generate(1, seed=3)[0].size == (2 * tiny.COLUMNS, 2 * tiny.ROWS)
+    with pytest.raises(ValueError, match=r"^a regressed token cannot be guided: guidance is 1 \(off\) .* got 3$"):
+        painter._drawing(Request(1, guidance=3.0), tiny.layout_of(model))

@@ -7,16 +7,24 @@ import pytest
 import torch
 
 import tiny
+from kiloword.heads.bitwise import BitwiseConfig
 from kiloword.heads.categorical import CategoricalConfig
+from kiloword.heads.code_entrance import ProjectedCodesConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.head import Sampling
+from kiloword.heads.multicode import MulticodeHeadConfig
 from kiloword.noise import Seeded
-from kiloword.tokens import Categorical, Codes
+from kiloword.tokens import Bits, Categorical, Codes
+from kiloword.tokens.space import values_of
 
 HEADS = {
+    "bitwise": BitwiseConfig(Bits(3), tiny.WIDTH),
     "factorised": FactorisedConfig(Codes((3, 1, 2, 2)), tiny.WIDTH, units=6),
     "categorical": CategoricalConfig(Categorical(7), tiny.WIDTH),
     "tied": CategoricalConfig(Categorical(7), tiny.WIDTH, tied=True),
+    "multicode": MulticodeHeadConfig(Codes((3, 1, 2, 2)), tiny.WIDTH, tiny.stack()),
+    "projected": MulticodeHeadConfig(Codes((3, 3)), tiny.WIDTH, tiny.blocks(), codes=ProjectedCodesConfig(2)),
+    "one code": MulticodeHeadConfig(Codes((7,)), tiny.WIDTH, tiny.stack()),
 }
 SAMPLINGS = [Sampling(), Sampling(0.7, top_k=2), Sampling(1.3, top_p=0.8)]
 
@@ -30,7 +38,7 @@ def all_tokens(head) -> torch.Tensor:
     """Every token of the head's space: [1, count, tail]."""
     if isinstance(head.space, Categorical):
         return torch.arange(head.space.size)[None]
-    return torch.tensor([list(itertools.product(*map(range, head.space.sizes)))])
+    return torch.tensor([list(itertools.product(*map(range, values_of(head.space).tolist())))])
 
 
 def same(count: int, views: int = 1) -> torch.Tensor:
@@ -89,14 +97,15 @@ def test_temperature_zero_is_the_likeliest_factor_each_time(name):
     assert log.item() == 0
 
 
+@pytest.mark.parametrize("name", ["factorised", "multicode"])
 @torch.no_grad()
-def test_a_factor_hears_of_the_factors_before_it_only():
-    head = head_of("factorised")
+def test_a_factor_hears_of_the_factors_before_it_only(name):
+    head = head_of(name)
     tokens = all_tokens(head)
     hidden, changed = same(tokens.shape[1])[0], tokens.clone()
     changed[..., 2] = 1 - changed[..., 2]
     before, after = head.logits(hidden, tokens), head.logits(hidden, changed)
-    assert torch.equal(before[..., :3, :], after[..., :3, :])
+    assert torch.allclose(before[..., :3, :], after[..., :3, :], atol=1e-6)
     assert not torch.allclose(before[..., 3, :2], after[..., 3, :2], atol=1e-3)
 
 
@@ -104,6 +113,12 @@ def test_a_head_refuses_a_space_that_it_cannot_predict():
     for config, space in ((FactorisedConfig, Categorical(4)), (CategoricalConfig, Codes((4, 4)))):
         with pytest.raises((ValueError, TypeError), match=r"Categorical|Codes"):  # the check of types speaks first
             config(space, 8)
+    with pytest.raises((ValueError, TypeError), match="Bits"):
+        BitwiseConfig(Codes((2, 2)), 8)
+    with pytest.raises((ValueError, TypeError), match="Codes"):
+        MulticodeHeadConfig(Categorical(4), tiny.WIDTH, tiny.stack())
+    with pytest.raises(ValueError, match="is 16 wide, the head 8"):
+        MulticodeHeadConfig(Codes((4, 4)), 8, tiny.stack())
 
 
 @pytest.mark.parametrize("name", tiny.HEADS)

@@ -1,11 +1,13 @@
 """The small recipes of the field's families: each is a legal combination of parts, and each draws in its own way."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from kiloword import parts
 from kiloword.orders.draft import DraftConfig
-from kiloword.recipes import FAMILIES, families, load
+from kiloword.recipes import FAMILIES, families, load, model_run
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -24,6 +26,14 @@ def test_the_table_and_the_names_agree():
     assert set(FAMILIES) == set(families.FAMILIES)
     with pytest.raises(ValueError, match=r"no family 'emoji-gan'.*emoji-var"):
         families.family("emoji-gan")
+
+
+def test_a_metamorph_sees_with_a_small_encoder_draws_with_a_decoder_and_is_not_guided():
+    recipe = load("emoji-metamorph")
+    assert recipe.model.decoder is not None and model_run.card(recipe).guidance == 1
+    assert model_run.card(load("emoji-unitok")).guidance == 3
+    with pytest.raises(ValueError, match="a diffusion decoder is needed"), torch.device("meta"):
+        parts.build(replace(recipe.model, decoder=None))
 
 
 def test_a_glm_image_draws_a_preview_first():

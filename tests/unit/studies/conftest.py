@@ -1,13 +1,17 @@
 """A folder of icons, a budget of a few steps, and networks of a few numbers."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import icons
+import studying
 import tiny
+from kiloword.recipes import generators
 from kiloword.recipes import tokenizers as recipes
 from kiloword.studies import tokenizers as study
+from kiloword.studies import workshop
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.vit import ViTConfig
@@ -29,3 +33,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> study.Budget:
     monkeypatch.setattr(study, "vit", lambda: (network, network))
     monkeypatch.setattr(study, "cnn", lambda width: (convolutions, convolutions))
     return study.Budget(pictures=10, held_out=4, seen=16, batch=4, rates=(1e-3, 4e-3), side=16, shown=3, save_every=2)
+
+
+@pytest.fixture(scope="module")
+def small_networks() -> Iterator[None]:
+    """The tokenizers of studies of models are made of a few numbers."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workshop, "vit", studying.networks)
+        patch.setattr(generators, "vit", studying.networks)
+        yield

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from kiloword import parts
+from kiloword.recipes.tokenizer_run import lesson_of
 from kiloword.studies import tokenizers as study
 from kiloword.studies.pace import seconds_a_picture
 from kiloword.studies.subset import chosen, subset
@@ -13,5 +15,6 @@ def test_wide_convolutions_take_longer(folder: Path, tmp_path: Path, small: stud
     recipe = study.recipe_of("fsq-cnn", 1e-3, small, 16)
     wide = CNNConfig(48, (1, 1, 1, 1), groups=(8,), z=8, channels=4)
     changed = study.replace(recipe, tokenizer=study.replace(recipe.tokenizer, encoder=wide, decoder=wide))
-    ours, theirs = seconds_a_picture([recipe, changed], pictures)
+    lessons = [lesson_of(parts.build(each.tokenizer), each, pictures) for each in (recipe, changed)]
+    ours, theirs = seconds_a_picture([(lesson, recipe.training) for lesson in lessons])
     assert 0 < ours < theirs

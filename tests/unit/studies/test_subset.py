@@ -41,6 +41,17 @@ def test_keys_alone_choose(tmp_path: Path):
     assert len(found_in(rows, 100, 100)) == 30
 
 
+def test_only_pictures_of_some_styles_are_chosen(tmp_path: Path):
+    splits = {number: "train" if number > 9 else "held_out_pair" for number in range(30)}
+    rows = [{"key": f"{n}", "style": ("flat", "3d")[n % 2], "split": split} for n, split in splits.items()]
+    write_metadata(tmp_path, rows)
+    found = chosen(tmp_path, 100, 100, ("3d",))
+    assert {row["key"] for row in found} == {f"{n}" for n in range(1, 30, 2)}
+    assert found[0]["translations"] == {} and found[0]["base"] == ""  # what a set does not tell
+    with pytest.raises(ValueError, match="0 pictures to learn and 0 held out in the style noto"):
+        chosen(tmp_path, 100, 100, ("noto",))
+
+
 def test_pictures_are_read_once_and_anew_when_others_are_wanted(folder: Path, tmp_path: Path, monkeypatch):
     path = tmp_path / "pictures.npy"
     first = subset(folder, chosen(folder, 10, 4), 12, path, nobody).values.clone()

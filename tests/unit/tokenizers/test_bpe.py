@@ -40,6 +40,11 @@ def test_an_empty_text_is_one_absent_token():
     assert BPE.decode([]) == "" and BPE.decode([END, 70]) == ""
 
 
+def test_of_no_texts_there_are_no_ids():
+    ids, present = BPE.encode([], 4)
+    assert ids.shape == present.shape == (0, 1) and ids.dtype == torch.long
+
+
 def test_a_text_over_the_limit_is_refused_with_both_numbers():
     with pytest.raises(ValueError, match="has 6 tokens, the limit is 5: 'zzzzz'"):
         BPE.encode(["zzzzz"], 5)

@@ -200,3 +200,10 @@ def test_what_does_not_fit_is_refused_with_the_numbers():
     for grids in (((2, 2), (1, 3)), ((0, 1), (2, 2))):
         with pytest.raises(ValueError, match="become no smaller"):
             BSQScalesConfig(schedules=(grids,))
+
+
+def test_the_frame_is_the_finest_grid_of_the_shape_in_proportion():
+    quantizer = made(schedules=(SQUARES, TALL))
+    assert [quantizer.frame(side, side) for side in (4, 16, 64)] == [(64, 64)] * 3
+    assert quantizer.frame(3, 2) == (6, 3) and quantizer.frame(12, 6) == (12, 6)
+    assert quantizer.frame(7, 7) == (56, 56)  # eight rows became seven

@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 import tiny
 from kiloword.noise import Seeded
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
+from kiloword.tokenizers.bsq_scales import BSQScalesConfig
 from kiloword.tokenizers.kl import KLConfig
 from kiloword.tokenizers.patched import Patched, PatchedConfig, joined, taken_apart
 from kiloword.tokenizers.pyramid import PyramidConfig
-from kiloword.tokens import Vector
+from kiloword.tokenizers.quantizer import Multiscale
+from kiloword.tokens import Bits, Layout, Vector
 
 
 def patched(patch: int = 2) -> Patched:
@@ -52,5 +54,40 @@ def test_what_has_no_patches_is_refused():
     with pytest.raises(ValueError, match=r"only Vector tokens .* gives Codes"):
         PatchedConfig(tiny.autoencoder(), 2).build()
     drafts = PyramidConfig(AutoencoderConfig(tiny.vit(), tiny.vit(), KLConfig(4)))
-    with pytest.raises(ValueError, match="of one grid, the tokenizer inside has 2"):
+    with pytest.raises(ValueError, match=r"takes 2 rows and columns, the tokenizer inside has a grid \(2, 1\)"):
         PatchedConfig(drafts, 2).build().layout(8, 4)
+
+
+@torch.no_grad()
+def test_bits_on_several_grids_are_seen_in_patches_and_flipped_ones_too():
+    torch.manual_seed(0)
+    scales = BSQScalesConfig(3, (((2, 2), (4, 2), (8, 4)),), flip=0.5)
+    outer = PatchedConfig(AutoencoderConfig(tiny.vit(), tiny.vit(), scales), 2).build()
+    inner, layout, pixels = outer.tokenizer, outer.layout(8, 4), tiny.pixels(2)
+    inside = inner.layout(8, 4)
+    assert outer.space == Bits(12) and layout == Layout(((1, 1), (2, 1)), (4, 2)) and outer.inner(layout) == inside
+    one, two = outer.encode(pixels, layout, Seeded([1, 2])), inner.encode(pixels, inside, Seeded([1, 2]))
+    outer.space.check(one.target)
+    assert not torch.equal(one.target, one.shown)
+    for ours, theirs in ((one.target, two.target), (one.shown, two.shown)):
+        assert torch.equal(ours[:, :1], joined(theirs[:, :4], 1, 2))
+        assert torch.equal(ours[:, 1:], joined(theirs[:, 4:], 1, 2))
+        assert torch.equal(outer.apart(ours, layout), theirs)
+    known = torch.tensor([[True, True, False], [True, True, True]])
+    cells = torch.tensor([[True] * 8 + [False] * 4, [True] * 12])
+    assert torch.allclose(outer.decode(one.target, layout, known), inner.decode(two.target, inside, cells), atol=1e-6)
+    quantizer, plain = outer.quantizer, inner.quantizer
+    assert isinstance(quantizer, Multiscale) and quantizer.grids(2, 1) == layout.sizes
+    assert quantizer.frame(2, 1) == layout.frame
+    for scale in range(2):
+        canvas = plain.canvas(two.shown, inside, scale)
+        wanted = torch.nn.functional.pixel_unshuffle(canvas, 2)
+        assert torch.equal(quantizer.canvas(one.shown, layout, scale), wanted)
+    stroke = plain.stroke(two.shown[:, :4], inside, 0)
+    assert torch.equal(quantizer.stroke(one.shown[:, :1], layout, 0), stroke)
+    shrunk = torch.nn.functional.pixel_unshuffle(plain.shrink(stroke, inside, 0), 2)
+    assert torch.equal(quantizer.shrink(stroke, layout, 0), shrunk)
+
+
+def test_a_quantizer_of_one_grid_paints_on_no_several():
+    assert patched().quantizer is None

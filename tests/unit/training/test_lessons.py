@@ -1,17 +1,20 @@
 """Lessons: tokenizers and models learn from tiny data, by chances that torch's seed decides, and judge themselves."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 
 import tiny
+from kiloword import parts
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.fsq import FSQConfig
 from kiloword.tokenizers.gumbel import GumbelConfig
 from kiloword.tokenizers.quantizer import Multiscale, QuantizerConfig
+from kiloword.tokens import Vector
 from kiloword.training.annealing import Annealing
-from kiloword.training.model_lesson import BothWaysConfig, Lines, ModelLesson, versions
+from kiloword.training.model_lesson import BothWaysConfig, Lines, ModelLesson, versions, versions_and_shown
 from kiloword.training.tokenizer_lesson import LossWeights, ReconstructionConfig, TokenizerLesson
 
 SIDE = 8
@@ -46,11 +49,29 @@ def model_lesson(**changes) -> ModelLesson:
     return ModelLesson(model, layout, tokens, lines, torch.ones(6), torch.tensor([4, 5]), BothWaysConfig(**changes))
 
 
+def regression_lesson() -> ModelLesson:
+    """Features are worked out and glanced at through a decoder that knows nothing yet."""
+    torch.manual_seed(0)
+    picture = parts.ModalityConfig(
+        parts.DirectionsConfig(tiny.books()), parts.RasterConfig(), parts.RegressionConfig(Vector(6), tiny.WIDTH)
+    )
+    prompt = parts.TextPrefixConfig(tiny.words(), tiny.WIDTH)
+    config = parts.ImageModelConfig(picture, prompt, tiny.stack(), decoder=tiny.decoder(Vector(6)))
+    model = parts.build(config)
+    lines = Lines(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
+    tokens = versions(model, pictures(), SIDE, count=3)
+    assert tokens.shape == (3, 6, 16, 6) and tokens.dtype == torch.float16
+    layout = model.picture.tokenizer.layout(SIDE, SIDE)
+    return ModelLesson(model, layout, tokens, lines, torch.ones(6), torch.tensor([4, 5]), BothWaysConfig(null=0.5))
+
+
 LESSONS = {
     "tokenizer": tokenizer_lesson,
     **{name: partial(tokenizer_lesson, quantizer) for name, quantizer in tiny.QUANTIZERS.items() if name != "palette"},
     "model": lambda: model_lesson(describe=0.5, null=0.5),
     "only drawing": lambda: model_lesson(describe=0.0),
+    "only describing": lambda: model_lesson(describe=1.0),
+    "worked out": regression_lesson,
 }
 
 
@@ -149,3 +170,27 @@ def test_the_use_of_codes_is_logged_where_there_are_codes(tmp_path):
     with torch.no_grad():
         assert 0 < tokenizer_lesson(tiny.QUANTIZERS["vq"]).look(tmp_path, 1)["held_out_usage"] <= 1
         assert set(tokenizer_lesson(tiny.QUANTIZERS["kl"]).look(tmp_path, 2)) == {"psnr"}
+
+
+@torch.no_grad()
+def test_bits_that_are_shown_flip_in_the_variants_and_those_to_be_predicted_make_up_for_it():
+    model = tiny.way("bits by scale")
+    target, shown = versions_and_shown(model, pictures(), SIDE, count=2)
+    assert torch.equal(target[0], shown[0]) and not torch.equal(target[1], shown[1])
+    tokenizer = model.picture.tokenizer
+    tokenizer.quantizer.config = replace(tokenizer.quantizer.config, flip=0.0)
+    clean, same = versions_and_shown(model, pictures(), SIDE, count=2)
+    layout = tokenizer.layout(SIDE, SIDE)
+    assert torch.equal(clean, same) and torch.equal(clean[0], target[0])
+    first = layout.part(0)
+    assert torch.equal(clean[1, :, first], target[1, :, first])  # the first grid has nothing to make up for
+    assert not torch.equal(clean[1], target[1])
+    lines = Lines(ask=lambda row, chance: 0, answer=lambda row: 1)
+    lesson = ModelLesson(model, layout, target, lines, torch.ones(6), torch.tensor([4, 5]), shown=shown)
+    torch.manual_seed(0)
+    one, two = lesson._pick_versions(torch.arange(6))
+    for row in range(6):  # both of the same version
+        same = [torch.equal(one[row], target[version, row].long()) for version in range(2)]
+        assert torch.equal(two[row], shown[same.index(True), row].long())
+    assert not torch.equal(one, two)
+    assert torch.isfinite(lesson.loss(torch.arange(6))[0])

@@ -5,7 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiloword.transformer import RotaryConfig
+from kiloword.tokens import Layout
+from kiloword.transformer import RotaryConfig, RoundedConfig
 from kiloword.transformer.position import rotate
 
 ROTARY = RotaryConfig((2, 2, 4, 4)).build(12)
@@ -47,3 +48,14 @@ def test_channels_must_fit_the_head():
         RotaryConfig((3, 1, 2, 2))
     with pytest.raises(ValueError, match="sum to 8, the head has 12"):
         RotaryConfig((2, 2, 2, 2)).build(12)
+
+
+def test_rounded_places_are_whole_ones_of_the_frame_halves_to_the_even():
+    rotary = RotaryConfig((0, 0, 4, 4))
+    places = torch.cat([torch.zeros(5, 1), Layout(((1, 5),), (7, 12)).positions()], 1)[None]  # 2.4 columns a cell
+    whole = torch.tensor([[0.0, 0, 0, x] for x in (0, 2, 5, 7, 10)])[None]
+    for ours, theirs in zip(RoundedConfig(rotary).build(8).angles(places), rotary.build(8).angles(whole), strict=True):
+        assert torch.equal(ours, theirs)
+    halves = torch.tensor([[[0.0, 0, 0.5, 1.5], [0, 0, 2.5, 3.5]]])
+    evens = torch.tensor([[[0.0, 0, 0, 2], [0, 0, 2, 4]]])
+    assert torch.equal(RoundedConfig(rotary).build(8).angles(halves)[0], rotary.build(8).angles(evens)[0])

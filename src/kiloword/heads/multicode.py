@@ -1,0 +1,136 @@
+"""Multicode head: a small transformer over the codes of one token predicts them one after the other.
+
+Ma et al. 2025 (UniTok, section 3.3, after the RQ-Transformer's depth transformer of Lee et al. 2022): the picture's
+hidden vector is its first row, the codes of the token that are known already are the others.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, embedding
+
+from kiloword.heads.code_entrance import ProjectedCodesConfig, SummedCodesConfig, offsets
+from kiloword.heads.entrance import BareEntranceConfig, LearnedEntranceConfig, SeatedEntranceConfig
+from kiloword.heads.head import Sampling, choose, keep, weigh
+from kiloword.noise import Noise
+from kiloword.tokens import Codes, Fed, Layout
+from kiloword.transformer import StackConfig, Stream
+
+# Axes: v views, b pictures, q tokens, w width, k codes of a token, c values of a code (padded), r = v b q rows, t rows
+# of the small transformer at once.
+
+
+@dataclass(frozen=True)
+class MulticodeHeadConfig:
+    """`depth` is the small transformer, as wide as the large one; `codes` makes one vector of a token that is fed.
+
+    `places` is the number of learned places (0: none), unless another `entrance` is named.
+    """
+
+    space: Codes
+    width: int
+    depth: StackConfig
+    places: int = 0
+    entrance: BareEntranceConfig | SeatedEntranceConfig | None = None
+    codes: SummedCodesConfig | ProjectedCodesConfig = SummedCodesConfig()
+
+    def __post_init__(self):
+        if not isinstance(self.space, Codes):
+            raise ValueError(f"the multicode head predicts Codes, got {self.space}")
+        if self.depth.width != self.width:
+            raise ValueError(
+                f"the transformer over codes is {self.depth.width} wide, the head {self.width}: give both one width"
+            )
+
+    def build(self) -> "MulticodeHead":
+        return MulticodeHead(self)
+
+
+class MulticodeHead(nn.Module):
+    """log p(token) is the sum over codes of log p(code | hidden, codes before it); one matrix gives all logits."""
+
+    canvas = 0
+    offsets: Tensor
+    legal: Tensor
+
+    def __init__(self, config: MulticodeHeadConfig):
+        super().__init__()
+        self.space, self.width, sizes = config.space, config.width, config.space.sizes
+        self.codes = config.codes.build(config.space, config.width)
+        self.entrance = (config.entrance or LearnedEntranceConfig(config.places)).build(config.width)
+        self.register_buffer("offsets", offsets(sizes[:-1]), persistent=False)
+        legal = torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]
+        self.register_buffer("legal", legal, persistent=False)
+        self.before = nn.Parameter(torch.empty(sum(sizes[:-1]), config.width))  # the last code is told to nobody
+        nn.init.normal_(self.before, std=0.5)
+        self.depth = config.depth.build()
+        self.exit = nn.Linear(config.width, max(sizes))
+        nn.init.normal_(self.exit.weight, std=config.width**-0.5)
+        nn.init.zeros_(self.exit.bias)
+
+    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
+        return self.entrance(self.codes(fed.tokens), fed, layout), None
+
+    def logits(self, hidden: Float[Tensor, "*b q w"], tokens: Int[Tensor, "b q k"]) -> Float[Tensor, "*b q k c"]:
+        """Logits of every code given the true codes before it, those of a token all at once."""
+        told = embedding(tokens[..., :-1] + self.offsets, self.before)
+        told = told.expand(*hidden.shape[:-1], *told.shape[-2:])
+        rows = torch.cat([hidden.unsqueeze(-2), told], dim=-2)
+        logits = self.exit(self.depth(causal(rows.flatten(0, -3)))).float()
+        return logits.masked_fill(~self.legal, -math.inf).view(*rows.shape[:-1], -1)
+
+    def loss(
+        self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q k"], memo: None = None,
+        noise: Noise | None = None,
+    ) -> Float[Tensor, "b q"]:  # fmt: skip
+        logits = self.logits(hidden, target)
+        return cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none").view(target.shape).sum(-1)
+
+    @torch.no_grad()
+    def sample(
+        self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
+        noise: Noise, rows: Int[Tensor, "b"],
+    ) -> Int[Tensor, "b q k"]:  # fmt: skip
+        """The views hear of one choice; their logits are weighed code by code."""
+        (v, b, q, _), sizes = hidden.shape, self.space.sizes
+        uniform = noise.uniform((q, len(sizes)), rows).to(hidden.device)
+        cache, one = self.depth.cache(v * b * q, len(sizes)), torch.ones(v * b * q, dtype=torch.long)
+        row, tokens = rearrange(hidden, "v b q w -> (v b q) 1 w"), []
+        for place, size in enumerate(sizes):
+            said = self.exit(self.depth(Stream(row, positions(row, place)), cache))
+            cache.advance(one)
+            logits = rearrange(said, "(v b q) 1 c -> v b q c", v=v, b=b)[..., :size].float()
+            tokens.append(choose(weigh(logits, weights), sampling, uniform[..., place]))
+            if place + 1 < len(sizes):
+                told = embedding(tokens[-1] + self.offsets[place], self.before)
+                row = rearrange(told.expand(v, -1, -1, -1), "v b q w -> (v b q) 1 w")
+        return torch.stack(tokens, dim=-1)
+
+    def log_prob(
+        self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q k"],
+        sampling: Sampling,
+    ) -> Float[Tensor, "b q"]:  # fmt: skip
+        logits = self.logits(hidden, tokens)
+        total = torch.zeros(tokens.shape[:2], device=hidden.device)
+        for code, size in enumerate(self.space.sizes):
+            kept = keep(weigh(logits[..., code, :size], weights), sampling)
+            total = total + torch.log_softmax(kept, -1).gather(-1, tokens[..., code, None])[..., 0]
+        return total
+
+
+def positions(rows: Float[Tensor, "r t w"], first: int = 0) -> Float[Tensor, "r t 4"]:
+    """The place of a code among those of its token is its time."""
+    places = rows.new_zeros(*rows.shape[:2], 4)
+    places[..., 0] = torch.arange(first, first + rows.shape[1], device=rows.device)
+    return places
+
+
+def causal(rows: Float[Tensor, "r t w"]) -> Stream:
+    """Rows that see themselves and those before them."""
+    step = torch.arange(rows.shape[1], device=rows.device).expand(rows.shape[:2])
+    all_rows = torch.ones_like(step, dtype=torch.bool)
+    return Stream(rows, positions(rows), span=torch.zeros_like(step), step=step, causal=all_rows, present=all_rows)

@@ -1,0 +1,127 @@
+"""Denoise order: tokens that become known little by little, all at once or group after group, as ramps of a schedule.
+
+Zhou et al. 2024 (Transfusion) for latents noised inside the transformer; Lee et al. 2023 (groupwise diffusion) and Ruhe
+et al. 2024 (rolling diffusion) for groups, see `tokens/ramps.py`; logit-normal levels of Esser et al. 2024, eq. 19.
+
+Network calls: N = ceil(steps (1 + overlap (groups - 1))), one a step. A token is worked on for `steps` of them, and
+looked at once when it is known.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from kiloword.noise import Noise, mix
+from kiloword.tokens import Fed, Layout, Schedule, grouped, levels_at, ramps
+
+# Axes: b pictures, n tokens, q tokens picked, c numbers of a token.
+
+OVERLAPS = (1.0, 0.5, 0.25)  # that are learned, beside all others
+
+
+@dataclass(frozen=True)
+class DenoiseConfig:
+    """A group takes `steps` steps and begins when the one before has done the share `overlap` of its own: 0 is all at
+    once, 1 one after the other.
+
+    So all can be chosen afterwards, the share `grouped` of the pictures to learn from is in any groups with any
+    overlap; the others are all at once, at levels that are "logit-normal" or "uniform". Of the share `kept`, some
+    tokens are known, as when a part of a picture is drawn anew. With `upwards` the last row comes first.
+    """
+
+    steps: int = 50
+    groups: int = 1
+    overlap: float = 1.0
+    grouped: float = 0.35
+    levels: str = "logit-normal"
+    kept: float = 0.1
+    upwards: bool = False
+
+    def __post_init__(self):
+        if self.steps < 1:
+            raise ValueError(f"a group takes at least 1 step, got {self.steps}")
+        if self.groups < 1:
+            raise ValueError(f"tokens are drawn in at least 1 group, got {self.groups}")
+        if not 0 <= self.overlap <= 1:
+            raise ValueError(f"the overlap is from 0 (all groups at once) to 1 (one by one), got {self.overlap:g}")
+        if not (0 <= self.grouped <= 1 and 0 <= self.kept <= 1):
+            raise ValueError(f"shares of pictures are from 0 to 1, got {self.grouped} grouped and {self.kept} kept")
+        if self.levels not in ("logit-normal", "uniform"):
+            raise ValueError(f"levels are uniform or logit-normal, got {self.levels!r}")
+
+    def build(self) -> "Denoise":
+        return Denoise(self)
+
+
+class Denoise:
+    """A token is fed as it is, part noise; it is asked for at every step of its ramp."""
+
+    causal, painted = False, False
+
+    def __init__(self, config: DenoiseConfig = DenoiseConfig()):
+        self.config = config
+
+    def place(self, layout: Layout) -> Int[Tensor, "n"]:
+        """Row after row, from the top or from the bottom."""
+        if len(layout.sizes) != 1:
+            raise ValueError(f"denoise order draws one grid, this layout has {len(layout.sizes)}")
+        place = torch.arange(layout.count)
+        return place.flip(0) if self.config.upwards else place
+
+    def in_groups(self, groups: int, overlap: float) -> "Denoise":
+        return Denoise(replace(self.config, groups=groups, overlap=overlap))
+
+    def seats(self, layout: Layout) -> Int[Tensor, "n"]:
+        """Each in its own place."""
+        return torch.arange(layout.count)
+
+    def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
+        """Ramps of `steps` steps a group. Raises ValueError if the groups do not divide the tokens."""
+        rank = grouped(self.place(layout), self.config.groups)
+        return ramps(rank.expand(batch, -1), self.config.overlap, self.config.steps if steps is None else steps)
+
+    def lesson(self, layout: Layout, batch: int, noise: Noise | None) -> Float[Tensor, "b n"]:
+        """Of each picture a moment, all at once or in any groups."""
+        n, place = layout.count, self.place(layout)
+        shape = (6 + n,)
+        uniform = torch.rand(batch, *shape) if noise is None else noise.uniform(shape, torch.arange(batch)).float()
+        (chance, which, overlapping, free, moment, keeping), each = uniform[:, :6].T, uniform[:, 6:]
+        legal = torch.tensor([g for g in range(2, n + 1) if n % g == 0] or [1])
+        groups = legal[(which * len(legal)).long()]
+        overlap = torch.tensor([*OVERLAPS, 0])[(overlapping * (len(OVERLAPS) + 1)).long()]
+        overlap = torch.where(overlap > 0, overlap, free)
+        rank = torch.div(place * groups[:, None], n, rounding_mode="floor")
+        in_turn = levels_at(moment * (1 + overlap * (groups - 1)), rank, overlap)
+        level = moment if self.config.levels == "uniform" else torch.special.ndtri(moment.clamp(1e-6)).sigmoid()
+        level = torch.where((chance < self.config.grouped)[:, None], in_turn, level[:, None])
+        known = each < keeping[:, None] / self.config.kept if self.config.kept else torch.zeros_like(level).bool()
+        return torch.where((keeping < self.config.kept)[:, None] & known, 0, level)
+
+    def noised(
+        self, tokens: Float[Tensor, "b n c"], level: Float[Tensor, "b n"], noise: Noise | None, loudness: float = 1.0
+    ) -> Float[Tensor, "b n c"]:
+        """`loudness` is the deviation of the noise."""
+        if noise is None:
+            drawn = torch.randn_like(tokens)
+        else:
+            drawn = noise.normal(tuple(tokens.shape[1:]), torch.arange(len(tokens))).to(tokens)
+        return mix(tokens, loudness * drawn, level[..., None].to(tokens))
+
+    def turns(
+        self, layout: Layout, given: Bool[Tensor, "b n"], known: Bool[Tensor, "b n"], at_work: Bool[Tensor, "b n"]
+    ) -> Int[Tensor, "b n"]:
+        """Known tokens see the known ones before them, tokens at work all of these and each other; what has not begun
+        is noise, which tells nobody anything. So what is known stays as it has been seen."""
+        n, place = layout.count, self.place(layout).to(given.device).expand_as(given)
+        turn = torch.where(known, place, torch.full_like(place, n + 1)).masked_fill(at_work, n)
+        return torch.where(given, place - n, turn)
+
+    def feed(
+        self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,
+        canvas: Callable | None = None,
+    ) -> Fed:  # fmt: skip
+        rows = torch.arange(len(pick), device=pick.device)[:, None]
+        return Fed(shown[rows, pick], level[rows, pick] == 0, level[rows, pick], pick)

@@ -1,0 +1,144 @@
+"""The study of generators: six ways of drawing, taught the same pictures for the same time, in one honest table.
+
+Equal blocks, equal time of training as measured before, and equal tuning: the same learning rates, guidances and
+temperatures for all, chosen by other prompts than those that judge. Musgrave et al. 2020 and Lucic et al. 2018 on why.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from kiloword.datasets.shards import replace_file
+from kiloword.recipes.generators import SYSTEMS, generator
+from kiloword.recipes.model_run import Report
+from kiloword.studies.budget import Judging, Material, Teaching
+from kiloword.studies.exam import Exam, examined, written
+from kiloword.studies.generators_report import Outcome, better, write_report
+from kiloword.studies.pace import duration
+from kiloword.studies.workshop import (
+    Job,
+    Workshop,
+    carry_out,
+    iterations_in,
+    opened,
+    painter_of,
+    recipe_for,
+    seconds_of,
+    training_for,
+)
+
+NAMES = tuple(SYSTEMS)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a study may use of everything, the same for all systems: `depth` blocks of `width`."""
+
+    material: Material = Material()
+    teaching: Teaching = Teaching()
+    judging: Judging = Judging()
+    width: int = 192
+    depth: int = 6
+    seed: int = 0
+
+    def __post_init__(self):
+        generator(NAMES[0], self.width, self.depth)
+
+
+ALL_STYLES = Material(7_800, 512, (), versions=8, seen=2_000_000, vocabulary=4096)
+BUDGETS = {
+    "quick": Budget(
+        Material(seen=6_400), Teaching(minutes=2.0, best=0), Judging(64, guidances=(2.0,), temperatures=(1.0,))
+    ),
+    "cpu": Budget(),
+    "gpu": Budget(
+        ALL_STYLES, Teaching(25.0, 256, average=0.999, save_every=500), Judging(batch=256), width=384, depth=12
+    ),
+}
+
+
+def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Report) -> Path:
+    """Carry out all trainings that are not there yet, and write the report of all that are; its file is returned."""
+    check_names(names)
+    material, teaching = budget.material, budget.teaching
+    workshop = opened(
+        out, material, settings_of(budget), data, report, seed=budget.seed, save_every=teaching.save_every
+    )
+    exam = written(workshop.pictures, budget.judging, budget.seed)
+    pace = seconds_of(workshop, {name: job(workshop, budget, name, teaching.rates[0], 0, 1) for name in NAMES})
+    tries = [(name, rate, 0) for rate in teaching.rates for name in names]
+    count = len(tries) + min(teaching.best, len(names)) * (teaching.seeds - 1)
+    for number, which in enumerate(tries, start=1):
+        learned(workshop, exam, budget, which, pace, f"{number} of {count}")
+    best = [outcome for outcome in better(finished(out))[: teaching.best] if outcome.name in names]
+    again = [(outcome.name, outcome.rate, seed) for outcome in best for seed in range(1, teaching.seeds)]
+    for number, which in enumerate(again, start=len(tries) + 1):
+        learned(workshop, exam, budget, which, pace, f"{number} of {count}")
+    facts = {**asdict(budget), "seconds_a_picture_learned": pace, "pictures": facts_of(workshop, exam)}
+    return write_report(out, finished(out), facts, exam, report)
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raise ValueError for a system that the study doesn't know, and for none at all."""
+    if not names:
+        raise ValueError(f"--only names no system: choose from {', '.join(NAMES)}")
+    for name in names:
+        if name not in NAMES:
+            near = get_close_matches(name, NAMES, n=1, cutoff=0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"the study has no system {name!r}{hint} (there are {', '.join(NAMES)})")
+
+
+def settings_of(budget: Budget) -> dict[str, Any]:
+    """What must stay the same when a study is gone on with: all but what changes no figure."""
+    teaching = replace(budget.teaching, save_every=1, best=0, seeds=1)
+    judging = replace(budget.judging, shown=1, rounds=1)
+    return asdict(replace(budget, teaching=teaching, judging=judging))
+
+
+def job(workshop: Workshop, budget: Budget, name: str, rate: float, seed: int, iterations: int) -> Job:
+    """The training of a system at a learning rate from a seed."""
+    teaching, stage = budget.teaching, f"{name} at {rate:g}" + (f", seed {seed}" if seed else "")
+    training = training_for(
+        workshop, iterations, teaching.batch, rate, average=teaching.average, seed=budget.seed + seed
+    )
+    recipe = recipe_for(workshop, name, generator(name, budget.width, budget.depth), training)
+    return Job(recipe, SYSTEMS[name].sort, workshop.out / "runs" / f"{name}-{rate:g}-{seed}", stage)
+
+
+def learned(
+    workshop: Workshop, exam: Exam, budget: Budget, which: tuple[str, float, int], pace: dict[str, float], place: str
+) -> None:
+    """One training to its figures, whatever of it is there already."""
+    name, rate, seed = which
+    iterations = iterations_in(budget.teaching.minutes, pace[name], budget.teaching.batch)
+    wanted = job(workshop, budget, name, rate, seed, iterations)
+    wanted = replace(wanted, stage=f"{wanted.stage} ({place})")
+    folder = carry_out(workshop, wanted)
+    path = wanted.folder / "figures.json"
+    if not path.exists():
+        told = {"name": name, "rate": rate, "seed": seed, "seen": iterations * budget.teaching.batch}
+        figures = examined(exam, painter_of(folder), wanted.stage, workshop.report)
+        figures = {**told, **figures, "training": duration(wanted.folder / "model", budget.teaching.batch)}
+        replace_file(path, json.dumps(figures, indent=1).encode())
+
+
+def finished(out: Path) -> list[Outcome]:
+    """All trainings in a study's folder that came to their end."""
+    found = []
+    for path in sorted((out / "runs").glob("*/figures.json")):
+        figures = json.loads(path.read_text())
+        found.append(Outcome(figures["name"], figures["rate"], figures["seed"], path.parent, figures))
+    return found
+
+
+def facts_of(workshop: Workshop, exam: Exam) -> dict[str, Any]:
+    """How many pictures there are of everything."""
+    pictures = workshop.pictures
+    return {
+        "learned": int(pictures.weights.sum()), "held_out": len(pictures.held_out), "choosing": len(exam.choosing),
+        "judging": {split: len(places) for split, places in exam.judging.items()}, "others": len(exam.others),
+    }  # fmt: skip

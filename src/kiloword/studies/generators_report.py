@@ -1,0 +1,101 @@
+"""The report of the study of generators: tables, plots, what can be said and what cannot, and a sheet to look at.
+
+The layout is our own. Pineau et al. 2020 (Improving Reproducibility in Machine Learning Research) on what to tell;
+Agarwal et al. 2021 (Deep Reinforcement Learning at the Edge of the Statistical Precipice) on intervals for few runs.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kiloword.datasets.shards import replace_file
+from kiloword.evaluation.features import MEANING, SPACES
+from kiloword.recipes.generators import SYSTEMS
+from kiloword.recipes.model_run import Report
+from kiloword.studies import cost
+from kiloword.studies.drawing import draw_sheet
+from kiloword.studies.exam import SPACE, Exam
+from kiloword.studies.generators_plot import draw_plots
+from kiloword.studies.generators_words import text
+from kiloword.studies.workshop import painter_of
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A training that came to its end: who, how, where, and its figures."""
+
+    name: str
+    rate: float
+    seed: int
+    folder: Path
+    figures: dict[str, Any]
+
+    @property
+    def by(self) -> float:
+        """By what is chosen: the distance of what was drawn for the prompts that choose."""
+        return self.figures["chosen"]["kernel_distance"]
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """How it draws."""
+        return {name: self.figures["chosen"][name] for name in ("guidance", "temperature")}
+
+
+def better(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Of the trainings of each system from the first seed, the one at the better learning rate, the best first."""
+    best: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        if outcome.seed == 0 and (outcome.name not in best or outcome.by < best[outcome.name].by):
+            best[outcome.name] = outcome
+    return sorted(best.values(), key=lambda outcome: outcome.by)
+
+
+def write_report(out: Path, outcomes: Sequence[Outcome], facts: dict[str, Any], exam: Exam, report: Report) -> Path:
+    """report.md, report.json, plot.png and sheet.png of all that is finished; the first is returned."""
+    order = list(SYSTEMS)
+    best = sorted(better(outcomes), key=lambda outcome: order.index(outcome.name))
+    painters = {outcome.name: painter_of(outcome.folder / "checkpoint", **outcome.settings) for outcome in best}
+    prompts = exam.prompts(next(iter(painters.values())), exam.judged)
+    report("costs measured", 0, len(best), {})
+    taken = cost.seconds(painters, prompts, exam.settings.rounds)
+    lines, drawn = [], {"true": exam.album.pixels[exam.shown]}
+    for number, outcome in enumerate(best, start=1):
+        painter = painters[outcome.name]
+        costs = {
+            "passes": cost.passes(painter, prompts[0]),
+            "seconds": taken[outcome.name],
+            "memory_mb": cost.memory(outcome.folder / "checkpoint", outcome.settings, prompts[0]),
+        }
+        lines.append({**line(outcome, outcomes), "cost": costs})
+        drawn["\nx ".join(SYSTEMS[outcome.name].parts.split(" x "))] = exam.drawn(painter, exam.shown)
+        report("costs measured", number, len(best), {})
+    whole = {
+        "format": FORMAT, "budget": facts, "device": str(painters[best[0].name].device), "feature_spaces": MEANING,
+        "space": SPACE, "sheet": exam.prompts(painters[best[0].name], exam.shown), "systems": lines,
+        "runs": [{**outcome.figures} for outcome in outcomes],
+    }  # fmt: skip
+    replace_file(out / "report.json", (json.dumps(whole, indent=1) + "\n").encode())
+    draw_plots(out / "plot.png", lines)
+    draw_sheet(out / "sheet.png", drawn)
+    replace_file(out / "report.md", text(lines, whole).encode())
+    return out / "report.md"
+
+
+def line(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """A system's figures, with the distance at every learning rate and from every seed."""
+    own = [other for other in outcomes if other.name == outcome.name]
+    return {
+        **outcome.figures,
+        "parts": SYSTEMS[outcome.name].parts,
+        "tokenizer": SYSTEMS[outcome.name].sort,
+        "rates": {f"{other.rate:g}": other.by for other in own if other.seed == 0},
+        "seeds": {
+            str(other.seed): {space: other.figures["kernel_distance"][space]["value"] for space in SPACES}
+            for other in own
+            if other.rate == outcome.rate
+        },
+    }

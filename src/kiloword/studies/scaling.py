@@ -1,0 +1,256 @@
+"""The study of scaling: one way of drawing at several sizes, a larger one foretold, and whether describing helps it.
+
+Kaplan et al. 2020 (Scaling Laws for Neural Language Models) for parameters and compute, 6 operations for each parameter
+and token that is learned from; Hoffmann et al. 2022 (Training Compute-Optimal Large Language Models) for trainings of
+several lengths, each with a schedule of its own. What is foretold is on disk before the larger model is begun.
+"""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kiloword.datasets.shards import replace_file
+from kiloword.engine.painter import Painter
+from kiloword.evaluation.description import judge
+from kiloword.evaluation.drawing import Session
+from kiloword.evaluation.likelihood import picture_bits, text_bits
+from kiloword.heads.categorical import CategoricalConfig
+from kiloword.parts import ImageModelConfig, TextConfig
+from kiloword.recipes.families import GRID
+from kiloword.recipes.generators import SYSTEMS, generator
+from kiloword.recipes.model_run import Report
+from kiloword.studies.budget import Judging, Material, Teaching
+from kiloword.studies.exam import Exam, examined, written
+from kiloword.studies.power_law import NEEDED, Law, fitted, frontier
+from kiloword.studies.scaling_report import write_report
+from kiloword.studies.workshop import (
+    Job,
+    Workshop,
+    carry_out,
+    iterations_in,
+    opened,
+    painter_of,
+    recipe_for,
+    seconds_of,
+    training_for,
+)
+from kiloword.tokenizers.bpe import BPEConfig
+from kiloword.tokens import Categorical
+from kiloword.training.model_lesson import BothWaysConfig
+
+SYSTEM = "vq-raster"  # its losses are likelihoods
+WAYS = {"drawing alone": 0.0, "describing alone": 1.0, "both": 0.5}  # the share that goes from picture to words
+LOSSES = 512  # pictures at most by which a loss is told
+
+
+def parts_of(size: str, text: bool = False) -> ImageModelConfig:
+    """The parts of a size, if asked for with text that it writes. Raises ValueError for what is no size."""
+    width, _, depth = size.partition("x")
+    if not (width.isdigit() and depth.isdigit()):
+        raise ValueError(f"a size is WIDTHxDEPTH, as in 192x6, got {size!r}")
+    model = generator(SYSTEM, int(width), int(depth))
+    if not text:
+        return model
+    merges = BPEConfig()
+    words = CategoricalConfig(Categorical(merges.build().space.size), int(width))
+    return replace(model, text=TextConfig(merges, words))
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Sizes are "WIDTHxDEPTH"; each sees the `shares` of `seen` pictures, `larger` all of them.
+
+    The `ways` are taught at the size `both` for as many minutes as `teaching` says, from each of its seeds.
+    """
+
+    material: Material = Material(7_800, 512, (), versions=8)
+    teaching: Teaching = Teaching(minutes=10.0, rates=(2e-3,))
+    judging: Judging = Judging(prompts=128, guidances=(2.0,))
+    sizes: tuple[str, ...] = ("64x4", "128x2", "128x4", "192x4", "192x6")
+    larger: str = "256x8"
+    both: str = "192x6"
+    seen: int = 48_000
+    shares: tuple[float, ...] = (0.25, 0.5, 1.0)
+    seed: int = 0
+
+    def __post_init__(self):
+        for size in (*self.sizes, self.larger, self.both):
+            parts_of(size)
+        if len(set(self.sizes)) < NEEDED:
+            raise ValueError(f"a law takes {NEEDED} sizes or more, got {', '.join(self.sizes)}")
+        if self.larger in self.sizes:
+            raise ValueError(f"larger, {self.larger}, is one of the sizes: then there is nothing to foretell")
+        if len(self.teaching.rates) != 1:
+            raise ValueError(f"all sizes have one learning rate, got {self.teaching.rates}")
+        if not self.shares or not all(0 < share <= 1 for share in self.shares) or max(self.shares) != 1:
+            raise ValueError(f"shares are above 0, the last of them 1, got {self.shares}")
+        if self.seen < self.teaching.batch:
+            raise ValueError(f"seen is a batch ({self.teaching.batch}) or more, got {self.seen}")
+
+
+BUDGETS = {
+    "quick": Budget(
+        Material(seen=6_400), Teaching(minutes=1.0, rates=(2e-3,), seeds=1),
+        Judging(64, guidances=(2.0,), temperatures=(1.0,)), seen=6_000, shares=(0.5, 1.0),
+    ),
+    "cpu": Budget(),
+    "gpu": Budget(
+        Material(7_800, 512, (), versions=8, seen=2_000_000, vocabulary=4096),
+        Teaching(minutes=10.0, batch=256, rates=(2e-3,), average=0.999, save_every=500),
+        sizes=("64x4", "128x4", "256x4", "384x6", "512x8"), larger="768x10", both="384x6", seen=500_000,
+    ),
+}  # fmt: skip
+
+
+def run(budget: Budget, data: Path, out: Path, report: Report) -> Path:
+    """Carry out all trainings that are not there yet, and write the report; its file is returned."""
+    settings = settings_of(budget)
+    workshop = opened(
+        out, budget.material, settings, data, report, seed=budget.seed, save_every=budget.teaching.save_every
+    )
+    exam = written(workshop.pictures, budget.judging, budget.seed)
+    wanted = [(size, share) for share in sorted(budget.shares) for size in budget.sizes]
+    points = [
+        measured(workshop, exam, budget, size, share, f"{number} of {len(wanted)}")
+        for number, (size, share) in enumerate(wanted, start=1)
+    ]
+    prediction, laws = foretold(workshop, budget, points)
+    truth = measured(workshop, exam, budget, budget.larger, 1.0, "foretold")
+    ways = both_ways(workshop, exam, budget)
+    pictures = workshop.pictures
+    facts = {
+        "budget": asdict(budget), "system": SYSTEMS[SYSTEM].parts, "points": points, "prediction": prediction,
+        "truth": truth, "ways": ways,
+        "pictures": {"learned": int(pictures.weights.sum()), "held_out": len(pictures.held_out)},
+    }  # fmt: skip
+    return write_report(out, facts, laws)
+
+
+def settings_of(budget: Budget) -> dict[str, Any]:
+    """What must stay the same when a study is gone on with."""
+    teaching = replace(budget.teaching, save_every=1, seeds=1)
+    return asdict(replace(budget, teaching=teaching, judging=replace(budget.judging, shown=1, rounds=1)))
+
+
+def measured(
+    workshop: Workshop, exam: Exam, budget: Budget, size: str, share: float, place: str
+) -> dict[str, Any]:
+    """A size taught with a share of the pictures: its parameters, compute and losses."""
+    teaching = budget.teaching
+    iterations = max(1, round(share * budget.seen / teaching.batch))
+    training = training_for(
+        workshop, iterations, teaching.batch, teaching.rates[0], average=teaching.average, seed=budget.seed
+    )
+    recipe = recipe_for(workshop, f"{SYSTEM}-{size}", parts_of(size), training)
+    folder = folder_of(workshop, size, share)
+    painter_at = carry_out(workshop, Job(recipe, SYSTEMS[SYSTEM].sort, folder, f"{size}, {share:g} ({place})"))
+
+    def figures(painter: Painter) -> dict[str, Any]:
+        count = sum(p.numel() for p in painter.model.transformer.parameters())  # type: ignore[union-attr]
+        seen = iterations * teaching.batch
+        told = {"size": size, "share": share, "seen": seen, "parameters": count, "compute": 6 * count * seen * GRID}
+        return {**told, **draw_losses(exam, painter)}
+
+    return kept(folder, painter_at, figures)
+
+
+def folder_of(workshop: Workshop, size: str, share: float) -> Path:
+    return workshop.out / "runs" / f"{size}-{share:g}"
+
+
+def kept(folder: Path, checkpoint: Path, measure: Callable[[Painter], dict[str, Any]]) -> dict[str, Any]:
+    """The figures of a training, from its file if they are there."""
+    path = folder / "figures.json"
+    if not path.exists():
+        replace_file(path, json.dumps(measure(painter_of(checkpoint)), indent=1).encode())
+    return json.loads(path.read_text())
+
+
+def draw_losses(exam: Exam, painter: Painter) -> dict[str, float]:
+    """Nats a token of held-out pictures, and of as many that were learned, given their prompts."""
+    session = Session(painter, exam.settings.batch)
+    found = {}
+    for name, places in asked(exam).items():
+        bits = picture_bits(session, exam.album.pixels[places], exam.prompts(painter, places))
+        found[name] = float(bits.mean()) * math.log(2) / session.layout.count
+    return found
+
+
+def text_losses(exam: Exam, painter: Painter) -> dict[str, float]:
+    """Nats of a whole description, its end included, of the same pictures; and the share that is right."""
+    session = Session(painter, exam.settings.batch)
+    found: dict[str, float] = {}
+    for name, places in asked(exam).items():
+        said = text_bits(session, exam.album.pixels[places], exam.prompts(painter, places))
+        found[f"text, {name}"] = float(said.mean()) * math.log(2)
+        rows, texts = [exam.album.rows[place] for place in places], session.described(exam.album.pixels[places])
+        found[f"right, {name}"] = judge(texts, rows, painter.card.styles)["right"]
+    return found
+
+
+def asked(exam: Exam) -> dict[str, list[int]]:
+    """By which pictures losses are told."""
+    held_out = [place for place, row in enumerate(exam.album.rows) if row["split"] != "train"][:LOSSES]
+    return {"held_out": held_out, "learned": exam.album.where(split="train")[: len(held_out)]}
+
+
+def foretold(workshop: Workshop, budget: Budget, points: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Law]]:
+    """What the laws say of the larger model, written down before it is begun, and the laws.
+
+    Raises ValueError if the larger one was begun before.
+    """
+    whole = [point for point in points if point["share"] == 1]
+    best = frontier([(point["compute"], point["held_out"]) for point in points])
+    laws = {"parameters": fitted(*zip(*[(p["parameters"], p["held_out"]) for p in whole], strict=True))}
+    if len(best) >= NEEDED:
+        laws["compute"] = fitted(*zip(*best, strict=True))
+    path = workshop.out / "prediction.json"
+    if path.exists():
+        return json.loads(path.read_text()), laws
+    begun = folder_of(workshop, budget.larger, 1.0)
+    if begun.exists():
+        raise ValueError(f"{begun} was begun before anything was foretold: remove it")
+    with torch.device("meta"):
+        count = sum(p.numel() for p in parts_of(budget.larger).transformer.build().parameters())
+    seen = round(budget.seen / budget.teaching.batch) * budget.teaching.batch
+    at = {"parameters": count, "compute": 6 * count * seen * GRID}
+    told = {name: asdict(law.predicted(at[name])) for name, law in laws.items()}
+    prediction = {"size": budget.larger, **at, "loss": told}
+    replace_file(path, json.dumps(prediction, indent=1).encode())
+    return prediction, laws
+
+
+def both_ways(workshop: Workshop, exam: Exam, budget: Budget) -> list[dict[str, Any]]:
+    """Drawing alone, describing alone, and both, by one model for the same time."""
+    first = {way: way_job(workshop, budget, way, 0, 1) for way in WAYS}
+    pace, found = seconds_of(workshop, first), []
+    for seed in range(budget.teaching.seeds):
+        for way in WAYS:
+            iterations = iterations_in(budget.teaching.minutes, pace[way], budget.teaching.batch)
+            job = way_job(workshop, budget, way, seed, iterations)
+            told = {"way": way, "seed": seed, "seen": iterations * budget.teaching.batch}
+
+            def figures(painter: Painter, told: dict = told, way: str = way, stage: str = job.stage) -> dict[str, Any]:
+                drawn = {**draw_losses(exam, painter), **examined(exam, painter, stage, workshop.report)}
+                said = text_losses(exam, painter)
+                return {**told, **(drawn if WAYS[way] < 1 else {}), **(said if WAYS[way] > 0 else {})}
+
+            found.append(kept(job.folder, carry_out(workshop, job), figures))
+    return found
+
+
+def way_job(workshop: Workshop, budget: Budget, way: str, seed: int, iterations: int) -> Job:
+    """The training of a model that goes this way."""
+    teaching = budget.teaching
+    training = training_for(
+        workshop, iterations, teaching.batch, teaching.rates[0], average=teaching.average, seed=budget.seed + seed
+    )
+    lesson = BothWaysConfig(describe=WAYS[way])
+    recipe = recipe_for(workshop, way, parts_of(budget.both, text=True), training, lesson)
+    folder = workshop.out / "runs" / f"{way.replace(' ', '-')}-{seed}"
+    return Job(recipe, SYSTEMS[SYSTEM].sort, folder, f"{way}, seed {seed}")

@@ -1,0 +1,172 @@
+"""Gemma's, Llama's and Qwen's weights in our stack give the logits of transformers, and draw and say what it does."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from kiloword import parts
+from kiloword.engine.decode import write
+from kiloword.engine.lean import LeanStack, lean
+from kiloword.engine.rerank import read_back
+from kiloword.heads.head import Sampling
+from kiloword.model import ImageModel
+from kiloword.noise import Seeded
+from kiloword.published import language_models, liquid
+from kiloword.published.page import fill
+from kiloword.tokens import Layout
+
+transformers = pytest.importorskip("transformers")
+
+WORDS, CODES = 50, 20
+SPECIAL = {"pad": 0, "eos": 1, "bos": 2, "boi": 7, "eoi": 8, "unconditional": 9}
+SIZES = {
+    "hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "num_key_value_heads": 2,
+    "intermediate_size": 40, "vocab_size": WORDS + CODES, "max_position_embeddings": 256,
+}  # fmt: skip
+STRETCHED = {
+    "rope_type": "llama3", "rope_theta": 500.0, "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}  # fmt: skip
+CASES: dict[str, tuple[str, dict[str, Any]]] = {
+    "gemma": ("Gemma", {"head_dim": 16}),
+    "gemma, own exit": ("Gemma", {"head_dim": 8, "num_key_value_heads": 1, "tie_word_embeddings": False}),
+    "llama": ("Llama", {"rms_norm_eps": 1e-5}),
+    "llama, biased": ("Llama", {"attention_bias": True, "head_dim": 12}),
+    "llama, stretched": ("Llama", {"rope_parameters": STRETCHED, "tie_word_embeddings": True}),
+    "qwen2": ("Qwen2", {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}),
+    "qwen2, tied": ("Qwen2", {"tie_word_embeddings": True, "num_key_value_heads": 4}),
+    "qwen3": ("Qwen3", {"head_dim": 16}),
+}
+
+
+@pytest.fixture(scope="module", params=CASES)
+def pair(request):
+    """transformers' model with random weights, norms and biases too, and ours with the same."""
+    family, changes = CASES[request.param]
+    config = getattr(transformers, f"{family}Config")(**{**SIZES, **changes})
+    torch.manual_seed(3)
+    there = getattr(transformers, f"{family}ForCausalLM")(config).eval()
+    with torch.no_grad():
+        for parameter in there.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.3)
+    arguments = {**config.to_dict(), "text_vocab": WORDS, "image_tokens": CODES, **SPECIAL}
+    ours = parts.build(liquid.parts(arguments)).eval()
+    fill(liquid.PAGE, liquid.parts(arguments), ours, there.state_dict())
+    return ours, there
+
+
+def close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
+    return bool((ours - theirs).norm() <= 1e-5 * theirs.norm())
+
+
+@torch.no_grad()
+def test_logits_are_the_same(pair):
+    ours, there = pair
+    ids = torch.randint(WORDS + CODES, (2, 60), generator=torch.Generator().manual_seed(1))
+    assert close(torch.stack(liquid.said(ours, list(ids))), there(ids).logits)
+
+
+@torch.no_grad()
+def test_weights_come_from_every_tensor_and_go_into_every_one(pair):
+    ours, there = pair
+    config = liquid.parts({**there.config.to_dict(), "text_vocab": WORDS, "image_tokens": CODES, **SPECIAL})
+    used = {name for key in ours.state_dict() for name in liquid.theirs(key, config).names}
+    tied = {"lm_head.weight"} if there.config.tie_word_embeddings else set()
+    assert used == set(there.state_dict()) - tied
+    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in there.parameters())
+
+
+@torch.no_grad()
+def test_pictures_are_drawn_as_by_the_authors_loop(pair):
+    """Rows padded on the left, prompts above, none below; guided; the likeliest picture token each time."""
+    ours, there = pair
+    prompts = [torch.tensor([2, 14, 15, 16, 30, 7]), torch.tensor([2, 40, 7])]
+    steps, b = 9, len(prompts)
+    ids = liquid.left_padded([*prompts, *[torch.tensor([2, 9, 7])] * b], 0)
+    mask = liquid.left_padded([torch.ones(n, dtype=torch.long) for n in (6, 3, 3, 3)], 0)
+    wanted = []
+    for _ in range(steps):
+        places = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = there(ids, attention_mask=mask, position_ids=places).logits[:, -1]
+        guided = logits[b:] + 7 * (logits[:b] - logits[b:])
+        wanted.append(guided[:, WORDS:].argmax(1))
+        ids = torch.cat([ids, (wanted[-1] + WORDS).repeat(2)[:, None]], dim=1)
+        mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+    assert isinstance(lean(ours.transformer), LeanStack)
+    for way in (ImageModel.draw, liquid.draw):
+        tokens, _, guided_now = liquid.drawn(ours, prompts, steps, 7.0, way)
+        assert torch.equal(tokens, torch.stack(wanted, dim=1))
+        assert close(guided_now[:, -1], guided)
+
+
+@torch.no_grad()
+def test_pictures_are_described_as_by_transformers(pair):
+    """After begin, open, the picture's tokens, close and a cue come the likeliest words."""
+    ours, there = pair
+    ours.text.limit, cue = 8, [21, 22, 23]
+    ours.prompt.words = ours.text.tokenizer = Spelling(cue)
+    pictures = torch.randint(CODES, (3, 6), generator=torch.Generator().manual_seed(5))
+    layout, wanted = Layout(((2, 3),)), []
+    for picture in pictures:
+        ids = [2, 7, *(picture + WORDS).tolist(), 8, *cue]
+        told: list[int] = []
+        while len(told) < 8 and 1 not in told:
+            logits = there(torch.tensor([[*ids, *told]])).logits[0, -1]
+            told.append(int(logits[:WORDS].argmax()))
+        wanted.append(" ".join(map(str, told[: told.index(1)] if 1 in told else told)))
+    assert write(ours, pictures, layout, Sampling(0), Seeded([0, 1, 2])) == wanted
+    likely = read_back(ours, pictures, layout, [["30 31 32"], ["33"], ["34 35"]])
+    for picture, told, found in zip(pictures, ([30, 31, 32], [33], [34, 35]), likely, strict=True):
+        ids = torch.tensor([[2, 7, *(picture + WORDS).tolist(), 8, *cue, *told, 1]])
+        log = there(ids).logits[0].log_softmax(-1)[:-1]
+        row = log[torch.arange(ids.shape[1] - 1), ids[0, 1:]][-len(told) - 1 :]
+        assert torch.allclose(found, row.sum(), rtol=1e-4)
+
+
+class Spelling:
+    """Numbers as words; whatever else is said is the cue."""
+
+    end = 1
+
+    def __init__(self, cue: list[int]):
+        self.cue, self.space = cue, parts.Categorical(WORDS)
+
+    def encode(self, texts, limit):
+        rows = [list(map(int, text.split())) if text[:1].isdigit() else self.cue for text in texts]
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + [self.end] * (longest - len(row)) for row in rows])
+        return ids, torch.arange(longest)[None] < torch.tensor([len(row) for row in rows])[:, None]
+
+    def decode(self, ids):
+        return " ".join(map(str, ids[: ids.index(self.end)] if self.end in ids else ids))
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"model_type": "gemma2"}, "language model 'gemma2' is none that kiloword knows: give one of gemma, llama"),
+        ({"model_type": "llama", "hidden_act": "gelu"}, "this llama has the activation 'gelu', kiloword's has silu"),
+        ({"model_type": "qwen2", "use_sliding_window": True}, "this qwen2 has use_sliding_window True"),
+        ({"rope_scaling": {"type": "yarn"}}, "rotary positions of type 'yarn' are unknown"),
+    ],
+)
+def test_models_that_our_stack_has_no_parts_for_are_refused(changes, reason):
+    with pytest.raises(ValueError, match=reason):
+        liquid.parts({**SIZES, "text_vocab": WORDS, "image_tokens": CODES, **SPECIAL, **changes})
+
+
+@torch.no_grad()
+def test_a_vocabulary_without_room_is_refused_and_grown_fits():
+    config = transformers.LlamaConfig(**{**SIZES, "vocab_size": WORDS + 3}, tie_word_embeddings=False)
+    there = transformers.LlamaForCausalLM(config).state_dict()
+    arguments = {**config.to_dict(), "text_vocab": WORDS, "image_tokens": CODES, **SPECIAL}
+    ours = parts.build(liquid.parts(arguments))
+    with pytest.raises(ValueError, match="has 53 rows, 50 words and 20 picture tokens take 70: let its vocabulary"):
+        fill(liquid.PAGE, liquid.parts(arguments), ours, there)
+    grown = language_models.grow(there, WORDS, CODES)
+    fill(liquid.PAGE, liquid.parts(arguments), ours, grown)
+    for ours_now, name in ((ours.picture.head.embedding, "model.embed_tokens"), (ours.picture.head.exit, "lm_head")):
+        weight = there[f"{name}.weight"][:WORDS]
+        assert torch.equal(ours_now.weight[:WORDS], weight)
+        assert torch.allclose(ours_now.weight[WORDS:], weight.mean(0).expand(CODES, -1))

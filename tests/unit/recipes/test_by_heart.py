@@ -1,0 +1,106 @@
+"""UniTok's way and MetaMorph's learn 32 emoji by heart: the recipes' own tokenizers and lessons, at a smaller width."""
+
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity, normalize
+
+import tiny
+from kiloword import parts
+from kiloword.datasets import shards
+from kiloword.datasets.cache import cache_dir
+from kiloword.datasets.emoji import wording
+from kiloword.engine.decode import draw
+from kiloword.heads.head import Sampling
+from kiloword.model import Drawing, ImageModel
+from kiloword.noise import Seeded
+from kiloword.recipes import load, model_run
+from kiloword.recipes.model_run import Pictures
+from kiloword.recipes.recipe import Recipe
+from kiloword.training.pictures import shrink, to_bytes
+from kiloword.transformer import AttentionConfig, RMSNormConfig, RotaryConfig, StackConfig, SwiGLUConfig
+
+KNOWN, WIDTH = 32, 128
+
+
+def smaller(name: str, iterations: int) -> Recipe:
+    """The recipe with narrower blocks, fewer of them and few iterations."""
+    recipe = load(name)
+    attention = AttentionConfig(2, query_norm=RMSNormConfig())
+    block = StackConfig(WIDTH, 3, attention, SwiGLUConfig.beside(WIDTH), position=RotaryConfig((24, 8, 16, 16)))
+    head, changes = recipe.model.picture.head, {"width": WIDTH}
+    if isinstance(head, parts.MulticodeHeadConfig):
+        changes["depth"] = replace(block, depth=1, position=None)
+    model = replace(
+        recipe.model, transformer=block, picture=replace(recipe.model.picture, head=replace(head, **changes)),
+        prompt=replace(recipe.model.prompt, width=WIDTH, limit=160, dropout=0.0),
+    )  # fmt: skip
+    quick = {"warmup": 20, "average": 0.9, "look_every": 0}
+    return replace(
+        recipe,
+        model=model,
+        data=replace(recipe.data, versions=1, vocabulary=400),
+        tokenizer_training=replace(recipe.tokenizer_training, iterations=160, batch=16, **quick),
+        training=replace(recipe.training, iterations=iterations, batch=KNOWN, **quick),
+    )
+
+
+def taught(recipe: Recipe, folder: Path, report) -> tuple[ImageModel, torch.Tensor, list[str]]:
+    """The model, the tokens of the pictures that it has learned, and what each is asked for with."""
+    data = cache_dir() / "data" / "emoji"
+    if not any(data.glob("shard-*.tar")):
+        pytest.skip("the emoji have not been built: kiloword data build emoji")
+    flat = (sample for sample in shards.read(data) if sample.metadata["style"] == "flat")
+    chosen = list(islice(flat, 0, 20 * KNOWN, 20))
+    values = torch.stack([to_bytes(sample.picture, 2 * recipe.data.side) for sample in chosen])
+    metadata = [sample.metadata for sample in chosen]
+    pictures = Pictures(values, metadata, torch.ones(KNOWN), torch.arange(KNOWN))
+    torch.manual_seed(0)
+    model = parts.build(model_run.with_vocabulary(recipe, metadata))
+    model_run.teach_tokenizer(model, recipe, pictures, folder, report)
+    model_run.teach_model(model, recipe, pictures, folder, report)
+    layout = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side)
+    with torch.no_grad():
+        tokens = model.picture.tokenizer.encode(shrink(values, recipe.data.side), layout).target
+    return model, tokens, [wording.answer(m) for m in metadata]
+
+
+@torch.no_grad()
+def predicted(model: ImageModel, tokens: torch.Tensor, asked: list[str], recipe: Recipe) -> list[torch.Tensor]:
+    """The likeliest tokens after the true ones, and those that the model draws from the texts alone."""
+    layout, one = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side), torch.ones(1, KNOWN)
+    head = model.picture.head
+    model.picture.head = heard = tiny.Overheard(head)
+    model.loss(asked, tokens, tokens, layout)
+    model.picture.head = head
+    seeds = Seeded(range(KNOWN))
+    likeliest = head.sample(heard.take()[None], one, None, Sampling(0), seeds, torch.arange(KNOWN))
+    *_, drawn = draw(model, Drawing(layout, [model.prompt.read(asked)], one, Sampling(0)), seeds)
+    return [likeliest, drawn.tokens]
+
+
+@pytest.mark.slow
+def test_unitok_learns_90_percent_of_codes(tmp_path, report=lambda *figures: None):
+    recipe = smaller("emoji-unitok", iterations=150)
+    model, tokens, asked = taught(recipe, tmp_path, report)
+    likeliest, drawn = predicted(model, tokens, asked, recipe)
+    commonest = float((tokens == tokens.mode(dim=0).values).float().mean())  # of each place and codebook
+    right, freely = (float((found == tokens).float().mean()) for found in (likeliest, drawn))
+    report("by heart", 0, 0, {"right": right, "drawn": freely, "commonest": commonest})
+    assert commonest < 0.8 and right >= 0.9
+
+
+@pytest.mark.slow
+def test_metamorph_learns_features_to_a_cosine_of_90_percent(tmp_path, report=lambda *figures: None):
+    recipe = smaller("emoji-metamorph", iterations=200)
+    model, tokens, asked = taught(recipe, tmp_path, report)
+    regressed, drawn = predicted(model, tokens, asked, recipe)
+    middle = float(cosine_similarity(normalize(tokens.mean(0), dim=-1)[None], tokens, dim=-1).mean())  # knows no prompt
+    close, freely = (float(cosine_similarity(found, tokens, dim=-1).mean()) for found in (regressed, drawn))
+    nearest = torch.einsum("anc,bnc->ab", drawn, tokens).argmax(1)
+    own = float((nearest == torch.arange(KNOWN)).float().mean())
+    report("by heart", 0, 0, {"cosine": close, "drawn": freely, "middle": middle, "own": own})
+    assert middle < 0.8 and close >= 0.9 and own >= 0.9
