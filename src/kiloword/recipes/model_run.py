@@ -140,6 +140,8 @@ def latents(tokenizer: Autoencoder, pictures: Pictures, side: int) -> Tensor:
 
 def teach_model(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
     lesson = model_lesson(model, recipe, pictures, out / "tokens.npy")
+    if recipe.both_ways.hard:
+        lesson.weights = lesson.weights * cached_hardness(lesson, out / "hardness.npy", report) ** recipe.both_ways.hard
     finish(Run(lesson, recipe.training, out / "model", fabric()), "model", report)
 
 
@@ -191,6 +193,13 @@ def cached_tokens(
             keep(beside, shown)
         keep(path, target)
     return torch.from_numpy(np.load(path)), torch.from_numpy(np.load(beside)) if beside.exists() else None
+
+
+def cached_hardness(lesson: ModelLesson, path: Path, report: Report) -> Tensor:
+    """How hard every picture is for a model that has learned nothing yet in this run, found once."""
+    if not path.exists():
+        keep(path, lesson.hardness(lambda done, count: report("hardness", done, count, {})))
+    return torch.from_numpy(np.load(path))
 
 
 def keep(path: Path, numbers: Tensor) -> None:

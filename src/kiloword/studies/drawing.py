@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from einops import rearrange
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -73,6 +76,20 @@ def columns(values: Sequence[float]) -> list[list[float]]:
         else:
             found.append([value])
     return found
+
+
+def keep_strip(path: Path, pictures: UInt8[Tensor, "b 4 S S"]) -> None:
+    """Pictures side by side in a lossless file."""
+    side_by_side = rearrange(pictures, "b c h w -> h (b w) c").cpu().numpy()
+    temporary = path.with_name(f".{path.name}.part")
+    Image.fromarray(side_by_side).save(temporary, format="WEBP", lossless=True, exact=True)
+    temporary.replace(path)
+
+
+def read_strip(path: Path) -> UInt8[Tensor, "b 4 S S"]:
+    """The pictures of a strip, which are square."""
+    with Image.open(path) as strip:
+        return rearrange(torch.from_numpy(np.array(strip.convert("RGBA"))), "h (b w) c -> b c h w", w=strip.height)
 
 
 def draw_sheet(path: Path, lines: dict[str, UInt8[Tensor, "b 4 S S"]]) -> None:

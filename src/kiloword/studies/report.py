@@ -7,22 +7,23 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from jaxtyping import UInt8
 from torch import Tensor
 
-from kiloword import checkpoint
+from kiloword import parts
 from kiloword.datasets.shards import replace_file
 from kiloword.evaluation.features import MEANING
 from kiloword.recipes.model_run import fabric
-from kiloword.studies.drawing import draw_plot, draw_sheet
-from kiloword.studies.measure import rebuilt, speeds
+from kiloword.studies.drawing import draw_plot, draw_sheet, read_strip
+from kiloword.studies.measure import speeds
 from kiloword.tokenizers.autoencoder import Autoencoder
 
-# Axes: b pictures, S pixels a side.
+# Axes: b n pictures, S pixels a side.
 
 RUN = "run.json"  # the settings of a training
+STRIP = "rebuilt.webp"  # what it makes of the pictures of the sheet
 SPACE = "gradients"
 TIMED = 32  # pictures that are encoded and decoded for their speed
 
@@ -39,24 +40,31 @@ class Finished:
 
 
 def write_report(
-    out: Path, runs: Sequence[Finished], budget: dict[str, Any], held_out: UInt8[Tensor, "b 4 S S"], shown: int
+    out: Path, runs: Sequence[Finished], budget: dict[str, Any], held_out: UInt8[Tensor, "b 4 S S"]
 ) -> Path:
     """report.md, report.json, plot.png and sheet.png of all that is finished; the first is returned."""
     best = sorted(better(runs), key=lambda run: (run.figures["bits"] or float("inf"), run.name))
-    device = fabric().device
-    loaded = {run.name: checkpoint.load_tokenizer(run.folder / "checkpoint", device)[0] for run in best}
-    tokenizers = cast(dict[str, Autoencoder], loaded)
-    fast = speeds(tokenizers, held_out[:TIMED])
+    fast = speeds({run.name: untaught(run) for run in best}, held_out[:TIMED])
     rows = [{**row(run, runs), "speed": fast[run.name]} for run in best]
     every = [{"name": run.name, "rate": run.rate, **{k: run.figures[k] for k in ("psnr", "bits")}} for run in runs]
     facts = {"format": 1, "budget": budget, "feature_space": {SPACE: MEANING[SPACE]}, "tokenizers": rows, "runs": every}
     replace_file(out / "report.json", (json.dumps(facts, indent=1) + "\n").encode())
     draw_plot(out / "plot.png", rows, every)
-    some = held_out[:: max(1, len(held_out) // shown)][:shown]
-    drawn = {label(line): rebuilt(tokenizers[line["name"]], some) for line in rows}
-    draw_sheet(out / "sheet.png", {"originals": some, **drawn})
+    drawn = {label(line): read_strip(run.folder / STRIP) for run, line in zip(best, rows, strict=True)}
+    draw_sheet(out / "sheet.png", {"originals": some(held_out, budget["shown"]), **drawn})
     replace_file(out / "report.md", text(rows, budget, len(held_out)).encode())
     return out / "report.md"
+
+
+def untaught(run: Finished) -> Autoencoder:
+    """The tokenizer of a training as it was before: as fast as it is after."""
+    config = parts.from_json(json.loads((run.folder / RUN).read_text())["tokenizer"])
+    return parts.build(config).to(fabric().device).eval()
+
+
+def some(held_out: UInt8[Tensor, "b 4 S S"], shown: int) -> UInt8[Tensor, "n 4 S S"]:
+    """The pictures of the sheet, from all over those held out."""
+    return held_out[:: max(1, len(held_out) // shown)][:shown]
 
 
 def better(runs: Sequence[Finished]) -> list[Finished]:

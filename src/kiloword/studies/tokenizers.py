@@ -1,5 +1,7 @@
 """The study of tokenizers: every quantizer between the same networks, taught the same pictures, in one honest table.
 
+A finished training leaves its settings, its figures and a strip of pictures, and the report is made of these alone: a
+folder without checkpoints, as a repository keeps it, goes on as well.
 Equal networks, equal pictures seen, two learning rates each of which the better counts; one network of convolutions
 that is taught for as long as the transformers are. Musgrave et al. 2020 (A Metric Learning Reality Check) on why.
 """
@@ -20,9 +22,10 @@ from kiloword.recipes.model_run import Pictures, Report
 from kiloword.recipes.tokenizer_run import card, lesson_of, teach
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
 from kiloword.studies.agreement import agree
-from kiloword.studies.measure import measure
+from kiloword.studies.drawing import keep_strip
+from kiloword.studies.measure import measure, rebuilt
 from kiloword.studies.pace import duration, seconds_a_picture
-from kiloword.studies.report import RUN, Finished, write_report
+from kiloword.studies.report import RUN, STRIP, Finished, some, write_report
 from kiloword.studies.subset import chosen, subset
 from kiloword.training.loop import TrainingConfig
 from kiloword.training.pictures import shrink
@@ -76,7 +79,7 @@ def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Rep
     """Carry out all trainings that are not there yet, and write the report of all that are; its file is returned."""
     check_names(names)
     rows = chosen(data, budget.pictures, budget.held_out)
-    agree(out / "budget.json", asdict(replace(budget, shown=1, save_every=1)))  # what these are changes no figure
+    agree(out / "budget.json", asdict(replace(budget, save_every=1)))  # what this is changes nothing
     pictures = subset(
         data, rows, budget.side, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
     )  # fmt: skip
@@ -87,7 +90,7 @@ def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Rep
         carry_out(study, name, rate, f"{name} at {rate:g} ({number} of {len(wanted)})")
     known = to_bytes(shrink(pictures.values[pictures.held_out], budget.side))
     facts = {**asdict(budget), "pictures": int(pictures.weights.sum()), "held_out": len(known)}
-    return write_report(out, finished(out), facts, known, budget.shown)
+    return write_report(out, finished(out), facts, known)
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -146,6 +149,8 @@ def carry_out(study: Study, name: str, rate: float, stage: str) -> None:
     teach(tokenizer, recipe, study.pictures, folder, stage, study.report)
     checkpoint.save_tokenizer(folder / "checkpoint", tokenizer, recipe.tokenizer, card(recipe))
     figures = {**measure(tokenizer, study.pictures, study.budget.side), **duration(folder, study.budget.batch)}
+    known = to_bytes(shrink(study.pictures.values[study.pictures.held_out], study.budget.side))
+    keep_strip(folder / STRIP, rebuilt(tokenizer, some(known, study.budget.shown)))
     replace_file(folder / "figures.json", json.dumps(figures, indent=1).encode())
     (folder / "state.safetensors").unlink(missing_ok=True)  # the checkpoint holds what is needed of it
 

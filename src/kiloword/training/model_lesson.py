@@ -3,7 +3,8 @@
 Prompts are dropped now and then for guidance (Ho and Salimans 2022); some of the codes that the transformer is shown
 are replaced by random ones, so that it leans on the prompt and forgives its own mistakes (Bengio et al. 2015, scheduled
 sampling, for the problem). Tokenizers that flip bits show such mistakes themselves, and their targets make up for them
-(Han et al. 2024, bitwise self-correction).
+(Han et al. 2024, bitwise self-correction). In a model that is taught on, what it knows can stand back for what it does
+not (Loshchilov and Hutter 2016, online batch selection, for choosing by loss).
 """
 
 import math
@@ -40,6 +41,7 @@ class BothWaysConfig:
     corrupt: float = 0.1  # share of shown codes that are random ones
     text_weight: float = 0.2  # weight of a text token's loss beside a code's
     clean: float = 0.3  # share of pictures in their unvaried version
+    hard: float = 0.0  # power with which a picture's loss before the training counts in how often it is chosen
     capacity: int = 64  # rows of a packed stream
 
 
@@ -92,6 +94,19 @@ class ModelLesson:
             figures["text"] = text.detach()
             loss = loss + config.text_weight * text
         return loss, figures
+
+    @torch.no_grad()
+    def hardness(self, report: Callable[[int, int], None] = lambda done, all: None) -> Float[Tensor, "n"]:
+        """Loss a choice of every picture in its unvaried version, drawn from its answer; 0 where it has no weight."""
+        self.module.eval()  # the loop lets it learn again
+        found = torch.zeros(len(self.weights))
+        for rows in self.weights.nonzero()[:, 0].split(128):
+            truth, asked = self._numbers(self.tokens[0, rows]), [self.lines.answer(r) for r in rows.tolist()]
+            drawn, _ = self.module.loss(asked, truth, truth, self.layout, Seeded(rows.tolist()))
+            drawn = drawn.flatten(1)
+            found[rows] = (drawn.sum(1) / (drawn != 0).sum(1).clamp(min=1) / self.factors).cpu()
+            report(int(rows[-1]) + 1, len(self.weights))
+        return found
 
     def _pick_versions(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """One version of each picture: as it is to be predicted, and as it is shown."""

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kiloword.studies.drawing import MARGIN, columns, draw_plot, draw_sheet, heights
+from kiloword.studies.drawing import MARGIN, columns, draw_plot, draw_sheet, heights, keep_strip, read_strip
 
 
 def test_nearly_equal_numbers_make_one_column():
@@ -38,3 +38,11 @@ def test_a_sheet_has_a_row_a_line_and_names_on_the_left(tmp_path: Path):
         assert sheet.size == (MARGIN + 3 * 10 + 2, 2 * 12)
         assert sheet.getpixel((MARGIN + 5, 6)) == (0, 255, 0) != sheet.getpixel((MARGIN + 5, 18))
         assert min(sheet.crop((0, 0, MARGIN, 12)).convert("L").get_flattened_data()) < 100
+
+
+def test_a_strip_keeps_every_number_even_where_nothing_is_seen(tmp_path: Path):
+    pictures = torch.randint(0, 256, (3, 4, 8, 8), dtype=torch.uint8)
+    pictures[0, 3] = 0
+    keep_strip(tmp_path / "strip.webp", pictures)
+    assert torch.equal(read_strip(tmp_path / "strip.webp"), pictures)
+    assert [path.name for path in tmp_path.iterdir()] == ["strip.webp"]

@@ -1,6 +1,7 @@
 """The study: every tokenizer is trained, stopped runs go on, the better rate counts, and nothing is done twice."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,15 @@ def test_what_is_there_is_not_trained_again(whole: Path, folder: Path, small: st
     study.run(study.replace(small, rates=(1e-3,), seen=8, save_every=9), folder, whole, ["fsq", "vq"], nobody)
     report = json.loads((whole / "report.json").read_text())
     assert len(report["tokenizers"]) == len(study.NAMES)  # the report is of all that is finished
+
+
+def test_a_report_needs_no_checkpoints(whole: Path, folder: Path, small: study.Budget, tmp_path: Path):
+    light = tmp_path / "light"
+    shutil.copytree(whole, light, ignore=shutil.ignore_patterns("checkpoint", "*.npy", "report.*", "sheet.png"))
+    study.run(study.replace(small, rates=(1e-3,), seen=8, save_every=9), folder, light, ["fsq"], nobody)
+    first, second = (json.loads((out / "report.json").read_text()) for out in (whole, light))
+    assert [line["psnr"] for line in first["tokenizers"]] == [line["psnr"] for line in second["tokenizers"]]
+    assert (whole / "sheet.png").read_bytes() == (light / "sheet.png").read_bytes()
 
 
 def test_a_folder_keeps_its_budget(whole: Path, folder: Path, small: study.Budget):

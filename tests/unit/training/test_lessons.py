@@ -194,3 +194,18 @@ def test_bits_that_are_shown_flip_in_the_variants_and_those_to_be_predicted_make
         assert torch.equal(two[row], shown[same.index(True), row].long())
     assert not torch.equal(one, two)
     assert torch.isfinite(lesson.loss(torch.arange(6))[0])
+
+
+def test_what_was_learned_is_less_hard():
+    lesson = model_lesson(describe=0.0, null=0.0, clean=1.0, corrupt=0.0)
+    lesson.weights[5] = 0
+    first = lesson.hardness()
+    assert torch.equal(first, lesson.hardness()) and first[5] == 0 and (first[:5] > 0).all()
+    learned = [parameter for parameter in lesson.module.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.Adam(learned, lr=3e-3)
+    for _ in range(20):
+        lesson.loss(torch.zeros(6, dtype=torch.long))[0].backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    second = lesson.hardness()
+    assert second[0] < first[0] / 2 and second[0] == second[:5].min()
