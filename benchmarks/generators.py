@@ -1,8 +1,9 @@
 """Whole drawings by our engine against the published loops written down plainly, with the same weights.
 
-LlamaGen, Image GPT, VAR and MAR in their published shapes at small sizes, with random weights: first whether both draw
-the same, then how fast, how the cost of a token grows with the picture, and how memory grows with the batch (the peak
-of a fresh process each, as Linux counts it). The rivals are `plain_*.py`; decoding to pixels is left out on both sides.
+LlamaGen, Image GPT, VAR, MAR and Infinity in their published shapes at small sizes, with random weights: first whether
+both draw the same, then how fast, how the cost of a token grows with the picture, and how memory grows with the batch
+(the peak of a fresh process each, as Linux counts it). The rivals are `plain_*.py`; decoding to pixels is left out on
+both sides.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from typing import Any
 
 import torch
 from plain_igpt import PlainImageGPT
+from plain_infinity import PlainInfinity
 from plain_llamagen import PlainLlamaGen
 from plain_mar import PlainMAR
 from plain_var import PlainVAR
@@ -30,10 +32,12 @@ from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
 from kiloword.published import page
+from kiloword.published.infinity_vae import schedules
 from kiloword.published.page import fill
 from kiloword.tokens import Layout
 
 CLASSES, SIDES = 1000, (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
+ROWS, CHANNELS, BITS = 32, 512, 32  # of the texts and the tokens of Infinity
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,15 @@ class Told:
         return torch.randn(self.shape, generator=self.generator)[:rows]
 
 
+def classes(count: int) -> list[int]:
+    return [number % CLASSES for number in range(count)]
+
+
+def texts(count: int) -> list[Tensor]:
+    """Features of as many texts."""
+    return list(torch.randn(count, ROWS, CHANNELS, generator=torch.Generator().manual_seed(0)))
+
+
 @dataclass(frozen=True)
 class System:
     """A published system at some size: the authors' arguments, and how it is drawn with ours and with theirs.
@@ -88,6 +101,7 @@ class System:
     course: str = "constant"
     steps: int | None = None
     extra: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    ask: Callable[[int], list] = classes
 
     def model(self) -> ImageModel:
         """Ours, with random weights."""
@@ -103,8 +117,8 @@ class System:
 
     def ours(self, model: ImageModel, count: int, told: Told | None = None) -> Iterator[Tensor]:
         """The tokens of all places after every step."""
-        labels = [None if self.guidance == 1 else number % CLASSES for number in range(count)]
-        condition, noise = model.prompt.read(labels), told or Seeded(list(range(count)))
+        asked = [None] * count if self.guidance == 1 else self.ask(count)
+        condition, noise = model.prompt.read(asked), told or Seeded(list(range(count)))
         sampling = self.sampling if told is None or self.steps else Sampling(temperature=0)
         views, weights = [condition], torch.ones(1, count)
         if self.guidance != 1:
@@ -174,7 +188,26 @@ def mar(size: Size) -> System:
     )
 
 
-SYSTEMS: dict[str, Callable[[Size], System]] = {"llamagen": llamagen, "igpt": igpt, "var": var, "mar": mar}
+def infinity(size: Size) -> System:
+    told = {
+        "embed_dim": size.width, "depth": size.depth, "num_heads": size.heads, "text_channels": CHANNELS,
+        "text_maxlen": 2 * ROWS, "d_vae_codebook_dim": BITS,
+    }  # fmt: skip
+    square = next(grids for grids in schedules() if all(rows == columns for rows, columns in grids))
+    grids = (*(grid for grid in square if grid[0] < size.side), (size.side, size.side))
+    layout = Layout(grids, square[-1])
+
+    def theirs(plain: PlainInfinity, count: int, told: Told | None) -> Iterator[Tensor]:
+        return plain.draw(texts(count), grids, square[-1], 4.0, top_p=0.97, likeliest=told is not None)
+
+    return System(
+        "infinity", told, PlainInfinity, theirs, layout, Sampling(top_k=900, top_p=0.97), guidance=4.0, ask=texts
+    )
+
+
+SYSTEMS: dict[str, Callable[[Size], System]] = {
+    "llamagen": llamagen, "igpt": igpt, "var": var, "mar": mar, "infinity": infinity,
+}  # fmt: skip
 
 
 def square(side: int) -> Layout:

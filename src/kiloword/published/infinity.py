@@ -100,7 +100,7 @@ WEIGHTS = {
     "picture.head.embedding.weight": "word_embed.weight", "picture.head.embedding.bias": "word_embed.bias",
     "picture.head.entrance.start": "pos_start", "picture.head.entrance.scale.weight": "lvl_embed.weight",
     "picture.head.exit.weight": "head.weight", "picture.head.exit.bias": "head.bias",
-    "prompt.norm.weight": "text_norm.weight", "prompt.pool.query": "text_proj_for_sos.ca.mat_q",
+    "prompt.norm.weight": "text_norm.weight",
     "prompt.pool.key_values.weight": "text_proj_for_sos.ca.mat_kv.weight",
     "prompt.pool.key_values.value_bias": "text_proj_for_sos.ca.v_bias",
     "prompt.pool.out.weight": "text_proj_for_sos.ca.proj.weight",
@@ -133,6 +133,8 @@ def theirs(name: str, config: ImageModelConfig) -> From:
         return From((WEIGHTS[name],))
     assert isinstance(config.transformer, StackConfig) and isinstance(config.prompt, TextMemoryConfig)
     match name.split("."):
+        case ["prompt", "pool", "query"]:
+            return From(("text_proj_for_sos.ca.mat_q",), changed=Tensor.flatten)
         case ["prompt", "nothing"]:
             return From(("cfg_uncond",), changed=partial(lengthened, rows=config.prompt.rows))
         case ["transformer", "shared_modulation", "linear", kind]:

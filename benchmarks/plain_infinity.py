@@ -1,0 +1,215 @@
+"""Infinity's drawing written down plainly: its blocks, its bits and its loop as its authors have them.
+
+Han et al. 2024 (Infinity); github.com/FoundationVision/Infinity. Keys and values of the pictures are kept by
+concatenation, those of the text are made anew at every step, what has been painted so far is kept running, and the text
+is attended to as it is, without a mask, as all texts are equally long here. Weights have the authors' names.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, linear, normalize, scaled_dot_product_attention
+
+from kiloword.published.infinity import CHUNKS
+
+
+class SelfAttention(nn.Module):
+    """Queries and keys of length 1, a learned scale for each head, neighbours turned by their places."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads, self.head_dim, self.most = heads, width // heads, math.log(100)
+        self.scale_mul_1H11 = nn.Parameter(torch.full((1, heads, 1, 1), 4.0).log())
+        self.mat_qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_bias, self.v_bias = nn.Parameter(torch.zeros(width)), nn.Parameter(torch.zeros(width))
+        self.register_buffer("zero_k_bias", torch.zeros(width))
+        self.proj = nn.Linear(width, width)
+        self.cached: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, x: Tensor, turns: Tensor) -> Tensor:
+        b, q, width = x.shape
+        bias = torch.cat([self.q_bias, self.zero_k_bias, self.v_bias])
+        parts = linear(x, self.mat_qkv.weight, bias).view(b, q, 3, self.heads, self.head_dim)
+        queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind(0)
+        queries = normalize(queries, dim=-1).mul(self.scale_mul_1H11.clamp_max(self.most).exp())
+        queries, keys = turned(torch.stack([queries, normalize(keys, dim=-1)]), turns).unbind(0)
+        if self.cached is not None:
+            keys, values = torch.cat([self.cached[0], keys], dim=2), torch.cat([self.cached[1], values], dim=2)
+        self.cached = keys, values
+        mixed = scaled_dot_product_attention(queries, keys, values, scale=1.0)
+        return self.proj(mixed.transpose(1, 2).reshape(b, q, width))
+
+
+class CrossAttention(nn.Module):
+    """To the text; with one learned query it pools a text into a vector."""
+
+    def __init__(self, width: int, channels: int, heads: int, pools: bool = False):
+        super().__init__()
+        self.heads = heads
+        self.mat_q = nn.Parameter(torch.randn(1, heads, width // heads)) if pools else nn.Linear(width, width)
+        self.mat_kv = nn.Linear(channels, 2 * width, bias=False)
+        self.v_bias = nn.Parameter(torch.zeros(width))
+        self.register_buffer("zero_k_bias", torch.zeros(width))
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor | None, text: Tensor) -> Tensor:
+        b, m, _ = text.shape
+        rows = linear(text, self.mat_kv.weight, torch.cat([self.zero_k_bias, self.v_bias]))
+        keys, values = rows.view(b, m, 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        if x is None:
+            queries = self.mat_q.view(1, self.heads, 1, -1).expand(b, -1, -1, -1)
+        else:
+            queries = self.mat_q(x).view(b, x.shape[1], self.heads, -1).transpose(1, 2)
+        mixed = scaled_dot_product_attention(queries, keys, values)
+        return self.proj(mixed.transpose(1, 2).flatten(2))
+
+
+class FFN(nn.Module):
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.fc1, self.act, self.fc2 = nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class CrossAttnBlock(nn.Module):
+    """Gates, scales and shifts are those that all blocks share, and what a block adds to them."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.sa, self.ca, self.ffn = (
+            SelfAttention(width, heads), CrossAttention(width, width, heads), FFN(width, 4 * width)
+        )  # fmt: skip
+        self.ln_wo_grad = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.ca_norm = nn.LayerNorm(width, eps=1e-6)
+        self.ada_gss = nn.Parameter(torch.randn(1, 1, 6, width) * width**-0.5)
+
+    def forward(self, x: Tensor, shared: Tensor, text: Tensor, turns: Tensor) -> Tensor:
+        gate1, gate2, scale1, scale2, shift1, shift2 = (self.ada_gss + shared).unbind(2)
+        x = x + self.sa(self.ln_wo_grad(x).mul(scale1.add(1)).add_(shift1), turns).mul_(gate1)
+        x = x + self.ca(self.ca_norm(x), text)
+        return x + self.ffn(self.ln_wo_grad(x).mul(scale2.add(1)).add_(shift2)).mul(gate2)
+
+
+class AdaLNBeforeHead(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.width = width
+        self.ln_wo_grad = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
+        self.ada_lin = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        scale, shift = self.ada_lin(condition).view(-1, 1, 2, self.width).unbind(2)
+        return self.ln_wo_grad(x).mul(scale.add(1)).add_(shift)
+
+
+class TextNorm(nn.Module):
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-6) * self.weight
+
+
+class Module(nn.Module):
+    """What has only parts."""
+
+    def __init__(self, **parts: nn.Module):
+        super().__init__()
+        for name, part in parts.items():
+            self.add_module(name, part)
+
+
+class PlainInfinity(nn.Module):
+    """Of the authors' arguments, as the page `infinity` takes them, without 2x2 patches."""
+
+    def __init__(self, arguments: dict[str, Any]):
+        super().__init__()
+        width, heads, depth = arguments["embed_dim"], arguments["num_heads"], arguments["depth"]
+        channels, self.bits = arguments["text_channels"], arguments["d_vae_codebook_dim"]
+        self.text_norm = TextNorm(channels)
+        self.text_proj_for_sos = Module(ca=CrossAttention(width, channels, channels // 128, pools=True))
+        self.text_proj_for_ca = nn.Sequential(
+            nn.Linear(channels, width), nn.GELU(approximate="tanh"), nn.Linear(width, width)
+        )
+        self.cfg_uncond = nn.Parameter(torch.randn(arguments["text_maxlen"], channels) * channels**-0.5)
+        self.pos_start = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.lvl_embed = nn.Embedding(15, width)
+        self.word_embed = nn.Linear(self.bits, width)
+        self.shared_ada_lin = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
+        chunk = CHUNKS.get(depth, 1)
+        self.block_chunks = nn.ModuleList(
+            Module(module=nn.ModuleList(CrossAttnBlock(width, heads) for _ in range(chunk)))
+            for _ in range(depth // chunk)
+        )
+        self.head_nm = AdaLNBeforeHead(width)
+        self.head = nn.Linear(width, 2 * self.bits)
+        self.head_dim = width // heads
+
+    @property
+    def blocks(self) -> list[CrossAttnBlock]:
+        return [block for chunk in self.block_chunks for block in chunk.module]
+
+    def draw(
+        self, texts: list[Tensor], grids: tuple[tuple[int, int], ...], frame: tuple[int, int], cfg: float,
+        top_p: float = 0.0, likeliest: bool = False,
+    ) -> Iterator[Tensor]:  # fmt: skip
+        """The bits [b, rows * columns, d] of every grid; all texts [m, c] are equally long."""
+        b, last, side = len(texts), len(grids) - 1, grids[-1]
+        known = torch.stack(texts)
+        text = self.text_norm(torch.cat([known, self.cfg_uncond[: known.shape[1]].expand(b, -1, -1)]))
+        condition = self.text_proj_for_sos.ca(None, text)[:, 0]
+        text = self.text_proj_for_ca(text)
+        shared = self.shared_ada_lin(condition).view(2 * b, 1, 6, -1)
+        turns = [self.turns(grid, frame) for grid in grids]
+        x = condition[:, None] + self.pos_start.expand(2 * b, 1, -1)
+        painted = x.new_zeros(b, self.bits, *side)
+        for block in self.blocks:
+            block.sa.cached = None
+        for step, (rows, columns) in enumerate(grids):
+            x = x + self.lvl_embed(torch.full((2 * b, x.shape[1]), step))
+            for block in self.blocks:
+                x = block(x, shared, text, turns[step])
+            logits = self.head(self.head_nm(x.float(), condition).float()).float()
+            bits = sampled((cfg * logits[:b] + (1 - cfg) * logits[b:]).unflatten(-1, (-1, 2)), top_p, likeliest)
+            yield bits
+            corners = normalize(2.0 * bits - 1, dim=-1).transpose(1, 2).reshape(b, self.bits, 1, rows, columns)
+            painted = painted + interpolate(corners, size=(1, *side), mode="trilinear")[:, :, 0]
+            if step < last:
+                seen = interpolate(painted[:, :, None], size=(1, *grids[step + 1]), mode="trilinear")
+                x = self.word_embed(seen.flatten(2).transpose(1, 2)).repeat(2, 1, 1)
+        for block in self.blocks:
+            block.sa.cached = None
+
+    def turns(self, grid: tuple[int, int], frame: tuple[int, int]) -> Tensor:
+        """Cosines and sines [2, n, head_dim / 2] of a grid's places in the frame of the largest one."""
+        step = 10000 ** (-torch.arange(0, self.head_dim // 2, 2) / (self.head_dim // 2))
+        places = [(torch.arange(count) * (most / count)).round() for count, most in zip(grid, frame, strict=True)]
+        rows, columns = torch.meshgrid(*places, indexing="ij")
+        angles = torch.cat([rows.reshape(-1, 1) * step, columns.reshape(-1, 1) * step], dim=-1)
+        return torch.stack([angles.cos(), angles.sin()])
+
+
+def turned(x: Tensor, turns: Tensor) -> Tensor:
+    """Neighbours are turned together."""
+    first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = turns
+    return torch.stack([cos * first - sin * second, sin * first + cos * second], dim=-1).flatten(-2)
+
+
+def sampled(logits: Tensor, top_p: float, likeliest: bool) -> Tensor:
+    """A value for each bit, by torch's own generator."""
+    if likeliest:
+        return logits.argmax(-1)
+    if top_p:
+        rising, index = logits.sort(dim=-1, descending=False)
+        drop = rising.softmax(dim=-1).cumsum_(dim=-1) <= 1 - top_p
+        drop[..., -1:] = False
+        logits = logits.masked_fill(drop.scatter(drop.ndim - 1, index, drop), -torch.inf)
+    shape = logits.shape[:-1]
+    return torch.multinomial(logits.softmax(-1).view(-1, 2), 1, replacement=True).view(shape)
