@@ -7,8 +7,8 @@ from PIL import Image
 import kiloword
 
 PROMPTS = (
-    ("a red apple", "3d"), ("crying face", "flat"), ("sunflower", "gradient"), ("locomotive", "noto"),
-    ("crescent moon", "twemoji"), ("green heart", "3d"),
+    ("a red apple", "3d"), ("crying face", "flat"), ("sunflower", "gradient"), ("watermelon", "noto"),
+    ("star", "twemoji"), ("lady beetle", "3d"),
 )  # fmt: skip
 SHOWN, SIDE, GAP = 5, 128, 8
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from torch.nn.functional import linear
+from torch.nn.functional import gelu, linear
 
 from kiloword.engine.packed import Packed, can_pack, pack_matrices
 
@@ -36,6 +36,17 @@ def test_the_products_are_the_same(inputs, outputs, rows, bias):
     assert module(x).shape == plain.shape and torch.allclose(module(x), plain, atol=1e-5)
     turned = torch.randn(inputs, 4).t()
     assert torch.allclose(module(turned), plainly(module, turned), atol=1e-5)
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 40), st.sampled_from(["none", "tanh"]))
+@torch.no_grad()
+def test_the_gelu_of_a_product_is_the_same_however_it_is_reached(inputs, outputs, rows, approximate):
+    module, x = layers(inputs, outputs), 3 * torch.randn(rows, inputs)
+    wanted = gelu(module[0](x), approximate=approximate)
+    pack_matrices(module)
+    assert torch.allclose(module[0].forward(x, approximate), wanted, atol=1e-5)
+    module.double()
+    assert torch.allclose(module[0].forward(x.double(), approximate).float(), wanted, atol=1e-5)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import gelu, layer_norm, normalize, scaled_dot_product_attention, silu
 
+from kiloword.engine.packed import Packed
 from kiloword.transformer import (
     Cache,
     CrossAttentionConfig,
@@ -237,6 +238,8 @@ def hidden_of(config: Any, network: Any) -> Change:
         return gated
     enter: Change = network.up.forward
     if config.approximate != "quick":
+        if isinstance(enter, Packed):
+            return partial(enter, approximate=config.approximate)
         return lambda x: gelu(enter(x), approximate=config.approximate)
 
     def quick(x: Tensor) -> Tensor:

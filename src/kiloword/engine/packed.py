@@ -10,7 +10,7 @@ from itertools import accumulate
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import gelu, linear
 
 # Axes: i inputs, o outputs.
 
@@ -45,20 +45,24 @@ def can_pack(weight: Tensor) -> bool:
 
 
 class Packed:
-    """The `forward` of a linear layer: over blocks where nothing is learned, as ever where something is."""
+    """The `forward` of a linear layer: over blocks where nothing is learned, as ever where something is.
+
+    `approximate` asks for the GELU of the result ("none", "tanh": how PyTorch works it out), bent as it is written.
+    """
 
     def __init__(self, layer: nn.Linear):
         self.layer, self.packed, self.blocks = layer, (0, 0), torch.empty(0)
 
-    def __call__(self, input: Float[Tensor, "*b i"]) -> Float[Tensor, "*b o"]:
+    def __call__(self, input: Float[Tensor, "*b i"], approximate: str | None = None) -> Float[Tensor, "*b o"]:
         weight, bias = self.layer.weight, self.layer.bias
-        if torch.is_grad_enabled() or input.dtype != torch.float32 or weight.device.type != "cpu" or not input.numel():
-            return linear(input, weight, bias)
-        if torch.is_autocast_enabled("cpu"):
-            return linear(input, weight, bias)
+        plain = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or input.dtype != torch.float32
+        if plain or weight.device.type != "cpu" or not input.numel():
+            straight = linear(input, weight, bias)
+            return straight if approximate is None else gelu(straight, approximate=approximate)
         if self.packed != (state := (weight.data_ptr(), weight._version)):  # new, or changed since
             self.blocks, self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _ROWS), state
-        return torch.ops.mkldnn._linear_pointwise(input, self.blocks, bias, "none", [], "")
+        bend = ("none", [], "") if approximate is None else ("gelu", [], approximate)
+        return torch.ops.mkldnn._linear_pointwise(input, self.blocks, bias, *bend)
 
     def __deepcopy__(self, memo: dict) -> "Packed":
         return Packed(deepcopy(self.layer, memo))

@@ -3,7 +3,10 @@
 Pope et al. 2022 (Efficiently Scaling Transformer Inference) for the idea; preallocated, so that nothing grows.
 """
 
+import math
+import mmap
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -40,8 +43,7 @@ class KeyValueCache:
     """
 
     def __init__(self, layers: int, rows: int, capacity: int, heads: int, head_dim: int):
-        self.keys = torch.zeros(layers, rows, heads, capacity, head_dim)
-        self.values = torch.zeros_like(self.keys)
+        self.keys, self.values = (untouched(layers, rows, heads, capacity, head_dim) for _ in range(2))
         self.positions: Tensor | None = None  # kept only for transformers that ask for them
         self.recalled: dict[int, Tensor] = {}
         self._hold([0] * rows)
@@ -142,3 +144,14 @@ class KeyValueCache:
             ends = torch.tensor(self.lengths, device=device)[:, None]
             self._places = torch.arange(len(ends), device=device)[:, None], ends + torch.arange(count, device=device)
         return self._places
+
+
+def untouched(*shape: int) -> Tensor:
+    """Zeros of which the system gives a page only when something is written to it, a large one where it has such."""
+    if not (count := math.prod(shape)):
+        return torch.zeros(shape)
+    memory = mmap.mmap(-1, count * torch.float32.itemsize)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):  # a kernel built without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.float32).view(shape)

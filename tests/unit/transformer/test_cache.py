@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiloword.transformer import KeyValueCache
+from kiloword.transformer.cache import untouched
 
 ROWS, LAYERS = 3, 2
 LENGTHS = st.lists(st.integers(0, 3), min_size=ROWS, max_size=ROWS)
@@ -75,3 +76,11 @@ def test_too_much_is_refused_with_numbers():
         cache.append(0, torch.zeros(ROWS, 1, 2, 2), torch.zeros(ROWS, 1, 2, 2))
     with pytest.raises(ValueError, match="rewind to 2 places: 1 are held"):
         cache.rewind(torch.tensor([2, 3, 2]))
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5), (1,), (0, 4), (1 << 20, 3)])
+def test_untouched_memory_is_zeros_that_can_be_written(shape):
+    first, second = untouched(*shape), untouched(*shape)
+    assert first.shape == shape and first.dtype == torch.float32 and not first[:4].any() and not first[-4:].any()
+    first.fill_(1)
+    assert not second.any()

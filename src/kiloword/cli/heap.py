@@ -1,0 +1,21 @@
+"""Heap: memory that was freed stays with the program; to get it from the system anew costs a training much of its time.
+
+mallopt(3) of glibc; elsewhere nothing is done.
+"""
+
+import ctypes
+import sys
+from contextlib import suppress
+
+TRIM, MAPPED = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX
+MOST = 2**31 - 1
+
+
+def keep_heap() -> bool:
+    """Give no memory back, and map none on its own; whether that could be asked for."""
+    if sys.platform != "linux":
+        return False
+    with suppress(OSError, AttributeError):
+        ask = ctypes.CDLL("libc.so.6").mallopt
+        return bool(ask(TRIM, MOST) and ask(MAPPED, 0))
+    return False
