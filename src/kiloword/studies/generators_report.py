@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kiloword.datasets.shards import replace_file
+from kiloword.engine.painter import Painter
 from kiloword.evaluation.features import MEANING, SPACES
 from kiloword.recipes.generators import SYSTEMS
 from kiloword.recipes.model_run import Report
@@ -60,19 +61,12 @@ def write_report(out: Path, outcomes: Sequence[Outcome], facts: dict[str, Any], 
     best = sorted(better(outcomes), key=lambda outcome: order.index(outcome.name))
     painters = {outcome.name: painter_of(outcome.folder / "checkpoint", **outcome.settings) for outcome in best}
     prompts = exam.prompts(next(iter(painters.values())), exam.judged)
-    report("costs measured", 0, len(best), {})
-    taken = cost.seconds(painters, prompts, exam.settings.rounds)
+    costs = costs_of(out / "costs.json", best, painters, prompts, exam.settings.rounds, report)
     lines, drawn = [], {"true": exam.album.pixels[exam.shown]}
-    for number, outcome in enumerate(best, start=1):
-        painter = painters[outcome.name]
-        costs = {
-            "passes": cost.passes(painter, prompts[0]),
-            "seconds": taken[outcome.name],
-            "memory_mb": cost.memory(outcome.folder / "checkpoint", outcome.settings, prompts[0]),
-        }
-        lines.append({**line(outcome, outcomes), "cost": costs})
-        drawn["\nx ".join(SYSTEMS[outcome.name].parts.split(" x "))] = exam.drawn(painter, exam.shown)
-        report("costs measured", number, len(best), {})
+    for outcome in best:
+        lines.append({**line(outcome, outcomes), "cost": costs[outcome.name]})
+        parts = "\nx ".join(SYSTEMS[outcome.name].parts.split(" x "))
+        drawn[parts] = exam.drawn(painters[outcome.name], exam.shown)
     whole = {
         "format": FORMAT, "budget": facts, "device": str(painters[best[0].name].device), "feature_spaces": MEANING,
         "space": SPACE, "sheet": exam.prompts(painters[best[0].name], exam.shown), "systems": lines,
@@ -83,6 +77,27 @@ def write_report(out: Path, outcomes: Sequence[Outcome], facts: dict[str, Any], 
     draw_sheet(out / "sheet.png", drawn)
     replace_file(out / "report.md", text(lines, whole).encode())
     return out / "report.md"
+
+
+def costs_of(
+    path: Path, best: Sequence[Outcome], painters: dict[str, Painter], prompts: Sequence[str], rounds: int,
+    report: Report,
+) -> dict[str, Any]:  # fmt: skip
+    """What drawing costs each system, measured in turns and kept until other trainings are to be told of."""
+    of = {outcome.name: [outcome.folder.name, outcome.settings] for outcome in best}
+    if path.exists() and (known := json.loads(path.read_text()))["of"] == of:
+        return known["costs"]
+    report("costs measured", 0, len(best), {})
+    taken, found = cost.seconds(painters, prompts, rounds), {}
+    for number, outcome in enumerate(best, start=1):
+        found[outcome.name] = {
+            "passes": cost.passes(painters[outcome.name], prompts[0]),
+            "seconds": taken[outcome.name],
+            "memory_mb": cost.memory(outcome.folder / "checkpoint", outcome.settings, prompts[0]),
+        }
+        report("costs measured", number, len(best), {})
+    replace_file(path, json.dumps({"of": of, "costs": found}, indent=1).encode())
+    return found
 
 
 def line(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, Any]:
