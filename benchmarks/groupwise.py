@@ -65,16 +65,20 @@ def rows(model: ImageModel, drawing: Drawing, noise: Seeded) -> tuple[int, int]:
 
 
 def measure(model: ImageModel, options: argparse.Namespace, groups: tuple[int, float]) -> dict:
-    drawing, noise, tokens = drawing_of(model, options, groups), Seeded(list(range(options.batch))), options.side**2
-    calls, sent = rows(model, drawing, noise)
+    drawing, tokens = drawing_of(model, options, groups), options.side**2
+
+    def noise() -> Seeded:
+        return Seeded(list(range(options.batch)))
+
+    calls, sent = rows(model, drawing, noise())
     count, overlap = groups
     views = len(drawing.views) * options.batch
     assert calls == math.ceil(options.steps * (1 + overlap * (count - 1))), "network calls are not as the formula says"
-    ways = gradual.draw_gradual(model, drawing, noise), model.draw(drawing, noise)
+    ways = gradual.draw_gradual(model, drawing, noise()), model.draw(drawing, noise())
     ours, plain = (deque(way, maxlen=1)[0].tokens for way in ways)
     seconds = take_turns({
-        "ours": lambda: deque(gradual.draw_gradual(model, drawing, noise), maxlen=0),
-        "plain": lambda: deque(model.draw(drawing, noise), maxlen=0),
+        "ours": lambda: deque(gradual.draw_gradual(model, drawing, noise()), maxlen=0),
+        "plain": lambda: deque(model.draw(drawing, noise()), maxlen=0),
     }, options.rounds, options.cpu)  # fmt: skip
     return {
         "calls": calls,

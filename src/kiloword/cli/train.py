@@ -40,6 +40,7 @@ def train(
         raise ValueError(f"--data {data} is not a folder: name the folder that holds the pictures")
     fields = dict(field(change) for change in changes or [])
     from kiloword import recipes
+    from kiloword.cli.heap import keep_heap
     from kiloword.cli.progress import progress
 
     if recipe is not None and recipe not in recipes.names():
@@ -47,6 +48,7 @@ def train(
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"there is no recipe {recipe!r}{hint} (recipes: {', '.join(recipes.names())})")
     out = out or Path("runs") / (recipe or f"{Path(str(data)).resolve().name}-from-{Path(str(start)).name}")
+    keep_heap()
     try:
         with progress() as report:
             folder = recipes.run(
