@@ -2,32 +2,24 @@
 
 Han et al. 2024 (Infinity); github.com/FoundationVision/Infinity. Keys and values of the pictures are kept by
 concatenation, those of the text are made anew at every step, what has been painted so far is kept running, and the text
-is attended to as it is, without a mask, as all texts are equally long here. Weights have the authors' names.
+is attended to as it is, without a mask, as all texts are equally long here. What VAR has too is taken from there.
+Weights have the authors' names.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
+from plain_var import FFN, AdaLNBeforeHead, sampled
+from plain_var import SelfAttention as UnturnedAttention
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, linear, normalize, scaled_dot_product_attention
 
 from kiloword.published.infinity import CHUNKS
 
 
-class SelfAttention(nn.Module):
-    """Queries and keys of length 1, a learned scale for each head, neighbours turned by their places."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.heads, self.head_dim, self.most = heads, width // heads, math.log(100)
-        self.scale_mul_1H11 = nn.Parameter(torch.full((1, heads, 1, 1), 4.0).log())
-        self.mat_qkv = nn.Linear(width, 3 * width, bias=False)
-        self.q_bias, self.v_bias = nn.Parameter(torch.zeros(width)), nn.Parameter(torch.zeros(width))
-        self.register_buffer("zero_k_bias", torch.zeros(width))
-        self.proj = nn.Linear(width, width)
-        self.cached: tuple[Tensor, Tensor] | None = None
+class SelfAttention(UnturnedAttention):
+    """Neighbours are turned by their places."""
 
     def forward(self, x: Tensor, turns: Tensor) -> Tensor:
         b, q, width = x.shape
@@ -67,15 +59,6 @@ class CrossAttention(nn.Module):
         return self.proj(mixed.transpose(1, 2).flatten(2))
 
 
-class FFN(nn.Module):
-    def __init__(self, width: int, hidden: int):
-        super().__init__()
-        self.fc1, self.act, self.fc2 = nn.Linear(width, hidden), nn.GELU(approximate="tanh"), nn.Linear(hidden, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
-
-
 class CrossAttnBlock(nn.Module):
     """Gates, scales and shifts are those that all blocks share, and what a block adds to them."""
 
@@ -93,18 +76,6 @@ class CrossAttnBlock(nn.Module):
         x = x + self.sa(self.ln_wo_grad(x).mul(scale1.add(1)).add_(shift1), turns).mul_(gate1)
         x = x + self.ca(self.ca_norm(x), text)
         return x + self.ffn(self.ln_wo_grad(x).mul(scale2.add(1)).add_(shift2)).mul(gate2)
-
-
-class AdaLNBeforeHead(nn.Module):
-    def __init__(self, width: int):
-        super().__init__()
-        self.width = width
-        self.ln_wo_grad = nn.LayerNorm(width, eps=1e-6, elementwise_affine=False)
-        self.ada_lin = nn.Sequential(nn.SiLU(), nn.Linear(width, 2 * width))
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        scale, shift = self.ada_lin(condition).view(-1, 1, 2, self.width).unbind(2)
-        return self.ln_wo_grad(x).mul(scale.add(1)).add_(shift)
 
 
 class TextNorm(nn.Module):
@@ -176,7 +147,8 @@ class PlainInfinity(nn.Module):
             for block in self.blocks:
                 x = block(x, shared, text, turns[step])
             logits = self.head(self.head_nm(x.float(), condition).float()).float()
-            bits = sampled((cfg * logits[:b] + (1 - cfg) * logits[b:]).unflatten(-1, (-1, 2)), top_p, likeliest)
+            each = (cfg * logits[:b] + (1 - cfg) * logits[b:]).unflatten(-1, (-1, 2)).flatten(1, 2)  # a row a bit
+            bits = sampled(each, 0, top_p, likeliest).unflatten(1, (-1, self.bits))
             yield bits
             corners = normalize(2.0 * bits - 1, dim=-1).transpose(1, 2).reshape(b, self.bits, 1, rows, columns)
             painted = painted + interpolate(corners, size=(1, *side), mode="trilinear")[:, :, 0]
@@ -200,16 +172,3 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
     first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
     cos, sin = turns
     return torch.stack([cos * first - sin * second, sin * first + cos * second], dim=-1).flatten(-2)
-
-
-def sampled(logits: Tensor, top_p: float, likeliest: bool) -> Tensor:
-    """A value for each bit, by torch's own generator."""
-    if likeliest:
-        return logits.argmax(-1)
-    if top_p:
-        rising, index = logits.sort(dim=-1, descending=False)
-        drop = rising.softmax(dim=-1).cumsum_(dim=-1) <= 1 - top_p
-        drop[..., -1:] = False
-        logits = logits.masked_fill(drop.scatter(drop.ndim - 1, index, drop), -torch.inf)
-    shape = logits.shape[:-1]
-    return torch.multinomial(logits.softmax(-1).view(-1, 2), 1, replacement=True).view(shape)

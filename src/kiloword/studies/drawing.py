@@ -4,6 +4,7 @@ The plot is that of rate against distortion (Shannon 1959), rate on a logarithmi
 """
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from kiloword.datasets.shards import replace_file
 from kiloword.evaluation.sheet import contact_sheet
 from kiloword.pixels import from_bytes
 
@@ -81,9 +83,9 @@ def columns(values: Sequence[float]) -> list[list[float]]:
 def keep_strip(path: Path, pictures: UInt8[Tensor, "b 4 S S"]) -> None:
     """Pictures side by side in a lossless file."""
     side_by_side = rearrange(pictures, "b c h w -> h (b w) c").cpu().numpy()
-    temporary = path.with_name(f".{path.name}.part")
-    Image.fromarray(side_by_side).save(temporary, format="WEBP", lossless=True, exact=True)
-    temporary.replace(path)
+    made = BytesIO()
+    Image.fromarray(side_by_side).save(made, format="WEBP", lossless=True, exact=True)
+    replace_file(path, made.getvalue())
 
 
 def read_strip(path: Path) -> UInt8[Tensor, "b 4 S S"]:
