@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from side_by_side import arguments, show, table, take_turns
+from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -153,7 +153,7 @@ def main() -> None:
     parser.add_argument("--measured", type=float, default=Tiling.measured, help="share of a tile's side for the norms")
     parser.add_argument("--whole", type=int, default=Tiling.whole, help="numbers of a step that is run in one piece")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     torch.manual_seed(0)
     return large(options) if options.tiled else compare(options)
 

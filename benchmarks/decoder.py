@@ -15,7 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from side_by_side import arguments, show, table, take_turns
+from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor
 
 from kiloword import checkpoint, recipes
@@ -182,7 +182,7 @@ def memory(options: argparse.Namespace) -> tuple[dict, str]:
 @torch.no_grad()
 def peaks(model: str | None, count: int, threads: int) -> tuple[float, float]:
     """The most memory of this process before and after painting, in MB."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     bench = easel(model, count)
     rest = held()
     bench.ours(Effort(4))
@@ -231,7 +231,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, nargs="*", default=[4, 16], help="against diffusers (none: not)")
     parser.add_argument("--memory", type=int, nargs="*", default=[1, 16], help="pictures at once (none: not measured)")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     parts = [("settings", settings, True), ("loop", rivals, options.steps), ("saving", saving, True)]
     parts.append(("memory", memory, options.memory))
     found = {name: part(options) for name, part, wanted in parts if wanted}

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 
 import torch
-from side_by_side import arguments, show, table, take_turns
+from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor
 
 from kiloword import parts
@@ -104,7 +104,7 @@ def options() -> argparse.Namespace:
 @torch.no_grad()
 def main() -> None:
     chosen, shape = options(), Shape()
-    torch.set_num_threads(chosen.threads)
+    use_threads(chosen.threads)
     torch.manual_seed(0)
     model, there = pair(shape)
     parameters = sum(p.numel() for p in model.parameters())

@@ -22,7 +22,7 @@ from plain_infinity import PlainInfinity
 from plain_llamagen import PlainLlamaGen
 from plain_mar import PlainMAR
 from plain_var import PlainVAR
-from side_by_side import arguments, show, table, take_turns
+from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor, nn
 
 from kiloword.engine.decode import draw
@@ -285,7 +285,7 @@ def memory(options: argparse.Namespace, size: Size) -> tuple[dict, str]:
 @torch.no_grad()
 def peaks(name: str, rival: str, count: int, size: Size, threads: int) -> tuple[float, float]:
     """The most memory of this process before and after a drawing, in MB."""
-    torch.set_num_threads(threads)
+    use_threads(threads)
     system = SYSTEMS[name](size)
     drawer = system.model() if rival == "ours" else system.plain(system.arguments).eval()
     rest = held()
@@ -310,7 +310,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=value, help="of the models")
     options = parser.parse_args()
     size = Size(**{name: getattr(options, name) for name in vars(Size())})
-    torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     torch.manual_seed(0)
     parts = [("drawings", compare, True), ("lengths", lengths, options.sides), ("memory", memory, options.memory)]
     found = {name: part(options, size) for name, part, wanted in parts if wanted}

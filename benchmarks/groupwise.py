@@ -12,7 +12,7 @@ from dataclasses import replace
 from unittest.mock import patch
 
 import torch
-from side_by_side import arguments, show, table, take_turns
+from side_by_side import arguments, show, table, take_turns, use_threads
 
 from kiloword.engine import gradual
 from kiloword.engine.packed import pack_matrices
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=256, help="of the transformer")
     parser.add_argument("--depth", type=int, default=6, help="of the transformer")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     torch.manual_seed(0)
     model = small_model(options)
     figures, lines = {}, []

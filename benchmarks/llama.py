@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 
 import torch
-from side_by_side import arguments, bandwidth, show, table, take_turns
+from side_by_side import arguments, bandwidth, show, table, take_turns, use_threads
 from tokenizers import pre_tokenizers
 from torch import Tensor, nn
 
@@ -199,7 +199,7 @@ def options() -> argparse.Namespace:
 @torch.no_grad()
 def main() -> None:
     chosen = options()
-    torch.set_num_threads(chosen.threads)
+    use_threads(chosen.threads)
     torch.manual_seed(chosen.seed)
     model = build(Shape(), chosen.tokens)
     llama = twin(model)

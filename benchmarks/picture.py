@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 import torch
-from side_by_side import arguments, bandwidth, show, table
+from side_by_side import arguments, bandwidth, show, table, use_threads
 
 from kiloword.engine import decode
 from kiloword.engine.packed import pack_matrices
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("--usual", action="store_true", help="leave matrices in the order in which they are trained")
     parser.add_argument("--operations", action="store_true", help="print the operations that take the most time")
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
+    use_threads(chosen.threads)
     torch.manual_seed(0)
     sampling = Sampling(chosen.temperature, top_p=chosen.top_p)
     model = load("emoji-64").model.build().eval()

@@ -7,7 +7,7 @@ import resource
 from collections.abc import Callable
 
 import torch
-from side_by_side import arguments, show, table, take_turns
+from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor, nn
 from vector_quantize_pytorch import FSQ, LFQ, ResidualVQ, VectorQuantize
 
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16], help="pictures at once")
     parser.add_argument("--grid", type=int, default=16, help="tokens a side")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     torch.manual_seed(0)
     before = peak()
     with torch.inference_mode():

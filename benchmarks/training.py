@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
-from side_by_side import arguments, show, table
+from side_by_side import arguments, show, table, use_threads
 from torch import Tensor
 
 from kiloword.model import ImageModel, prefix_span
@@ -96,7 +96,7 @@ def main() -> None:
     parser = arguments(__doc__.splitlines()[0], rounds=5)
     parser.add_argument("--batch", type=int, default=128, help="pictures an iteration")
     chosen = parser.parse_args()
-    torch.set_num_threads(chosen.threads)
+    use_threads(chosen.threads)
     torch.manual_seed(0)
     lesson = MadeUp(load("emoji-64").model.build())
     rivals = {

@@ -14,21 +14,22 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import gelu, layer_norm, normalize, scaled_dot_product_attention, silu
+from torch.nn.functional import layer_norm, normalize, scaled_dot_product_attention
 
+from kiloword.engine.bend import KNOWN, bend_of, first_of
+from kiloword.engine.one_row import one_row
 from kiloword.engine.packed import Packed
 from kiloword.transformer import (
     Cache,
     CrossAttentionConfig,
     GELUConfig,
-    GemmaGLUConfig,
+    KeyValueCache,
     LayerNormConfig,
     Memory,
     RMSNormConfig,
     Stack,
     StackConfig,
     Stream,
-    SwiGLUConfig,
     Transformer,
     UnitConfig,
 )
@@ -47,7 +48,7 @@ def lean(transformer: Transformer) -> Transformer:
         return transformer
     config = transformer.config
     known = (
-        isinstance(config.feed_forward, SwiGLUConfig | GemmaGLUConfig | GELUConfig)
+        isinstance(config.feed_forward, KNOWN)
         and isinstance(config.attention.query_norm, RMSNormConfig | UnitConfig | None)
         and not config.patterns
     )
@@ -77,7 +78,7 @@ class LeanStack:
     def __init__(self, stack: Stack):
         self.stack, self.width, self.cache, self.causal = stack, stack.width, stack.cache, True
         self.layers = [LeanBlock(stack.config, block, layer) for layer, block in enumerate(stack.blocks)]
-        self.norm = norm_of(stack.config, stack.norm)
+        self.norm, self.one_row = norm_of(stack.config, stack.norm), one_row(stack)
         self.vector: Tensor | None = None
         self.said: list[tuple[Half, ...]] = []
         self.heard: Heard | None = None
@@ -89,11 +90,13 @@ class LeanStack:
             return self.stack(stream, cache)
         if self.heard is None or self.heard.memory is not stream.memory:
             self.heard = None if stream.memory is None else heard_of(stream.memory)
+        angles = None if self.stack.rotary is None else self.stack.rotary.angles(stream.positions)
+        if self.one_row is not None and self._alone(stream) and isinstance(cache, KeyValueCache):
+            return self.one_row(stream.vectors, angles, cache)
         blend = stream.blend
         blended = None if blend is None else blend.place(len(self.layers))
         mask = cache.mask(None, stream.vectors.shape[1])
         mask = None if mask is None else mask[:, None]
-        angles = None if self.stack.rotary is None else self.stack.rotary.angles(stream.positions)
         x = stream.vectors.clone()
         *blocks, leave = self._modulation(stream.modulation)
         for layer, halves in zip(self.layers, blocks, strict=True):
@@ -101,6 +104,10 @@ class LeanStack:
             if blend is not None and layer.layer == blended:
                 x = blend.of(x)
         return entered(self.norm, x, leave, 0)
+
+    def _alone(self, stream: Stream) -> bool:
+        """Whether a step is one row that neither hears nor is blended with anything."""
+        return stream.vectors.shape[:2] == (1, 1) and stream.memory is None and stream.blend is None
 
     def _modulation(self, vector: Tensor | None) -> list[tuple[Half, ...]]:
         """What a vector says to every block and to the exit; nothing where these are not modulated."""
@@ -227,26 +234,11 @@ def projection_of(attention: Any) -> Change:
 
 def hidden_of(config: Any, network: Any) -> Change:
     """What goes into the last matrix of a feed-forward network."""
-    if isinstance(config, SwiGLUConfig | GemmaGLUConfig):
-        gate_up: Change = network.gate_up.forward
-        bend = silu if isinstance(config, SwiGLUConfig) else partial(gelu, approximate="tanh")
-
-        def gated(x: Tensor) -> Tensor:
-            gate, up = gate_up(x).chunk(2, dim=1)
-            return bend(gate).mul_(up)
-
-        return gated
-    enter: Change = network.up.forward
-    if config.approximate != "quick":
-        if isinstance(enter, Packed):
-            return partial(enter, approximate=config.approximate)
-        return lambda x: gelu(enter(x), approximate=config.approximate)
-
-    def quick(x: Tensor) -> Tensor:
-        up = enter(x)
-        return torch.mul(up, 1.702).sigmoid_().mul_(up)
-
-    return quick
+    enter: Change = first_of(network).forward
+    if isinstance(config, GELUConfig) and config.approximate != "quick" and isinstance(enter, Packed):
+        return partial(enter, approximate=config.approximate)
+    bend = bend_of(config)
+    return lambda x: bend(enter(x))
 
 
 def norm_of(config: StackConfig | CrossAttentionConfig, norm: Any) -> Change:

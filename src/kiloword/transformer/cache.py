@@ -58,6 +58,13 @@ class KeyValueCache:
         self._hold(self.lengths)
         return self
 
+    def reserve(self, count: int) -> int:
+        """Where `count` new places begin, which is behind the longest row. Raises ValueError if there is no room."""
+        held, room = self._longest, self.capacity
+        if held + count > room:
+            raise ValueError(f"the cache has room for {room} places; {held} are held and {count} more come")
+        return held
+
     def append(
         self, layer: int, keys: Float[Tensor, "b h q d"], values: Float[Tensor, "b h q d"]
     ) -> tuple[Float[Tensor, "b h c d"], Float[Tensor, "b h c d"]]:
@@ -129,9 +136,7 @@ class KeyValueCache:
     def _rooms(self, count: int) -> list[tuple[Tensor, ...]]:
         """Views of every layer: the `count` places behind the longest row, and all up to there, of keys and values."""
         if not self._room or self._room[0][0].shape[2] != count:
-            held, room = self._longest, self.capacity
-            if held + count > room:
-                raise ValueError(f"the cache has room for {room} places; {held} are held and {count} more come")
+            held = self.reserve(count)
             new = [kept.narrow(3, held, count).unbind() for kept in (self.keys, self.values)]
             up_to = [kept.narrow(3, 0, held + count).unbind() for kept in (self.keys, self.values)]
             self._room = list(zip(*new, *up_to, strict=True))

@@ -1,0 +1,39 @@
+"""Bend: what stands between the two matrices of a feed-forward network (Shazeer 2020; Hendrycks and Gimpel 2016)."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import gelu, silu
+
+from kiloword.transformer import GELUConfig, GemmaGLUConfig, SwiGLUConfig
+
+# Axes: r rows, u numbers that the first matrix gives, k numbers that the last one takes.
+
+Bend = Callable[[Tensor], Tensor]
+KNOWN = SwiGLUConfig | GemmaGLUConfig | GELUConfig
+
+
+def bend_of(config: Any) -> Bend:
+    """The function from [r, u] to [r, k] of a feed-forward network whose settings are `KNOWN`."""
+    if isinstance(config, GELUConfig):
+        return _quick if config.approximate == "quick" else partial(gelu, approximate=config.approximate)
+    bend = silu if isinstance(config, SwiGLUConfig) else partial(gelu, approximate="tanh")
+
+    def gated(x: Float[Tensor, "r u"]) -> Float[Tensor, "r k"]:
+        gate, up = x.chunk(2, dim=1)
+        return bend(gate).mul_(up)
+
+    return gated
+
+
+def first_of(network: Any) -> nn.Linear:
+    """The first matrix of a feed-forward network."""
+    return network.up if hasattr(network, "up") else network.gate_up
+
+
+def _quick(x: Float[Tensor, "r u"]) -> Float[Tensor, "r u"]:
+    return torch.mul(x, 1.702).sigmoid_().mul_(x)
