@@ -67,10 +67,10 @@ class Recorded:
 
 
 def pick(logits: Float[Tensor, "*b k"], uniform: Tensor) -> Int[Tensor, "*b"]:
-    """The value that `uniform` [*b] selects: the number of cumulative probabilities, in float64, at or below it."""
-    cumulative = torch.softmax(logits, dim=-1, dtype=torch.float64).cumsum(-1)
-    share = cumulative / cumulative[..., -1:]  # ends with 1, which no uniform reaches
-    return (share <= uniform.to(share.device).unsqueeze(-1)).sum(-1)
+    """The value that `uniform` [*b] selects: how many cumulative probabilities, summed in float64, are not above it."""
+    cumulative = torch.softmax(logits, dim=-1).cumsum(-1, dtype=torch.float64)
+    least = uniform.to(cumulative).unsqueeze(-1) * cumulative[..., -1:]  # below the last one, as uniform is below 1
+    return torch.searchsorted(cumulative, least, right=True).squeeze(-1)
 
 
 def mix(clean: Tensor, noise: Tensor, level: Tensor) -> Tensor:

@@ -113,7 +113,13 @@ class Denoising(Protocol):
 
 def weigh(logits: Float[Tensor, "v b q k"], weights: Float[Tensor, "v b"]) -> Float[Tensor, "b q k"]:
     """The weighted sum over views; with one view, or weight 1 on the first, this is that view's logits."""
-    return (logits * weights.unsqueeze(-1).unsqueeze(-1)).sum(0) if len(logits) > 1 else logits[0]
+    if len(logits) == 1:
+        return logits[0]
+    first, *others = weights.unsqueeze(-1).unsqueeze(-1)
+    total = logits[0] * first
+    for view, weight in zip(logits[1:], others, strict=True):
+        total.addcmul_(view, weight)
+    return total
 
 
 def choose(logits: Float[Tensor, "*b k"], sampling: Sampling, uniform: Tensor) -> Int[Tensor, "*b"]:
@@ -133,15 +139,15 @@ def keep(logits: Float[Tensor, "*b k"], sampling: Sampling) -> Float[Tensor, "*b
         return torch.where(logits == logits.amax(-1, keepdim=True), 0.0, -math.inf)
     if sampling.temperature != 1:
         logits = logits / sampling.temperature
-    first = None
-    if 0 < sampling.top_k < logits.shape[-1]:
-        first = logits.topk(sampling.top_k, dim=-1)
-        logits = logits.masked_fill(logits < first.values[..., -1:], -math.inf)
+    few = 0 < sampling.top_k < logits.shape[-1]
+    if not few and sampling.top_p == 1:
+        return logits
+    values, index = logits.topk(sampling.top_k + 1) if few else logits.sort(descending=True)
+    if few:
+        if (values[..., -1] == values[..., -2]).any():  # several are the k-th largest: all of them stay
+            values, index = logits.sort(descending=True)
+        values = values.masked_fill(values < values[..., sampling.top_k - 1, None], -math.inf)
     if sampling.top_p < 1:
-        if first is None or bool(((logits > -math.inf).sum(-1) > sampling.top_k).any()):  # several are the k-th largest
-            first = logits.sort(dim=-1, descending=True)
-        share = first.values.softmax(-1)
-        drop = share.cumsum(-1) - share > sampling.top_p
-        none = torch.zeros_like(logits, dtype=torch.bool)
-        logits = logits.masked_fill(none.scatter_(-1, first.indices, drop), -math.inf)
-    return logits
+        share = values.softmax(-1)
+        values = values.masked_fill(share.cumsum(-1) - share > sampling.top_p, -math.inf)
+    return torch.full_like(logits, -math.inf).scatter_(-1, index, values)
