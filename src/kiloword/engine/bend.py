@@ -18,9 +18,11 @@ KNOWN = SwiGLUConfig | GemmaGLUConfig | GELUConfig
 
 
 def bend_of(config: Any) -> Bend:
-    """The function from [r, u] to [r, k] of a feed-forward network whose settings are `KNOWN`."""
+    """The function from [r, u] to [r, k] of a feed-forward network whose settings are `KNOWN`; it may change what it is
+    given."""
     if isinstance(config, GELUConfig):
-        return _quick if config.approximate == "quick" else partial(gelu, approximate=config.approximate)
+        told = config.approximate
+        return _quick if told == "quick" else partial(torch.ops.aten.gelu_, approximate=told)
     bend = silu if isinstance(config, SwiGLUConfig) else partial(gelu, approximate="tanh")
 
     def gated(x: Float[Tensor, "r u"]) -> Float[Tensor, "r k"]:

@@ -18,6 +18,8 @@ from torch.nn.functional import gelu, linear
 MOST = 1 << 30  # bytes of copies that a model may have
 _ROWS = 16  # that oneDNN is told to expect: its blocks for one row are half as fast for several, and not the reverse
 
+_BENT = 64  # rows, at most, of which oneDNN works out the GELU faster than PyTorch
+
 
 def pack_matrices(module: nn.Module, most: int = MOST) -> None:
     """Let the linear layers of a module draw with packed matrices, in the order of the module until `most` bytes.
@@ -49,7 +51,8 @@ def can_pack(weight: Tensor) -> bool:
 class Packed:
     """The `forward` of a linear layer: over blocks where nothing is learned, as ever where something is.
 
-    `approximate` asks for the GELU of the result ("none", "tanh": how PyTorch works it out), bent as it is written.
+    `approximate` asks for the GELU of the result ("none", "tanh": how PyTorch works it out), where it stands: oneDNN
+    bends few rows as it writes them, many rows are bent faster by PyTorch.
     """
 
     def __init__(self, layer: nn.Linear):
@@ -61,19 +64,22 @@ class Packed:
         if plain or weight.device.type != "cpu" or not input.numel():
             straight = linear(input, weight, bias)
             return straight if approximate is None else gelu(straight, approximate=approximate)
+        rows = input.numel() // self.layer.in_features
         if self.packed != (state := (weight.data_ptr(), weight._version)):  # new, or changed since
             self.blocks, self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _ROWS), state
             self.matrix = weight.detach().numpy()
-        if input.numel() == self.layer.in_features:
-            return self._one(input, approximate)
-        bend = ("none", [], "") if approximate is None else ("gelu", [], approximate)
-        return torch.ops.mkldnn._linear_pointwise(input, self.blocks, bias, *bend)
+        if approximate is not None and 1 < rows <= _BENT:
+            return torch.ops.mkldnn._linear_pointwise(input, self.blocks, bias, "gelu", [], approximate)
+        if rows == 1:
+            straight = self._one(input)
+        else:
+            straight = torch.ops.mkldnn._linear_pointwise(input, self.blocks, bias, "none", [], "")
+        return straight if approximate is None else torch.ops.aten.gelu_(straight, approximate=approximate)
 
-    def _one(self, input: Float[Tensor, "*b i"], approximate: str | None) -> Float[Tensor, "*b o"]:
+    def _one(self, input: Float[Tensor, "*b i"]) -> Float[Tensor, "*b o"]:
         """Of one row, by NumPy, whose matrix times vector is as fast as the matrix is read."""
         row = torch.from_numpy(np.dot(self.matrix, input.flatten().numpy())).view(*input.shape[:-1], -1)
-        row = row if self.layer.bias is None else row.add_(self.layer.bias)
-        return row if approximate is None else gelu(row, approximate=approximate)
+        return row if self.layer.bias is None else row.add_(self.layer.bias)
 
     def __deepcopy__(self, memo: dict) -> "Packed":
         return Packed(deepcopy(self.layer, memo))
