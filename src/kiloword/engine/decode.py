@@ -87,10 +87,9 @@ def draw_whole(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Pr
         rows, _ = model.picture_rows(condition, tokens.repeat(shape), level.repeat(v, 1), everything, still, layout)
         blend = drawing.blend(torch.full_like(everything[:b], step))
         stream = lay([prefix, rows], condition.vector, memory=condition.memory, blend=blend)
-        hidden = model.transformer(stream)[:, prefix.vectors.shape[1] :]
-        asked = hidden.gather(1, pick.repeat(v, 1)[..., None].expand(-1, -1, hidden.shape[2])).unflatten(0, (v, b))
+        hidden = model.transformer(replace(stream, asked=prefix.vectors.shape[1] + pick.repeat(v, 1)))
         _, memo = model.picture_rows(drawing.views[0], tokens, level, pick, pick, layout, to)
-        model.place(tokens, given, pick, asked, memo, drawing, step, noise)
+        model.place(tokens, given, pick, hidden.unflatten(0, (v, b)), memo, drawing, step, noise)
         yield Progress(tokens.clone(), given | schedule.known(step + 1), step + 1, schedule.steps, to)
 
 

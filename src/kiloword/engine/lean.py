@@ -86,7 +86,7 @@ class LeanStack:
     @torch.no_grad()
     def __call__(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
         deaf = stream.memory is not None and not self.stack.listens
-        if cache is None or stream.span is not None or deaf:
+        if cache is None or stream.span is not None or stream.asked is not None or deaf:
             return self.stack(stream, cache)
         if self.heard is None or self.heard.memory is not stream.memory:
             self.heard = None if stream.memory is None else heard_of(stream.memory)

@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from kiloword.transformer.cache import Cache
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig, UnitConfig, UnitKeys, UnitQueries
 from kiloword.transformer.position import rotate
+from kiloword.transformer.rows import at
 
-# Axes: b rows of the batch, q places now, c places attended to, w width, p queries, keys and values together.
+# Axes: b rows of the batch, q places now, a of them that are asked for, n = a or q, c places attended to, w width, p
+# queries, keys and values together.
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,10 @@ class Attention(nn.Module):
         mask: Bool[Tensor, "b q c"] | None,
         cache: Cache | None = None,
         layer: int = 0,
-    ) -> Float[Tensor, "b q w"]:
-        """Attend where `mask` is true (None: everywhere), over what `cache` holds for `layer` as well."""
+        asked: Int[Tensor, "b a"] | None = None,
+    ) -> Float[Tensor, "b n w"]:
+        """Attend where `mask` is true (None: everywhere), over what `cache` holds for `layer` as well; what the rows
+        `asked` for hear (None: all)."""
         b, q, _ = x.shape
         parts = self._project(x).view(b, q, self.heads + 2 * self.key_heads, self.head_dim)
         turned, values = parts.split([self.heads + self.key_heads, self.key_heads], dim=2)
@@ -87,11 +91,14 @@ class Attention(nn.Module):
         values = values.transpose(1, 2)
         if cache is not None:
             keys, values = cache.append(layer, keys.detach(), values.detach())  # nothing is learned through a cache
+        if asked is not None:
+            queries = at(queries.transpose(1, 2), asked).transpose(1, 2)
+            mask = None if mask is None else at(mask, asked)
         mixed = scaled_dot_product_attention(
             queries, keys, values, None if mask is None else mask[:, None], scale=self.scale,
             enable_gqa=self.heads != self.key_heads,
         )  # fmt: skip
-        return self.out(mixed.transpose(1, 2).reshape(b, q, -1))
+        return self.out(mixed.transpose(1, 2).flatten(2))
 
     def _project(self, x: Float[Tensor, "b q w"]) -> Float[Tensor, "b q p"]:
         """Queries, keys and values side by side."""

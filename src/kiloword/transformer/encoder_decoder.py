@@ -14,7 +14,7 @@ from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 from kiloword.transformer.rows import Stream
 from kiloword.transformer.stack import StackConfig
 
-# Axes: b rows of the batch, t places in a row, k filled places at most, w width.
+# Axes: b rows of the batch, t places in a row, n of them that come out, k filled places at most, w width.
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class EncoderDecoder(nn.Module):
     def cache(self, rows: int, capacity: int) -> Cache:
         raise ValueError("an encoder-decoder sees all rows anew at every step: it keeps no cache")
 
-    def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
+    def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b n w"]:
         if cache is not None:
             raise ValueError("an encoder-decoder sees all rows anew at every step: it takes no cache")
         if stream.memory is not None or stream.blend is not None:
@@ -101,7 +101,7 @@ class EncoderDecoder(nn.Module):
 def all_see_all(stream: Stream) -> Stream:
     """All rows of a sample in one span that is not causal; without a mask, if there is nothing but one sample a row."""
     if stream.sample is None and (stream.present is None or bool(stream.present.all())):
-        return Stream(stream.vectors, stream.positions, modulation=stream.modulation)
+        return Stream(stream.vectors, stream.positions, modulation=stream.modulation, asked=stream.asked)
     zeros = torch.zeros(stream.vectors.shape[:2], dtype=torch.long, device=stream.vectors.device)
     return replace(stream, span=zeros, step=zeros, causal=zeros > 0)
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from kiloword.transformer.blend import Blend
 from kiloword.transformer.cache import Cache
 from kiloword.transformer.memory import Memory
 
-# Axes: b rows of the batch, t places in a row, w width.
+# Axes: b rows of the batch, t places in a row, a of them that are asked for, n = a or t, w width.
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,8 @@ class Stream:
     `span` None says that every row sees every other one, as in a ViT: the other fields are then not looked at. A row
     that sits nowhere has NaN for its y and x: only `Muted` positions take that. Rows that are not `filled` are fed
     nothing: the encoder of an `EncoderDecoder` leaves them out. The `memory` is listened to by stacks that can;
-    `blend` sums the views of a picture up inside the stack.
+    `blend` sums the views of a picture up inside the stack. Hidden vectors come of the rows that are `asked` for, in
+    that order: the last block needs no others.
     """
 
     vectors: Float[Tensor, "b t w"]
@@ -39,20 +40,26 @@ class Stream:
     filled: Bool[Tensor, "b t"] | None = None  # None: all of them
     memory: Memory | None = None
     blend: Blend | None = None
+    asked: Int[Tensor, "b a"] | None = None  # None: all of them
 
 
 @runtime_checkable
 class Transformer(Protocol):
-    """Rows in, a hidden vector for each out; `causal` says that it can keep rows from seeing later ones."""
+    """Rows in, hidden vectors of those asked for out; `causal` says that it can keep rows from seeing later ones."""
 
     causal: bool
 
     @property
     def width(self) -> int: ...
 
-    def __call__(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]: ...
+    def __call__(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b a w"]: ...
 
     def cache(self, rows: int, capacity: int) -> Cache: ...
+
+
+def at(rows: Shaped[Tensor, "b t ..."], asked: Int[Tensor, "b a"] | None) -> Shaped[Tensor, "b n ..."]:
+    """Those rows, in their order; all if none are named."""
+    return rows if asked is None else rows[torch.arange(len(asked), device=asked.device)[:, None], asked]
 
 
 def visible(stream: Stream) -> Bool[Tensor, "b t t"] | None:

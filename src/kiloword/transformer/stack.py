@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from kiloword.transformer.attention import AttentionConfig
@@ -15,9 +15,9 @@ from kiloword.transformer.modulation import AdaLNConfig, AdaLNExitConfig, Shared
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 from kiloword.transformer.pattern import PatternConfig, masks_by_layer
 from kiloword.transformer.position import MutedConfig, RotaryConfig, RoundedConfig, StretchedConfig
-from kiloword.transformer.rows import Stream, visible
+from kiloword.transformer.rows import Stream, at, visible
 
-# Axes: b rows of the batch, t places in a row, m rows of memory, w width.
+# Axes: b rows of the batch, t places in a row, a of them that are asked for, n = a or t, m rows of memory, w width.
 
 
 @dataclass(frozen=True)
@@ -70,10 +70,12 @@ class Block(nn.Module):
         layer: int = 0,
         memory: Memory | None = None,
         heard: Bool[Tensor, "b #t m"] | None = None,
-    ) -> Float[Tensor, "b t w"]:
+        asked: Int[Tensor, "b a"] | None = None,
+    ) -> Float[Tensor, "b n w"]:
+        """The rows `asked` for alone, where all rows are told the same."""
         by = self.modulation(modulation)
-        mixed = self.attention(by.enter(0, self.attention_norm(x)), angles, mask, cache, layer)
-        x = self.listening(x + by.leave(0, self.dropout(mixed)), memory, heard, cache, layer)
+        mixed = self.attention(by.enter(0, self.attention_norm(x)), angles, mask, cache, layer, asked)
+        x = self.listening(at(x, asked) + by.leave(0, self.dropout(mixed)), memory, heard, cache, layer)
         thought = self.feed_forward(by.enter(1, self.feed_forward_norm(x)))
         return x + by.leave(1, self.dropout(thought))
 
@@ -135,8 +137,8 @@ class Stack(nn.Module):
         seen = stream.positions if cache is None else cache.place(stream.positions)
         return masks_by_layer(patterns, depth, mask, stream.positions, seen)
 
-    def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
-        """The hidden vector of every row. With a cache, rows also attend to all that it holds; call
+    def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b n w"]:
+        """The hidden vector of every row that is asked for. With a cache, rows also attend to all that it holds; call
         `cache.advance` afterwards to keep some of the new rows."""
         masks = self._masks(stream, cache)
         angles = self.rotary.angles(stream.positions) if self.rotary else None
@@ -146,8 +148,12 @@ class Stack(nn.Module):
         heard = None if memory is None else memory.heard(stream.sample)
         blended = None if blend is None else blend.place(self.config.depth)
         x, modulation = stream.vectors, self.shared_modulation(stream.modulation)
+        alike = memory is None and blend is None and (modulation is None or modulation.shape[1] == 1)
+        asked = stream.asked if alike else None  # in the last block; else at the end
         for layer, block in enumerate(self.blocks):
-            x = block(x, angles, masks[layer], modulation, cache, layer, memory, heard)
+            last = layer == len(self.blocks) - 1
+            x = block(x, angles, masks[layer], modulation, cache, layer, memory, heard, asked if last else None)
             if blend is not None and layer == blended:
                 x = blend.of(x)
-        return self.exit_modulation(stream.modulation).enter(0, self.norm(x))
+        hidden = self.exit_modulation(stream.modulation).enter(0, self.norm(x))
+        return hidden if alike else at(hidden, stream.asked)
