@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import linear, scaled_dot_product_attention
+from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
 
 from kiloword.transformer.cache import Cache
-from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig, UnitConfig, UnitKeys, UnitQueries
+from kiloword.transformer.norm import LayerNormConfig, RMSNorm, RMSNormConfig, UnitConfig, UnitKeys, UnitQueries
 from kiloword.transformer.position import rotate
 from kiloword.transformer.rows import at
 
-# Axes: b rows of the batch, q places now, a of them that are asked for, n = a or q, c places attended to, w width, p
-# queries, keys and values together.
+# Axes: b rows of the batch, h heads, d channels of a head, q places now, a of them that are asked for, n = a or q, c
+# places attended to, w width, p queries, keys and values together.
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,7 @@ class Attention(nn.Module):
         parts = self._project(x).view(b, q, self.heads + 2 * self.key_heads, self.head_dim)
         turned, values = parts.split([self.heads + self.key_heads, self.key_heads], dim=2)
         if self.normed:
-            queries, keys = turned.split([self.heads, self.key_heads], dim=2)
-            turned = torch.cat([self.query_norm(queries), self.key_norm(keys)], dim=2).to(values.dtype)
+            turned = self._norm(turned).to(values.dtype)
         if angles is not None:
             turned = rotate(turned, angles)
         queries, keys = turned.transpose(1, 2).split([self.heads, self.key_heads], dim=1)
@@ -99,6 +98,15 @@ class Attention(nn.Module):
             enable_gqa=self.heads != self.key_heads,
         )  # fmt: skip
         return self.out(mixed.transpose(1, 2).flatten(2))
+
+    def _norm(self, turned: Float[Tensor, "b q h d"]) -> Float[Tensor, "b q h d"]:
+        """Queries and keys normed, at once where both are divided by their root mean square."""
+        if isinstance(self.query_norm, RMSNorm) and isinstance(self.key_norm, RMSNorm):
+            gains = [self.query_norm.weight.expand(self.heads, -1), self.key_norm.weight.expand(self.key_heads, -1)]
+            normed = rms_norm(turned, turned.shape[3:], eps=self.query_norm.eps)
+            return normed * torch.cat(gains).to(normed.dtype)
+        queries, keys = turned.split([self.heads, self.key_heads], dim=2)
+        return torch.cat([self.query_norm(queries), self.key_norm(keys)], dim=2)
 
     def _project(self, x: Float[Tensor, "b q w"]) -> Float[Tensor, "b q p"]:
         """Queries, keys and values side by side."""
