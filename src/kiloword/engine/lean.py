@@ -227,8 +227,7 @@ def projection_of(attention: Any) -> Change:
     matrix: Change = attention.qkv.forward
     if attention.query_bias is None:
         return matrix
-    none = attention.query_bias.new_zeros(attention.key_heads * attention.head_dim)
-    bias = torch.cat([attention.query_bias, none, attention.value_bias]).detach()
+    bias = attention.bias().detach()
     return lambda x: matrix(x).add_(bias)
 
 
@@ -245,7 +244,7 @@ def norm_of(config: StackConfig | CrossAttentionConfig, norm: Any) -> Change:
     """The norm of a stack, or of those who listen."""
     if isinstance(config.norm, LayerNormConfig):
         return lambda x: layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
-    return rms([norm])
+    return rms(norm.weight, norm.eps)
 
 
 def query_norm_of(attention: Any) -> Change | None:
@@ -253,17 +252,17 @@ def query_norm_of(attention: Any) -> Change | None:
     if not attention.normed:
         return None
     if hasattr(attention.query_norm, "eps"):
-        return rms([attention.query_norm] * attention.heads + [attention.key_norm] * attention.key_heads)
+        return rms(attention.gains(), attention.query_norm.eps)
     ones = torch.ones(attention.key_heads, 1).to(attention.query_norm.scale)
     lengths = torch.cat([attention.query_norm.factor(), ones]).detach()
     return lambda x: normalize(x, dim=-1).mul_(lengths)
 
 
-def rms(norms: list[Any]) -> Change:
+def rms(gains: Float[Tensor, "*h w"], eps: float) -> Change:
     """One RMS norm, or those of all heads: x / sqrt(mean x^2 + eps) = sqrt(w) x / hypot(|x|, sqrt(w eps))."""
-    width = len(norms[0].weight)
-    gains = torch.stack([norm.weight.detach() for norm in norms]).squeeze(0) * math.sqrt(width)
-    least = gains.new_tensor(math.sqrt(width * norms[0].eps))
+    width = gains.shape[-1]
+    gains = gains.detach() * math.sqrt(width)
+    least = gains.new_tensor(math.sqrt(width * eps))
     length, hypot = torch.linalg.vector_norm, torch.hypot
 
     def norm(x: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from kiloword.engine.bend import bend_of, first_of
 from kiloword.transformer import KeyValueCache, RMSNormConfig, Stack, StackConfig
 
-# Axes: w width, i inputs, o outputs, n vectors, d channels of a head, p = d / 2, h key heads, c
-# places that the cache has room for.
+# Axes: w width, i inputs, o outputs, n vectors, d channels of a head, p = d / 2, h key heads, c places that the cache
+# has room for.
 
 Norm = Callable[[ndarray], ndarray]
 Turn = tuple[Float[ndarray, "1 2 p"], Float[ndarray, "1 2 p"]]
@@ -58,8 +58,8 @@ class RowBlock:
     def __init__(self, config: StackConfig, block: Any):
         attention, network = block.attention, block.feed_forward
         self.norm, self.thought_norm = norm_of(block.attention_norm), norm_of(block.feed_forward_norm)
-        self.attend, self.out = RowAttention(attention), Times(attention.out)
-        self.enter, self.bend, self.down = Times(first_of(network)), bend_of(config.feed_forward), Times(network.out)
+        self.attend, self.out = RowAttention(attention), times(attention.out)
+        self.enter, self.bend, self.down = times(first_of(network)), bend_of(config.feed_forward), times(network.out)
         self.entered = torch.from_numpy(self.enter.room)[None]
 
     def __call__(
@@ -77,7 +77,7 @@ class RowAttention:
 
     def __init__(self, attention: Any):
         heads, key_heads = attention.heads, attention.key_heads
-        self.qkv, self.scale = Times(attention.qkv, bias_of(attention)), np.float32(attention.scale)
+        self.qkv, self.scale = Times(attention.qkv, attention.bias()), np.float32(attention.scale)
         parts = self.qkv.room.reshape(-1, attention.head_dim)
         turning, self.new_values = parts[: heads + key_heads], parts[heads + key_heads :]
         self.norm = query_norm_of(attention, turning) if attention.normed else None
@@ -112,8 +112,7 @@ class RowAttention:
 class Times:
     """A linear layer for one vector; its result is in its `room` until it is called again."""
 
-    def __init__(self, layer: nn.Linear, bias: Tensor | None = None):
-        bias = layer.bias if bias is None else bias
+    def __init__(self, layer: nn.Linear, bias: Tensor | None):
         self.matrix = layer.weight.detach().numpy()
         self.bias = None if bias is None else bias.detach().numpy()
         self.room = np.empty(layer.out_features, np.float32)
@@ -123,6 +122,11 @@ class Times:
         if self.bias is not None:
             self.room += self.bias
         return self.room
+
+
+def times(layer: nn.Linear) -> Times:
+    """With its own bias."""
+    return Times(layer, layer.bias)
 
 
 def norm_of(norm: Any) -> Norm:
@@ -144,22 +148,13 @@ def norm_of(norm: Any) -> Norm:
 
 def query_norm_of(attention: Any, x: Float[ndarray, "n d"]) -> Callable[[], None]:
     """The RMS norms of the queries and keys in x, where they stand."""
-    norms = [attention.query_norm] * attention.heads + [attention.key_norm] * attention.key_heads
-    gains, eps = torch.stack([norm.weight for norm in norms]).detach().numpy(), np.float32(norms[0].eps)
+    gains, eps = attention.gains().detach().numpy(), np.float32(attention.query_norm.eps)
     width = np.float32(x.shape[1])
 
     def normed() -> None:
         x[:] *= gains / np.sqrt(np.einsum("nd,nd->n", x, x) / width + eps)[:, None]
 
     return normed
-
-
-def bias_of(attention: Any) -> Tensor | None:
-    """Of queries, keys and values, where keys may have none; None if the layer itself says it."""
-    if attention.query_bias is None:
-        return None
-    none = attention.query_bias.new_zeros(attention.key_heads * attention.head_dim)
-    return torch.cat([attention.query_bias, none, attention.value_bias])
 
 
 def halves(x: Float[ndarray, "*n d"]) -> Float[ndarray, "n 2 p"]:

@@ -101,16 +101,25 @@ class Attention(nn.Module):
 
     def _norm(self, turned: Float[Tensor, "b q h d"]) -> Float[Tensor, "b q h d"]:
         """Queries and keys normed, at once where both are divided by their root mean square."""
-        if isinstance(self.query_norm, RMSNorm) and isinstance(self.key_norm, RMSNorm):
-            gains = [self.query_norm.weight.expand(self.heads, -1), self.key_norm.weight.expand(self.key_heads, -1)]
+        if isinstance(self.query_norm, RMSNorm):
             normed = rms_norm(turned, turned.shape[3:], eps=self.query_norm.eps)
-            return normed * torch.cat(gains).to(normed.dtype)
+            return normed * self.gains().to(normed.dtype)
         queries, keys = turned.split([self.heads, self.key_heads], dim=2)
         return torch.cat([self.query_norm(queries), self.key_norm(keys)], dim=2)
 
     def _project(self, x: Float[Tensor, "b q w"]) -> Float[Tensor, "b q p"]:
         """Queries, keys and values side by side."""
+        return self.qkv(x) if self.query_bias is None else linear(x, self.qkv.weight, self.bias())
+
+    def gains(self) -> Float[Tensor, "h d"]:
+        """Of all queries and then of all keys, if each is divided by its root mean square."""
+        assert isinstance(self.query_norm, RMSNorm) and isinstance(self.key_norm, RMSNorm)
+        queries, keys = self.query_norm.weight, self.key_norm.weight
+        return torch.cat([queries.expand(self.heads, -1), keys.expand(self.key_heads, -1)])
+
+    def bias(self) -> Float[Tensor, "p"] | None:
+        """What is added to queries, keys and values, where keys may have none."""
         if self.query_bias is None or self.value_bias is None:
-            return self.qkv(x)
+            return self.qkv.bias
         none = self.query_bias.new_zeros(self.key_heads * self.head_dim)
-        return linear(x, self.qkv.weight, torch.cat([self.query_bias, none, self.value_bias]))
+        return torch.cat([self.query_bias, none, self.value_bias])

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kiloword.transformer.cache import Cache
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
-from kiloword.transformer.rows import Stream
+from kiloword.transformer.rows import Stream, at
 from kiloword.transformer.stack import StackConfig
 
 # Axes: b rows of the batch, t places in a row, n of them that come out, k filled places at most, w width.
@@ -118,7 +118,6 @@ def picked(
     stream: Stream, vectors: Float[Tensor, "b t w"], chosen: Int[Tensor, "b k"], there: Bool[Tensor, "b k"]
 ) -> Stream:
     """The chosen rows of a stream by themselves."""
-    rows = torch.arange(len(chosen), device=chosen.device)[:, None]
-    sample = None if stream.sample is None else stream.sample[rows, chosen]
-    places = stream.positions[rows, chosen]
-    return Stream(vectors[rows, chosen], places, sample, present=there, modulation=stream.modulation)
+    sample = None if stream.sample is None else at(stream.sample, chosen)
+    places = at(stream.positions, chosen)
+    return Stream(at(vectors, chosen), places, sample, present=there, modulation=stream.modulation)
