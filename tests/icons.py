@@ -24,6 +24,7 @@ def write_icons(folder: Path, count: int, held_out: int) -> Path:
         split = "held_out_pair" if number < held_out else "train"
         row = {"key": f"icon-{number:03d}", "caption": f"icon {number}", "style": "flat", "split": split}
         row |= {"base": f"{number}", "skin_tones": ["dark"] if number == count else []}
+        row |= {"keywords": ["icon"], "translations": {"de": f"Zeichen {number}"}}
         buffer = io.BytesIO()
         icon(number).save(buffer, "PNG")
         rows.append(row)

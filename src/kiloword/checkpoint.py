@@ -1,4 +1,7 @@
-"""Checkpoints: weights.safetensors and config.json in a folder; saved, loaded and pulled, never running code."""
+"""Checkpoints: config.json and weights.safetensors in a folder, and judge.safetensors if a judge chooses for the model.
+
+They are saved, loaded and pulled, and never run code.
+"""
 
 import dataclasses
 import json
@@ -22,11 +25,12 @@ from kiloword.model import ImageModel
 from kiloword.published.convert import arrange, convert
 from kiloword.published.fetch import fetch
 from kiloword.published.imagenet import class_id
+from kiloword.tokenizers.judge import ContrastiveJudge, JudgeConfig
 from kiloword.tokenizers.tokenizer import Tokenizer, TokenizerConfig
 
 SHIPPED = Path(__file__).parent / "weights"
 DEFAULT = "emoji-64"
-WEIGHTS, CONFIG = "weights.safetensors", "config.json"
+WEIGHTS, CONFIG, JUDGE = "weights.safetensors", "config.json", "judge.safetensors"
 CLASSES: dict[str, Classes] = {"imagenet": class_id}  # lists of classes that cards name
 
 
@@ -54,7 +58,20 @@ def load(name: str | Path = DEFAULT, device: str | torch.device = "cpu") -> Pain
     config, card = read_config(folder)
     model = parts.build(config)
     put_weights(model, folder / WEIGHTS)
-    return Painter(model.to(device), card, classes_of(card))
+    return Painter(model.to(device), card, classes_of(card), load_judge(folder, device))
+
+
+def load_judge(folder: Path, device: str | torch.device = "cpu") -> ContrastiveJudge | None:
+    """The judge that chooses among a model's candidates, if it has one. Raises ValueError as `load` does."""
+    values = _read(folder / CONFIG)
+    if "judge" not in values:
+        return None
+    config = _described(folder / CONFIG, values["judge"])
+    if not isinstance(config, JudgeConfig):
+        raise ValueError(f"{folder / CONFIG} describes no judge where one is named")
+    judge = parts.build(config)
+    put_weights(judge, folder / JUDGE)
+    return judge.to(device).eval()
 
 
 def classes_of(card: Card) -> Classes | None:
@@ -108,7 +125,7 @@ def pull(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
+        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS, JUDGE]))
     except LocalEntryNotFoundError as error:
         raise ValueError(f"{name} is not in the cache and the hub cannot be reached: {_line(error)}") from error
     except (HfHubHTTPError, OSError, ValueError) as error:
@@ -165,9 +182,12 @@ def pull_published(
 
 
 def save(folder: str | Path, painter: Painter, config: Any, dtype: torch.dtype = torch.float16) -> None:
-    """Write a checkpoint as a whole: the folder appears, or is replaced, only once both files are on disk."""
+    """Write a checkpoint as a whole: the folder appears, or is replaced, only once all files are on disk."""
     values = {"format": parts.FORMAT, "card": dataclasses.asdict(painter.card), "model": parts.to_json(config)}
-    _write(Path(folder), painter.model, values, dtype)
+    modules: dict[str, torch.nn.Module] = {WEIGHTS: painter.model}
+    if isinstance(painter.judge, ContrastiveJudge):
+        values["judge"], modules[JUDGE] = parts.to_json(painter.judge.config), painter.judge
+    _write(Path(folder), modules, values, dtype)
 
 
 def save_tokenizer(
@@ -175,17 +195,18 @@ def save_tokenizer(
 ) -> None:
     """Write a tokenizer by itself, as a whole or not at all."""
     values = {"format": parts.FORMAT, "card": dataclasses.asdict(card), "tokenizer": parts.to_json(config)}
-    _write(Path(folder), tokenizer, values, dtype)
+    _write(Path(folder), {WEIGHTS: tokenizer}, values, dtype)
 
 
-def _write(folder: Path, module: torch.nn.Module, values: dict[str, Any], dtype: torch.dtype) -> None:
+def _write(folder: Path, modules: dict[str, torch.nn.Module], values: dict[str, Any], dtype: torch.dtype) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = folder.parent / f".{folder.name}-{os.getpid()}.part"
     temporary.mkdir()
     try:
-        tensors = _apart({name: _stored(value, dtype) for name, value in module.state_dict().items()})
-        save_file(tensors, temporary / WEIGHTS)
-        (temporary / WEIGHTS).chmod(0o644)
+        for file, module in modules.items():
+            tensors = _apart({name: _stored(value, dtype) for name, value in module.state_dict().items()})
+            save_file(tensors, temporary / file)
+            (temporary / file).chmod(0o644)
         (temporary / CONFIG).write_text(json.dumps(values, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         old = folder.with_name(f".{folder.name}-old")
         if folder.exists():
@@ -204,14 +225,22 @@ def read_config(folder: Path) -> tuple[Any, Card]:
         raise ValueError(f"{path} describes a tokenizer, not a model that draws")
     if "model" not in values:
         raise ValueError(f"{path} is not a kiloword config: format, card and model are needed")
+    model = _described(path, values["model"])
     try:
-        card = {**values["card"], "sizes": tuple(map(tuple, values["card"]["sizes"]))}
-        model, card = parts.from_json(values["model"]), Card(**card)
+        card = Card(**{**values["card"], "sizes": tuple(map(tuple, values["card"]["sizes"]))})
     except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: {_line(error)}") from error
     if not isinstance(model, parts.ImageModelConfig) or not card.sizes:
         raise ValueError(f"{path} does not describe an image model with the sizes that it draws")
     return model, card
+
+
+def _described(path: Path, values: Any) -> Any:
+    """The part that a config.json describes."""
+    try:
+        return parts.from_json(values)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: {_line(error)}") from error
 
 
 def read_tokenizer_config(folder: Path) -> tuple[Any, TokenizerCard]:

@@ -54,6 +54,7 @@ from kiloword.tokenizers.dvae import DVAEConfig
 from kiloword.tokenizers.factorisation import FactorisationConfig
 from kiloword.tokenizers.fsq import FSQConfig
 from kiloword.tokenizers.gumbel import GumbelConfig
+from kiloword.tokenizers.judge import JudgeConfig
 from kiloword.tokenizers.kl import KLConfig
 from kiloword.tokenizers.multicode import MulticodeConfig
 from kiloword.tokenizers.palette import PaletteConfig
@@ -221,6 +222,7 @@ PARTS: dict[str, type] = {
     "gumbel": GumbelConfig,
     "image-model": ImageModelConfig,
     "joint": JointConfig,
+    "judge": JudgeConfig,
     "kl": KLConfig,
     "layer-norm": LayerNormConfig,
     "linear-patches": LinearPatchesConfig,

@@ -15,6 +15,8 @@ Example: kiloword train --data my-pictures --from emoji-64
 
 Example: kiloword train decoder-128 --from emoji-64
 
+Example: kiloword train emoji-llamagen --tokenizer runs/tokenizer-vq/checkpoint
+
 Example: kiloword train emoji-64 --from emoji-64 --set training.iterations=4000"""
 
 
@@ -28,6 +30,7 @@ def train(
     ] = None,
     data: Annotated[Path | None, Option(help="Folder of pictures or shards.")] = None,
     start: Annotated[str | None, Option("--from", help="A model to go on with.")] = None,
+    tokenizer: Annotated[str | None, Option(help="A tokenizer that is there, for the recipe's model.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the run. Default: runs/RECIPE.")] = None,
     changes: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change a recipe.")] = None,
 ) -> None:
@@ -36,6 +39,8 @@ def train(
         raise ValueError("say what to train: a recipe, or --data DIR --from MODEL")
     if recipe is None and data is None:
         raise ValueError(f"--from {start} needs pictures to learn: --data DIR")
+    if recipe is None and tokenizer is not None:
+        raise ValueError(f"--tokenizer {tokenizer} is for a recipe: {start} has its own")
     if data is not None and not data.is_dir():
         raise ValueError(f"--data {data} is not a folder: name the folder that holds the pictures")
     fields = dict(field(change) for change in changes or [])
@@ -52,8 +57,7 @@ def train(
     try:
         with progress() as report:
             folder = recipes.run(
-                recipe, data=data, out=out, start=start, changes=fields,
-                report=report,
+                recipe, data=data, out=out, start=start, tokenizer=tokenizer, changes=fields, report=report,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise Stopped(f"the run is saved in {out}, the same command goes on from there") from None

@@ -28,12 +28,13 @@ def run(
     data: Path | None,
     out: Path,
     start: str | None = None,
+    tokenizer: str | None = None,
     changes: dict[str, str] | None = None,
     report: Callable[[str, int, int, dict[str, float]], None] = lambda stage, iteration, iterations, figures: None,
 ) -> Path:
     """Carry out a recipe, with `start` from that model's weights on; without a recipe, fine-tune `start` on `data`.
 
-    The checkpoint's folder is returned.
+    `tokenizer` names one that is there, to be used as it is. The checkpoint's folder is returned.
     `report` hears of the stage, the iteration, their number and the latest figures.
     """
     from kiloword.recipes import finetune, recipe
@@ -45,6 +46,9 @@ def run(
         return finetune.finetune(start, data, out, changes or {}, report)
     if name not in names():
         raise ValueError(f"there is no recipe {name!r}; there are: {', '.join(names())}")
+    if tokenizer is not None and (start is not None or name in TOKENIZERS or name in DECODERS):
+        which = f"goes on from {start}" if start is not None else f"is {name}"
+        raise ValueError(f"a tokenizer is given to a model that is taught anew; what is taught here {which}")
     wanted = recipe.changed(load(name), changes or {})
     if data is None:
         from kiloword.datasets.cache import ensure_emoji
@@ -58,7 +62,7 @@ def run(
         from kiloword.recipes.decoders import train_decoder
 
         return train_decoder(wanted, data, out, report, start)
-    return train_recipe(wanted, data, out, report, start)
+    return train_recipe(wanted, data, out, report, start, tokenizer)
 
 
 def load(name: str):

@@ -18,6 +18,7 @@ from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.dvae import DVAEConfig
 from kiloword.tokenizers.gumbel import GumbelConfig
+from kiloword.tokenizers.judge import JudgeConfig
 from kiloword.tokens import Categorical
 from kiloword.training.loop import TrainingConfig
 from kiloword.training.model_lesson import BothWaysConfig
@@ -44,6 +45,10 @@ def dalle_64() -> Recipe:
         ),
         reconstruction=replace(DVAE, weights=LossWeights(kl_loss=0.2)),  # at theirs, 0.026, most codes are soon unused
         both_ways=BothWaysConfig(describe=0.0, null=0.0, corrupt=0.0, text_weight=1 / 7, capacity=LIMIT + SIDE**2),
+        judge=judge(2, 4),
+        judge_training=TrainingConfig(
+            iterations=800, batch=128, optimiser=MuonConfig(2e-3, weight_decay=0.1), warmup=50, average=0.99
+        ),
     )
 
 
@@ -65,6 +70,12 @@ def stack(heads: int, depth: int, radius: int, dropout: float = 0.1) -> StackCon
         width, depth, AttentionConfig(heads, bias=True), GELUConfig(4 * width), LayerNormConfig(), dropout=dropout,
         patterns=layers(depth, radius),
     )  # fmt: skip
+
+
+def judge(heads: int, depth: int) -> JudgeConfig:
+    """The paper's CLIP: it chooses among what has been drawn, but reads tokens, not pixels."""
+    tower = replace(stack(heads, depth, radius=2), patterns=())
+    return JudgeConfig(BPEConfig(), tower, Categorical(CODES), tower, places=SIDE**2, limit=LIMIT, dim=128)
 
 
 def image_model(tokenizer: AutoencoderConfig, joint: JointConfig, transformer: StackConfig) -> ImageModelConfig:

@@ -113,7 +113,8 @@ def train_decoder(recipe: DecoderRecipe, data: Path, out: Path, report: Report, 
     finish(Run(lesson, recipe.training, out / "decoder", fabric()), "diffusion decoder", report)
     sizes = tuple((h // before * decoder.scale, w // before * decoder.scale) for h, w in card.sizes)
     folder = out / "checkpoint"
-    checkpoint.save(folder, Painter(model.cpu(), replace(card, sizes=sizes)), config)
+    painter = Painter(model.cpu(), replace(card, sizes=sizes), judge=checkpoint.load_judge(source))
+    checkpoint.save(folder, painter, config)
     return folder
 
 

@@ -46,7 +46,7 @@ from kiloword.transformer import (
     SwiGLUConfig,
 )
 
-WIDTH, DEPTH, HEADS = 256, 6, 4
+WIDTH, DEPTH, HEADS = 192, 6, 3
 FLIP = 0.3  # how often bits that are shown flip at most, as Infinity learns
 GRID = 8 * 8  # tokens of a picture of 64 pixels a side
 OTHERS = ("3d", "gradient", "noto", "twemoji")

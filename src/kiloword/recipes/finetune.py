@@ -61,7 +61,8 @@ def finetune(start: str, data: Path, out: Path, changes: dict[str, str], report:
     run = Run(lesson, settings.training, out / "model", fabric())
     finish(run, "fine-tuning", report)
     folder = out / "checkpoint"
-    checkpoint.save(folder, Painter(model.cpu(), replace(card, name=f"{card.name}+{data.name}")), config)
+    card, judge = replace(card, name=f"{card.name}+{data.name}"), checkpoint.load_judge(source)
+    checkpoint.save(folder, Painter(model.cpu(), card, judge=judge), config)
     return folder
 
 

@@ -23,8 +23,13 @@ from kiloword.parts import ImageModelConfig
 from kiloword.recipes.recipe import Recipe
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.bpe import BPEConfig
+from kiloword.tokenizers.directions import DirectionsConfig
+from kiloword.tokenizers.judge import ContrastiveJudge, JudgeConfig
+from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokenizers.quantizer import Fittable
+from kiloword.tokenizers.tokenizer import TokenizerConfig
 from kiloword.tokens import Categorical
+from kiloword.training.contrastive_lesson import ContrastiveLesson
 from kiloword.training.loop import Run
 from kiloword.training.model_lesson import Lines, ModelLesson, versions_and_shown
 from kiloword.training.pictures import shrink, to_bytes
@@ -63,12 +68,17 @@ def load_pictures(folder: Path, side: int, toned: float = 1.0, leave_out: tuple[
     return Pictures(torch.stack(values), metadata, torch.tensor(weights) * trained, held_out)
 
 
-def train_recipe(recipe: Recipe, data: Path, out: Path, report: Report, start: str | None = None) -> Path:
+def train_recipe(
+    recipe: Recipe, data: Path, out: Path, report: Report, start: str | None = None, tokenizer: str | None = None
+) -> Path:
     """Everything from pictures to a checkpoint folder, which is returned.
 
     `start` names a checkpoint to go on with: its parts and weights stand in for the recipe's own, and its tokenizer
-    is not taught again.
+    is not taught again. `tokenizer` names one that stands in for the recipe's own, and is not taught again either.
     """
+    known = None if tokenizer is None else checkpoint.find(tokenizer)
+    if known is not None:
+        recipe = with_tokenizer(recipe, checkpoint.read_tokenizer_config(known)[0])
     out.mkdir(parents=True, exist_ok=True)
     settings = {"recipe": recipe.name, "model": parts.to_json(recipe.model), "training": asdict(recipe.training)}
     (out / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
@@ -77,7 +87,10 @@ def train_recipe(recipe: Recipe, data: Path, out: Path, report: Report, start: s
     if start is None:
         config = with_vocabulary(recipe, pictures.metadata)
         model = parts.build(config)
-        teach_tokenizer(model, recipe, pictures, out, report)
+        if known is None:
+            teach_tokenizer(model, recipe, pictures, out, report)
+        else:
+            checkpoint.put_weights(picture_tokenizer(model).eval(), known / checkpoint.WEIGHTS)
     else:
         source = checkpoint.find(start)
         config, _ = checkpoint.read_config(source)
@@ -85,9 +98,24 @@ def train_recipe(recipe: Recipe, data: Path, out: Path, report: Report, start: s
         checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
     teach_model(model, recipe, pictures, out, report)
     teach_decoder(model, recipe, pictures, out, report)
+    judge = None if start is None else checkpoint.load_judge(checkpoint.find(start))
+    if recipe.judge is not None and judge is None:
+        judge = taught_judge(recipe.judge, config, recipe, pictures, out, report)
     folder = out / "checkpoint"
-    checkpoint.save(folder, Painter(model, card(recipe, model.exit.scale)), config)
+    checkpoint.save(folder, Painter(model, card(recipe, model.exit.scale), judge=judge), config)
     return folder
+
+
+def with_tokenizer(recipe: Recipe, tokenizer: TokenizerConfig) -> Recipe:
+    """The recipe with another picture tokenizer, in what is around its own. Raises ValueError for other tokens."""
+    own = recipe.model.picture.tokenizer
+    around = replace(own, tokenizer=tokenizer) if isinstance(own, PyramidConfig | DirectionsConfig) else tokenizer
+    with torch.device("meta"):
+        known, wanted = around.build(), own.build()
+    if (known.space, known.stride, known.channels) != (wanted.space, wanted.stride, wanted.channels):
+        facts = [f"{t.space} of {t.stride}x{t.stride} pixels in {t.channels} channels" for t in (known, wanted)]
+        raise ValueError(f"this tokenizer gives {facts[0]}, {recipe.name} is made for {facts[1]}")
+    return replace(recipe, model=replace(recipe.model, picture=replace(recipe.model.picture, tokenizer=around)))
 
 
 def with_vocabulary(recipe: Recipe, metadata: list[dict]) -> ImageModelConfig:
@@ -149,12 +177,9 @@ def model_lesson(model: ImageModel, recipe: Recipe, pictures: Pictures, path: Pa
     """What a recipe teaches a model; `path` (.npy) keeps the tokens of its tokenizer."""
     tokenizer = model.picture.tokenizer
     tokens, shown = cached_tokens(model, pictures.values, recipe.data.side, recipe.data.versions, path)
-    lines = Lines(
-        ask=lambda row, chance: wording.ask(pictures.metadata[row], chance),
-        answer=lambda row: wording.answer(pictures.metadata[row]),
-    )
     layout = tokenizer.layout(recipe.data.side, recipe.data.side)
-    return ModelLesson(model, layout, tokens, lines, pictures.weights, pictures.held_out, recipe.both_ways, shown)
+    lines, both_ways = lines_of(pictures), recipe.both_ways
+    return ModelLesson(model, layout, tokens, lines, pictures.weights, pictures.held_out, both_ways, shown)
 
 
 def teach_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
@@ -167,6 +192,29 @@ def teach_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Pa
     lessons = replace(recipe.reconstruction, nested=0.1, masked=0.1)
     lesson = TokenizerLesson(autoencoder, pictures.values, pictures.weights, pictures.held_out, lessons)
     finish(Run(lesson, recipe.decoder_training, out / "decoder", fabric()), "decoder", report)
+
+
+def lines_of(pictures: Pictures) -> Lines:
+    """The many ways to ask for a picture, and the one answer."""
+    return Lines(
+        ask=lambda row, chance: wording.ask(pictures.metadata[row], chance),
+        answer=lambda row: wording.answer(pictures.metadata[row]),
+    )
+
+
+def taught_judge(
+    judge: JudgeConfig, model: ImageModelConfig, recipe: Recipe, pictures: Pictures, out: Path, report: Report
+) -> ContrastiveJudge:
+    """A judge with the words of the model, taught which tokens and texts belong together."""
+    words = getattr(model.prompt, "text", None)
+    if not isinstance(words, BPEConfig):
+        raise ValueError(f"a judge reads what {recipe.name} is asked for in words of its own, and it has none")
+    torch.manual_seed(recipe.judge_training.seed)
+    module = replace(judge, words=words).build()
+    tokens = torch.from_numpy(np.load(out / "tokens.npy"))
+    lesson = ContrastiveLesson(module, tokens, lines_of(pictures), pictures.weights, pictures.held_out)
+    finish(Run(lesson, recipe.judge_training, out / "judge", fabric()), "judge", report)
+    return module.cpu()
 
 
 def picture_tokenizer(model: ImageModel) -> Autoencoder:

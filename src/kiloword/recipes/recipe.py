@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from kiloword.parts import ImageModelConfig
+from kiloword.tokenizers.judge import JudgeConfig
 from kiloword.training.loop import TrainingConfig
 from kiloword.training.model_lesson import BothWaysConfig
 from kiloword.training.tokenizer_lesson import ReconstructionConfig
@@ -28,7 +29,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model's parts (the text's merges are filled in from the data) and how its two halves are taught."""
+    """A model's parts (the text's merges are filled in from the data) and how its two halves are taught.
+
+    A `judge`, taught last, chooses among candidates where the model itself cannot.
+    """
 
     name: str
     about: str
@@ -39,6 +43,8 @@ class Recipe:
     decoder_training: TrainingConfig | None = None  # more for the decoder alone: the tokens stay what they are
     reconstruction: ReconstructionConfig = ReconstructionConfig()
     both_ways: BothWaysConfig = BothWaysConfig()
+    judge: JudgeConfig | None = None
+    judge_training: TrainingConfig = TrainingConfig(500)
 
 
 def changed(config: Any, changes: dict[str, str]) -> Any:

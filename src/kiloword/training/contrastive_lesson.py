@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from kiloword.evaluation.contrastive import ContrastiveJudge
 from kiloword.tokenizers.contrastive import contrastive_loss
+from kiloword.tokenizers.judge import ContrastiveJudge
 from kiloword.training.model_lesson import Lines
 from kiloword.training.pictures import shuffled
 

@@ -6,9 +6,10 @@ from itertools import islice
 import pytest
 import torch
 
+import icons
 import joint
 import tiny
-from kiloword import checkpoint, parts
+from kiloword import checkpoint, parts, recipes
 from kiloword.datasets import shards
 from kiloword.datasets.cache import cache_dir
 from kiloword.datasets.emoji import wording
@@ -71,6 +72,28 @@ def test_a_joint_head_must_be_named_by_both():
         replace(config, text=None).build()
     with pytest.raises(ValueError, match="texts of 9 tokens and their end do not fit into 9 places"):
         replace(config.text, limit=joint.LIMIT)
+
+
+def test_pictures_in_and_a_model_with_its_judge_out(tmp_path):
+    """The judge is taught the model's words and tokens, is kept beside it, and chooses among candidates."""
+    data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
+    steps = {f"{stage}.{name}": value for stage in ("tokenizer_training", "training", "judge_training")
+             for name, value in {"iterations": "2", "batch": "4", "look_every": "0"}.items()}  # fmt: skip
+    small = {"data.versions": "1", "data.vocabulary": "300", "model.transformer.depth": "2",
+             "model.transformer.patterns": "", "judge.text.depth": "1", "judge.picture.depth": "1"}  # fmt: skip
+    stages = []
+    folder = recipes.run(
+        "dalle-64", data=data, out=tmp_path / "run", changes={**steps, **small},
+        report=lambda stage, *told: stages.append(stage),
+    )  # fmt: skip
+    assert list(dict.fromkeys(stages)) == ["tokenizer", "model", "judge"]
+    painter = checkpoint.load(folder)
+    assert painter.judge.config.words == checkpoint.read_config(folder)[0].prompt.text
+    (kept,) = painter.generate("an icon", candidates=3, seed=1)
+    assert kept.size == (64, 64)
+    (folder / checkpoint.JUDGE).write_bytes(b"cut")
+    with pytest.raises(ValueError, match=r"judge\.safetensors is not a whole safetensors file"):
+        checkpoint.load(folder)
 
 
 @pytest.mark.slow

@@ -1,13 +1,21 @@
 """The small recipes of the field's families: each is a legal combination of parts, and each draws in its own way."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
 
-from kiloword import parts
+import icons
+import tiny
+from kiloword import checkpoint, parts, recipes
 from kiloword.orders.draft import DraftConfig
 from kiloword.recipes import FAMILIES, families, load, model_run
+from kiloword.recipes import tokenizers as table
+from kiloword.tokenizers.vit import ViTConfig
+
+STEPS = {"training.iterations": "2", "training.batch": "3", "training.look_every": "0", "data.side": "16",
+         "data.versions": "1", "data.vocabulary": "300", "model.transformer.depth": "1"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -42,3 +50,42 @@ def test_a_glm_image_draws_a_preview_first():
     assert recipe.reconstruction.draft > 0  # its tokenizer has to know small pictures too
     model = parts.build(recipe.model)
     assert model.picture.tokenizer.layout(64, 64).sizes == ((4, 4), (8, 8))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokenizers' networks of a few numbers."""
+    stack = tiny.vit().fine
+    network = ViTConfig(stack, stack, 8, 1, 4)
+    for module in (table, families):
+        monkeypatch.setattr(module, "vit", lambda: (network, network))
+
+
+def test_a_family_takes_a_tokenizer_that_is_there_as_it_is(tmp_path, small):
+    data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
+    steps = {"training.iterations": "1", "training.batch": "3", "data.side": "16"}
+    taught = recipes.run("tokenizer-vq", data=data, out=tmp_path / "vq", changes=steps)
+    stages = []
+    folder = recipes.run(
+        "emoji-llamagen", data=data, out=tmp_path / "run", tokenizer=str(taught), changes=STEPS,
+        report=lambda stage, *told: stages.append(stage),
+    )  # fmt: skip
+    assert set(stages) == {"model"}
+    known, _ = checkpoint.load_tokenizer(taught)
+    used = checkpoint.load(folder).model.picture.tokenizer
+    for name, value in known.state_dict().items():
+        assert torch.allclose(used.state_dict()[name], value, rtol=1e-3, atol=1e-3), name  # kept as float16
+    assert json.loads((tmp_path / "run" / "recipe.json").read_text())["recipe"] == "emoji-llamagen"
+
+
+def test_a_tokenizer_of_other_tokens_or_in_the_wrong_place_is_refused(tmp_path, small):
+    data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
+    steps = {"training.iterations": "1", "training.batch": "3", "data.side": "16"}
+    taught = str(recipes.run("tokenizer-vq", data=data, out=tmp_path / "vq", changes=steps))
+    with pytest.raises(ValueError, match=r"gives Categorical\(size=1024\) of 8x8.*emoji-mar is made for Vector"):
+        recipes.run("emoji-mar", data=data, out=tmp_path / "mar", tokenizer=taught)
+    assert not (tmp_path / "mar").exists()
+    with pytest.raises(ValueError, match=r"a tokenizer is given to a model that is taught anew.*tokenizer-kl"):
+        recipes.run("tokenizer-kl", data=data, out=tmp_path / "kl", tokenizer=taught)
+    with pytest.raises(ValueError, match="goes on from emoji-64"):
+        recipes.run("emoji-64", data=data, out=tmp_path / "on", start="emoji-64", tokenizer=taught)

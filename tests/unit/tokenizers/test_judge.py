@@ -9,8 +9,8 @@ import tiny
 from kiloword.engine.decode import draw
 from kiloword.engine.painter import Card, Painter
 from kiloword.engine.rerank import candidate_seed, draw_best, look_at
-from kiloword.evaluation.contrastive import ContrastiveJudge, JudgeConfig
 from kiloword.noise import Seeded
+from kiloword.tokenizers.judge import ContrastiveJudge, JudgeConfig
 from kiloword.tokens import Categorical, Codes
 from kiloword.training.contrastive_lesson import ContrastiveLesson
 from kiloword.training.model_lesson import Lines
