@@ -50,6 +50,7 @@ EXAMPLES = [
     tiny.RecitedConfig().memory, tiny.INFINITY, tiny.bitwise(5, entrance=parts.ScaleEntranceConfig(3), canvas=5),
     *(part for name in tiny.GRADUAL for part in tiny.WAYS[name][1:3]),
     Bits(3), Categorical(4), Codes((2, 3)), Vector(5),
+    parts.JudgeConfig(WORDS, tiny.stack(), Categorical(4), tiny.stack(), 9),
 ]  # fmt: skip
 
 
