@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import gelu, linear
 
+from kiloword.engine import packed
 from kiloword.engine.packed import Packed, can_pack, pack_matrices
 
 pytestmark = pytest.mark.skipif(not can_pack(torch.zeros(1, 1)), reason="torch was built without oneDNN")
@@ -47,6 +48,20 @@ def test_the_gelu_of_a_product_is_the_same_however_it_is_reached(inputs, outputs
     assert torch.allclose(module[0].forward(x, approximate), wanted, atol=1e-5)
     module.double()
     assert torch.allclose(module[0].forward(x.double(), approximate).float(), wanted, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("blocks", [True, False])
+@pytest.mark.parametrize("rows", [packed._MANY - 1, packed._MANY, 3 * packed._MANY])
+def test_many_rows_are_the_same_with_and_without_blocks(rows, blocks, monkeypatch):
+    monkeypatch.setattr(packed, "blocks_for_many", lambda: blocks)
+    module, x = layers(), torch.randn(rows, 32)
+    wanted = plainly(module, x)
+    bent = gelu(module[0](x), approximate="tanh")
+    pack_matrices(module)
+    assert torch.allclose(module(x), wanted, atol=1e-5)
+    assert torch.allclose(module[0].forward(x, "tanh"), bent, atol=1e-5)
+    assert packed.blocks_for_many() == blocks
 
 
 @torch.no_grad()
