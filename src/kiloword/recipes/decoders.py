@@ -120,4 +120,4 @@ def train_decoder(recipe: DecoderRecipe, data: Path, out: Path, report: Report, 
 
 def pictures_for(data: Path, side: int, config: DataConfig) -> Pictures:
     """Pictures of exactly this side, as bytes: these are what the decoder is to draw."""
-    return load_pictures(data, side // 2, config.toned, config.leave_out)
+    return load_pictures(data, side // 2, config.toned, config.leave_out, config.pictures)

@@ -16,6 +16,7 @@ from kiloword import checkpoint, parts
 from kiloword.datasets import shards
 from kiloword.datasets.emoji import wording
 from kiloword.engine.painter import Card, Painter
+from kiloword.evaluation.album import draw_of
 from kiloword.heads.joint import JointConfig
 from kiloword.model import ImageModel
 from kiloword.orders.denoise import DenoiseConfig
@@ -51,11 +52,17 @@ class Pictures:
     held_out: Tensor
 
 
-def load_pictures(folder: Path, side: int, toned: float = 1.0, leave_out: tuple[str, ...] = ()) -> Pictures:
-    """All pictures of a shard folder, each weighed so that a subject's skin tones together weigh `toned`."""
+def load_pictures(
+    folder: Path, side: int, toned: float = 1.0, leave_out: tuple[str, ...] = (), most: int = 0
+) -> Pictures:
+    """All pictures of a shard folder, each weighed so that a subject's skin tones together weigh `toned`.
+
+    With `most`, at most so many to learn and so many held out, none with a skin tone; their keys alone decide.
+    """
+    few = some_keys(shards.load_metadata(folder), leave_out, most) if most else None
     values, metadata = [], []
     for sample in shards.read(folder):
-        if sample.metadata.get("style") not in leave_out:
+        if sample.metadata.get("style") not in leave_out and (few is None or sample.key in few):
             values.append(to_bytes(sample.picture, 2 * side))
             metadata.append(sample.metadata)
     if not values:
@@ -66,6 +73,14 @@ def load_pictures(folder: Path, side: int, toned: float = 1.0, leave_out: tuple[
     plain = torch.tensor([not m.get("skin_tones") for m in metadata])
     held_out = (~trained & plain).nonzero()[:, 0]
     return Pictures(torch.stack(values), metadata, torch.tensor(weights) * trained, held_out)
+
+
+def some_keys(rows: list[dict], leave_out: tuple[str, ...], most: int) -> set[str]:
+    """The keys of `most` pictures to learn and as many held out."""
+    rows = [row for row in rows if not row.get("skin_tones") and row.get("style") not in leave_out]
+    rows = sorted(rows, key=lambda row: draw_of(0, row["key"]))
+    learned = [row["key"] for row in rows if row.get("split", "train") == "train"]
+    return {*learned[:most], *[row["key"] for row in rows if row.get("split", "train") != "train"][:most]}
 
 
 def train_recipe(
@@ -82,7 +97,8 @@ def train_recipe(
     out.mkdir(parents=True, exist_ok=True)
     settings = {"recipe": recipe.name, "model": parts.to_json(recipe.model), "training": asdict(recipe.training)}
     (out / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
-    pictures = load_pictures(data, recipe.data.side, recipe.data.toned, recipe.data.leave_out)
+    chosen = recipe.data
+    pictures = load_pictures(data, chosen.side, chosen.toned, chosen.leave_out, chosen.pictures)
     torch.manual_seed(recipe.training.seed)
     if start is None:
         config = with_vocabulary(recipe, pictures.metadata)

@@ -14,17 +14,21 @@ from kiloword.training.tokenizer_lesson import ReconstructionConfig
 
 @dataclass(frozen=True)
 class DataConfig:
-    """The pictures of a recipe: their side in pixels, random versions of each, text pieces, weight of skin tones."""
+    """The pictures of a recipe: their side in pixels, random versions of each, text pieces, weight of skin tones.
+
+    With `pictures`, at most so many are learned, none of which has a skin tone.
+    """
 
     side: int = 64
     versions: int = 8
     vocabulary: int = 4096
     toned: float = 0.7  # what all skin tones of one (subject, style) weigh together, beside 1 for the plain picture
     leave_out: tuple[str, ...] = ()  # styles that are not learned
+    pictures: int = 0
 
     def __post_init__(self):
-        if self.side < 8 or self.versions < 1 or self.vocabulary < 300:
-            raise ValueError(f"side starts at 8, versions at 1, vocabulary at 300: {self}")
+        if self.side < 8 or self.versions < 1 or self.vocabulary < 300 or self.pictures < 0:
+            raise ValueError(f"side starts at 8, versions at 1, vocabulary at 300, pictures at 0 (all): {self}")
 
 
 @dataclass(frozen=True)

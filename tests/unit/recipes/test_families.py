@@ -89,3 +89,16 @@ def test_a_tokenizer_of_other_tokens_or_in_the_wrong_place_is_refused(tmp_path, 
         recipes.run("tokenizer-kl", data=data, out=tmp_path / "kl", tokenizer=taught)
     with pytest.raises(ValueError, match="goes on from emoji-64"):
         recipes.run("emoji-64", data=data, out=tmp_path / "on", start="emoji-64", tokenizer=taught)
+
+
+def test_few_pictures_are_plain_ones_chosen_by_their_keys(tmp_path):
+    data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
+    whole, few = model_run.load_pictures(data, 16), model_run.load_pictures(data, 16, most=2)
+    assert len(whole.values) == 10 and len(few.values) == 4
+    assert few.weights.tolist().count(1) == len(few.held_out) == 2
+    assert not any(row["skin_tones"] for row in few.metadata)
+    again = model_run.load_pictures(data, 16, most=3)
+    assert {row["key"] for row in few.metadata} < {row["key"] for row in again.metadata}
+    assert len(model_run.load_pictures(data, 16, most=100).values) == 9
+    with pytest.raises(ValueError, match="pictures at 0"):
+        replace(load("emoji-var").data, pictures=-1)
