@@ -85,11 +85,16 @@ def test_training_from_a_recipe_and_from_a_model(recipes: list[dict], tmp_path: 
     assert main(["train", "emoji-64", "--set", "training.batch=64", "--set", "seed=1"]) == 0
     assert capsys.readouterr().out == "runs/emoji-64/checkpoint\n"
     assert main(["train", "--data", str(tmp_path), "--from", "emoji-64", "--out", "mine"]) == 0
-    changes = {"training.batch": "64", "seed": "1"}
+    assert main(["train", "emoji-64", "--tokenizer", "taught"]) == 0
+    usual = {"data": None, "start": None, "tokenizer": None, "changes": {}}
+    changes, out = {"training.batch": "64", "seed": "1"}, Path("runs/emoji-64")
     assert recipes == [
-        {"name": "emoji-64", "data": None, "out": Path("runs/emoji-64"), "start": None, "changes": changes},
-        {"name": None, "data": tmp_path, "out": Path("mine"), "start": "emoji-64", "changes": {}},
+        {**usual, "name": "emoji-64", "out": out, "changes": changes},
+        {**usual, "name": None, "data": tmp_path, "out": Path("mine"), "start": "emoji-64"},
+        {**usual, "name": "emoji-64", "out": out, "tokenizer": "taught"},
     ]
+    assert main(["train", "--data", str(tmp_path), "--from", "emoji-64", "--tokenizer", "taught"]) == 2
+    assert "--tokenizer taught is for a recipe: emoji-64 has its own" in capsys.readouterr().err
 
 
 def test_training_says_how_to_go_on_and_what_it_can_train(recipes: list[dict], capsys, monkeypatch):
