@@ -244,9 +244,12 @@ def _described(path: Path, values: Any) -> Any:
 
 
 def read_tokenizer_config(folder: Path) -> tuple[Any, TokenizerCard]:
-    """The parts and the card of a tokenizer's checkpoint."""
+    """The parts and the card of a tokenizer's checkpoint, or of the picture tokenizer of a model's."""
     path = folder / CONFIG
     values = _read(path)
+    if "model" in values:
+        model, card = read_config(folder)
+        return model.picture.tokenizer, TokenizerCard(card.name, card.licence, card.about)
     try:
         config, card = parts.from_json(values["tokenizer"]), TokenizerCard(**values["card"])
     except (KeyError, TypeError) as error:

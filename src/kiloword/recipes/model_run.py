@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -91,9 +91,8 @@ def train_recipe(
     `start` names a checkpoint to go on with: its parts and weights stand in for the recipe's own, and its tokenizer
     is not taught again. `tokenizer` names one that stands in for the recipe's own, and is not taught again either.
     """
-    known = None if tokenizer is None else checkpoint.find(tokenizer)
-    if known is not None:
-        recipe = with_tokenizer(recipe, checkpoint.read_tokenizer_config(known)[0])
+    if tokenizer is not None:
+        recipe = with_tokenizer(recipe, checkpoint.read_tokenizer_config(checkpoint.find(tokenizer))[0])
     out.mkdir(parents=True, exist_ok=True)
     settings = {"recipe": recipe.name, "model": parts.to_json(recipe.model), "training": asdict(recipe.training)}
     (out / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
@@ -103,10 +102,11 @@ def train_recipe(
     if start is None:
         config = with_vocabulary(recipe, pictures.metadata)
         model = parts.build(config)
-        if known is None:
+        if tokenizer is None:
             teach_tokenizer(model, recipe, pictures, out, report)
         else:
-            checkpoint.put_weights(picture_tokenizer(model).eval(), known / checkpoint.WEIGHTS)
+            known, _ = checkpoint.load_tokenizer(tokenizer)
+            picture_tokenizer(model).eval().load_state_dict(inner(known).state_dict())
     else:
         source = checkpoint.find(start)
         config, _ = checkpoint.read_config(source)
@@ -124,7 +124,7 @@ def train_recipe(
 
 def with_tokenizer(recipe: Recipe, tokenizer: TokenizerConfig) -> Recipe:
     """The recipe with another picture tokenizer, in what is around its own. Raises ValueError for other tokens."""
-    own = recipe.model.picture.tokenizer
+    own, tokenizer = recipe.model.picture.tokenizer, inner(tokenizer)
     around = replace(own, tokenizer=tokenizer) if isinstance(own, PyramidConfig | DirectionsConfig) else tokenizer
     with torch.device("meta"):
         known, wanted = around.build(), own.build()
@@ -235,8 +235,12 @@ def taught_judge(
 
 def picture_tokenizer(model: ImageModel) -> Autoencoder:
     """The autoencoder itself, out of the pyramid that wraps it."""
-    tokenizer = model.picture.tokenizer
-    return cast(Autoencoder, getattr(tokenizer, "tokenizer", tokenizer))
+    return cast(Autoencoder, inner(model.picture.tokenizer))
+
+
+def inner(tokenizer: Any) -> Any:
+    """A tokenizer, or its settings, out of what wraps it."""
+    return getattr(tokenizer, "tokenizer", tokenizer)
 
 
 def finish(run: Run, stage: str, report: Report) -> None:

@@ -75,6 +75,9 @@ def test_a_family_takes_a_tokenizer_that_is_there_as_it_is(tmp_path, small):
     used = checkpoint.load(folder).model.picture.tokenizer
     for name, value in known.state_dict().items():
         assert torch.allclose(used.state_dict()[name], value, rtol=1e-3, atol=1e-3), name  # kept as float16
+    again = recipes.run("emoji-glm", data=data, out=tmp_path / "glm", tokenizer=str(folder), changes=STEPS)  # a model's
+    inside = model_run.picture_tokenizer(checkpoint.load(again).model)
+    assert all(torch.equal(value, used.state_dict()[name]) for name, value in inside.state_dict().items())
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["recipe"] == "emoji-llamagen"
 
 
