@@ -1,6 +1,6 @@
 """Packed: the matrices of a model laid out in blocks, as oneDNN multiplies them, up to three times as fast on a CPU.
 
-Many rows go the usual way on a CPU without AVX-512: there MKL multiplies them up to 15 % faster.
+Many rows go the usual way in one thread without AVX-512: there MKL multiplies them up to 15 % faster.
 Georganas et al. 2018 (Anatomy of high-performance deep learning convolutions on SIMD architectures) for the blocks. The
 usual order is kept beside them, so checkpoints and learning do not notice; the copy costs as much memory again.
 """
@@ -20,7 +20,7 @@ from torch.nn.functional import gelu, linear
 MOST = 1 << 30  # bytes of copies that a model may have
 _ROWS = 16  # that oneDNN is told to expect: its blocks for one row are half as fast for several, and not the reverse
 
-_MANY = 128  # rows that MKL multiplies faster where there is no AVX-512
+_MANY = 128  # rows that MKL multiplies faster in one thread where there is no AVX-512
 _BENT = 64  # rows, at most, of which oneDNN works out the GELU faster than PyTorch
 
 
@@ -51,9 +51,14 @@ def can_pack(weight: Tensor) -> bool:
     )
 
 
-@cache
 def blocks_for_many() -> bool:
     """Whether oneDNN's blocks are the fastest for any number of rows."""
+    return torch.get_num_threads() > 1 or _wide()
+
+
+@cache
+def _wide() -> bool:
+    """Whether there is AVX-512, or no MKL to turn to."""
     return bool(torch.cpu.get_capabilities().get("avx512_f")) or not torch.backends.mkl.is_available()
 
 
