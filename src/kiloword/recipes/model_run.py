@@ -59,7 +59,10 @@ def load_pictures(
 
     With `most`, at most so many to learn and so many held out, none with a skin tone; their keys alone decide.
     """
-    few = some_keys(shards.load_metadata(folder), leave_out, most) if most else None
+    few = None
+    if most:
+        rows = [row for row in shards.load_metadata(folder) if row.get("style") not in leave_out]
+        few = {row["key"] for split in plain_rows(rows) for row in split[:most]}
     values, metadata = [], []
     for sample in shards.read(folder):
         if sample.metadata.get("style") not in leave_out and (few is None or sample.key in few):
@@ -75,12 +78,11 @@ def load_pictures(
     return Pictures(torch.stack(values), metadata, torch.tensor(weights) * trained, held_out)
 
 
-def some_keys(rows: list[dict], leave_out: tuple[str, ...], most: int) -> set[str]:
-    """The keys of `most` pictures to learn and as many held out."""
-    rows = [row for row in rows if not row.get("skin_tones") and row.get("style") not in leave_out]
-    rows = sorted(rows, key=lambda row: draw_of(0, row["key"]))
-    learned = [row["key"] for row in rows if row.get("split", "train") == "train"]
-    return {*learned[:most], *[row["key"] for row in rows if row.get("split", "train") != "train"][:most]}
+def plain_rows(rows: list[dict]) -> tuple[list[dict], list[dict]]:
+    """Those to learn and those held out, none with a skin tone, in an order that their keys alone decide."""
+    plain = sorted((row for row in rows if not row.get("skin_tones")), key=lambda row: draw_of(0, row["key"]))
+    known = [row for row in plain if row.get("split", "train") == "train"]
+    return known, [row for row in plain if row.get("split", "train") != "train"]
 
 
 def train_recipe(

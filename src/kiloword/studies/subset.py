@@ -13,8 +13,7 @@ import torch
 from PIL import Image
 
 from kiloword.datasets import shards
-from kiloword.evaluation.album import draw_of
-from kiloword.recipes.model_run import Pictures
+from kiloword.recipes.model_run import Pictures, plain_rows
 from kiloword.training.pictures import to_bytes
 
 # What is kept of a picture's metadata, and what stands for it where a set does not tell it.
@@ -48,14 +47,8 @@ def chosen(data: Path, learned: int, held_out: int, styles: Sequence[str] = ()) 
 
     Raises ValueError if there are none to learn, or none held out.
     """
-    plain = [
-        {name: row.get(name, usual) for name, usual in FIELDS.items()}
-        for row in shards.load_metadata(data)
-        if not row.get("skin_tones") and (not styles or row.get("style") in styles)
-    ]
-    plain = sorted(plain, key=lambda row: draw_of(0, row["key"]))
-    known = [row for row in plain if row["split"] == "train"]
-    others = [row for row in plain if row["split"] != "train"]
+    rows = [row for row in shards.load_metadata(data) if not styles or row.get("style") in styles]
+    known, others = plain_rows([{name: row.get(name, usual) for name, usual in FIELDS.items()} for row in rows])
     if not known or not others:
         which = f" in the style {' or '.join(styles)}" if styles else ""
         counts = f"{len(known)} pictures to learn and {len(others)} held out{which}"
