@@ -2,31 +2,42 @@
 
 Equal blocks, equal time of training as measured before, and equal tuning: the same learning rates, guidances and
 temperatures for all, chosen by other prompts than those that judge. Musgrave et al. 2020 and Lucic et al. 2018 on why.
+A finished training leaves its settings, its figures and a strip of pictures, and the report is made of these alone: a
+folder without checkpoints, as a repository keeps it, goes on as well.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
+from kiloword import checkpoint, parts
 from kiloword.datasets.shards import replace_file
+from kiloword.engine.painter import Painter
 from kiloword.recipes.generators import SYSTEMS, generator
 from kiloword.recipes.model_run import Report
 from kiloword.studies.budget import Judging, Material, Teaching
+from kiloword.studies.drawing import keep_strip
 from kiloword.studies.exam import Exam, examined, written
-from kiloword.studies.generators_report import Outcome, better, write_report
+from kiloword.studies.generators_report import STRIP, Outcome, better, write_report
 from kiloword.studies.pace import duration
 from kiloword.studies.workshop import (
     Job,
     Workshop,
+    card_of,
     carry_out,
     iterations_in,
     opened,
     painter_of,
     recipe_for,
     seconds_of,
+    taught_tokenizer,
     training_for,
 )
 
@@ -78,7 +89,10 @@ def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Rep
     for number, which in enumerate(again, start=len(tries) + 1):
         learned(workshop, exam, budget, which, pace, f"{number} of {count}")
     facts = {**asdict(budget), "seconds_a_picture_learned": pace, "pictures": facts_of(workshop, exam)}
-    return write_report(out, finished(out), facts, exam, report)
+    with TemporaryDirectory() as blank:
+        for outcome in better(finished(out)):
+            untaught(workshop, budget, outcome, Path(blank))
+        return write_report(out, finished(out), Path(blank), facts, exam, report)
 
 
 def check_names(names: Sequence[str]) -> None:
@@ -117,13 +131,34 @@ def learned(
     iterations = iterations_in(budget.teaching.minutes, pace[name], budget.teaching.batch)
     wanted = job(workshop, budget, name, rate, seed, iterations)
     wanted = replace(wanted, stage=f"{wanted.stage} ({place})")
-    folder = carry_out(workshop, wanted)
+    wanted.agree()
     path = wanted.folder / "figures.json"
-    if not path.exists():
-        told = {"name": name, "rate": rate, "seed": seed, "seen": iterations * budget.teaching.batch}
-        figures = examined(exam, painter_of(folder), wanted.stage, workshop.report)
-        figures = {**told, **figures, "training": duration(wanted.folder / "model", budget.teaching.batch)}
-        replace_file(path, json.dumps(figures, indent=1).encode())
+    if path.exists():
+        return
+    folder = carry_out(workshop, wanted)
+    figures = examined(exam, painter_of(folder), wanted.stage, workshop.report)
+    told = {
+        "name": name, "rate": rate, "seed": seed, "seen": iterations * budget.teaching.batch,
+        "training": duration(wanted.folder / "model", budget.teaching.batch),
+        "tokenizer_weights": fingerprint(taught_tokenizer(workshop, wanted.sort)),
+    }  # fmt: skip
+    drawing = {name: figures["chosen"][name] for name in ("guidance", "temperature")}
+    keep_strip(wanted.folder / STRIP, exam.drawn(painter_of(folder, **drawing), exam.shown))
+    replace_file(path, json.dumps({**told, **figures}, indent=1).encode())
+
+
+def untaught(workshop: Workshop, budget: Budget, outcome: Outcome, folder: Path) -> None:
+    """The checkpoint of a system before it learned: drawing costs it as much as after."""
+    recipe = job(workshop, budget, outcome.name, outcome.rate, outcome.seed, 1).recipe
+    torch.manual_seed(budget.seed)
+    checkpoint.save(
+        folder / outcome.name, Painter(parts.build(recipe.model), card_of(workshop, recipe)), recipe.model
+    )
+
+
+def fingerprint(tokenizer: Path) -> str:
+    """The SHA-256 of a tokenizer's weights."""
+    return hashlib.sha256((tokenizer / "checkpoint" / checkpoint.WEIGHTS).read_bytes()).hexdigest()
 
 
 def finished(out: Path) -> list[Outcome]:

@@ -16,13 +16,14 @@ from kiloword.evaluation.features import MEANING, SPACES
 from kiloword.recipes.generators import SYSTEMS
 from kiloword.recipes.model_run import Report
 from kiloword.studies import cost
-from kiloword.studies.drawing import draw_sheet
+from kiloword.studies.drawing import draw_sheet, read_strip
 from kiloword.studies.exam import SPACE, Exam
 from kiloword.studies.generators_plot import draw_plots
 from kiloword.studies.generators_words import text
 from kiloword.studies.workshop import painter_of
 
 FORMAT = 1
+STRIP = "drawn.webp"  # what a training draws of the sheet's prompts
 
 
 @dataclass(frozen=True)
@@ -55,18 +56,23 @@ def better(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return sorted(best.values(), key=lambda outcome: outcome.by)
 
 
-def write_report(out: Path, outcomes: Sequence[Outcome], facts: dict[str, Any], exam: Exam, report: Report) -> Path:
-    """report.md, report.json, plot.png and sheet.png of all that is finished; the first is returned."""
+def write_report(
+    out: Path, outcomes: Sequence[Outcome], blank: Path, facts: dict[str, Any], exam: Exam, report: Report
+) -> Path:
+    """report.md, report.json, plot.png and sheet.png of all that is finished; the first is returned.
+
+    `blank` holds a checkpoint of each system, by name, to see what drawing costs.
+    """
     order = list(SYSTEMS)
     best = sorted(better(outcomes), key=lambda outcome: order.index(outcome.name))
-    painters = {outcome.name: painter_of(outcome.folder / "checkpoint", **outcome.settings) for outcome in best}
+    painters = {outcome.name: painter_of(blank / outcome.name, **outcome.settings) for outcome in best}
     prompts = exam.prompts(next(iter(painters.values())), exam.judged)
-    costs = costs_of(out / "costs.json", best, painters, prompts, exam.settings.rounds, report)
+    costs = costs_of(out / "costs.json", best, blank, painters, prompts, exam.settings.rounds, report)
     lines, drawn = [], {"true": exam.album.pixels[exam.shown]}
     for outcome in best:
         lines.append({**line(outcome, outcomes), "cost": costs[outcome.name]})
         parts = "\nx ".join(SYSTEMS[outcome.name].parts.split(" x "))
-        drawn[parts] = exam.drawn(painters[outcome.name], exam.shown)
+        drawn[parts] = read_strip(outcome.folder / STRIP)
     whole = {
         "format": FORMAT, "budget": facts, "device": str(painters[best[0].name].device), "feature_spaces": MEANING,
         "space": SPACE, "sheet": exam.prompts(painters[best[0].name], exam.shown), "systems": lines,
@@ -80,8 +86,8 @@ def write_report(out: Path, outcomes: Sequence[Outcome], facts: dict[str, Any], 
 
 
 def costs_of(
-    path: Path, best: Sequence[Outcome], painters: dict[str, Painter], prompts: Sequence[str], rounds: int,
-    report: Report,
+    path: Path, best: Sequence[Outcome], blank: Path, painters: dict[str, Painter], prompts: Sequence[str],
+    rounds: int, report: Report,
 ) -> dict[str, Any]:  # fmt: skip
     """What drawing costs each system, measured in turns and kept until other trainings are to be told of."""
     of = {outcome.name: [outcome.folder.name, outcome.settings] for outcome in best}
@@ -93,7 +99,7 @@ def costs_of(
         found[outcome.name] = {
             "passes": cost.passes(painters[outcome.name], prompts[0]),
             "seconds": taken[outcome.name],
-            "memory_mb": cost.memory(outcome.folder / "checkpoint", outcome.settings, prompts[0]),
+            "memory_mb": cost.memory(blank / outcome.name, outcome.settings, prompts[0]),
         }
         report("costs measured", number, len(best), {})
     replace_file(path, json.dumps({"of": of, "costs": found}, indent=1).encode())

@@ -126,12 +126,13 @@ def likelihoods(runs: Sequence[Line], lines: Sequence[Line]) -> list[str]:
     for run in sorted(runs, key=lambda run: (sorts.get(run["name"], ""), run["name"], run["rate"], run["seed"])):
         if run["bits"] is not None and run["name"] in sorts:
             told = {SPLITS[split]: f"{run['bits'][split]:.0f}" for split in SPLITS if split in run["bits"]}
-            names = {"tokenizer": sorts[run["name"]], "system": run["name"]}
+            names = {"tokenizer": f"{sorts[run['name']]}, {run['tokenizer_weights'][:6]}", "system": run["name"]}
             rows.append({**names, "rate": f"{run['rate']:g}", "seed": f"{run['seed']}", **told})
     return [
-        "Bits of a picture's tokens given its prompt. They may be compared where the tokenizer is one and the same, "
-        "never between tokenizers, whose tokens say different things. Vectors that are drawn from noise have none "
-        "here: what masked and denoise learn by are errors of a velocity at other levels, not likelihoods.",
+        "Bits of a picture's tokens given its prompt. They may be compared where the tokenizer is one and the same "
+        "(behind its name: how its weights' SHA-256 begins), never between tokenizers, whose tokens say different "
+        "things. Vectors that are drawn from noise have none here: what masked and denoise learn by are errors of a "
+        "velocity at other levels, not likelihoods.",
         "",
         *(grid(rows) if rows else ["No system has a likelihood."]),
     ]

@@ -60,6 +60,17 @@ class Job:
     folder: Path
     stage: str
 
+    def agree(self) -> None:
+        """Keep what is to be taught in the folder, or raise ValueError if it was begun with something else."""
+        recipe = self.recipe
+        settings = {
+            "name": recipe.name,
+            "model": parts.to_json(recipe.model),
+            "training": asdict(replace(recipe.training, save_every=1)),  # what this is changes nothing
+            "both_ways": asdict(recipe.both_ways),
+        }
+        agree(self.folder / RUN, settings)
+
 
 def opened(
     out: Path, material: Material, settings: dict, data: Path, report: Report, *, seed: int, save_every: int
@@ -100,13 +111,7 @@ def training_for(
 
 def carry_out(workshop: Workshop, job: Job) -> Path:
     """A training from its start, or from where it was stopped; the checkpoint's folder, at once if it is there."""
-    settings = {
-        "name": job.recipe.name,
-        "model": parts.to_json(job.recipe.model),
-        "training": asdict(replace(job.recipe.training, save_every=1)),  # what this is changes nothing
-        "both_ways": asdict(job.recipe.both_ways),
-    }
-    agree(job.folder / RUN, settings)
+    job.agree()
     folder = job.folder / "checkpoint"
     if folder.exists():
         return folder
@@ -116,8 +121,7 @@ def carry_out(workshop: Workshop, job: Job) -> Path:
     checkpoint.put_weights(model.picture.tokenizer, tokenizer / "checkpoint" / checkpoint.WEIGHTS)
     lesson = model_lesson(model, job.recipe, workshop.pictures, tokenizer / "tokens.npy")
     finish(Run(lesson, job.recipe.training, job.folder / "model", fabric()), job.stage, workshop.report)
-    told = replace(card(job.recipe), styles=styles_of(workshop))
-    checkpoint.save(folder, Painter(model.cpu(), told), job.recipe.model)
+    checkpoint.save(folder, Painter(model.cpu(), card_of(workshop, job.recipe)), job.recipe.model)
     (job.folder / "model" / "state.safetensors").unlink()  # the checkpoint holds what is needed of it
     return folder
 
@@ -183,10 +187,10 @@ def iterations_in(minutes: float, seconds: float, batch: int) -> int:
     return max(1, round(minutes * 60 / (seconds * batch)))
 
 
-def styles_of(workshop: Workshop) -> dict[str, str]:
-    """The phrases of the styles that are learned."""
+def card_of(workshop: Workshop, recipe: Recipe) -> Card:
+    """What a user has to know of a recipe's model, with the styles that are learned."""
     held = {row["style"] for row in workshop.pictures.metadata}
-    return {style: phrase for style, phrase in wording.PHRASES.items() if style in held}
+    return replace(card(recipe), styles={style: said for style, said in wording.PHRASES.items() if style in held})
 
 
 def painter_of(folder: Path, **settings: float) -> Painter:

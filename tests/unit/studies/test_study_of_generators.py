@@ -157,6 +157,18 @@ def test_a_stopped_examination_does_not_train_again(whole: Path, folder: Path, t
     assert json.loads(path.read_text()) == before
 
 
+def test_a_folder_without_checkpoints_goes_on(whole: Path, folder: Path, tmp_path: Path, monkeypatch):
+    shutil.copytree(whole, tmp_path / "light", ignore=shutil.ignore_patterns("checkpoint", "*.npy", "model", "*.png"))
+    assert not list((tmp_path / "light").rglob("*.safetensors"))
+    monkeypatch.setattr(Run, "_step", lambda run: pytest.fail("trained again"))
+    monkeypatch.setattr(cost, "seconds", lambda *_: pytest.fail("timed again"))
+    study.run(BUDGET, folder, tmp_path / "light", SOME, studying.nobody)
+    for name in ("report.md", "report.json"):
+        assert (tmp_path / "light" / name).read_text() == (whole / name).read_text()
+    with Image.open(tmp_path / "light" / "sheet.png") as light, Image.open(whole / "sheet.png") as all_of_it:
+        assert light.tobytes() == all_of_it.tobytes()
+
+
 def test_memory_is_that_of_drawing_in_a_fresh_process(whole: Path):
     found = cost.memory(whole / "runs" / "vq-raster-0.001-0" / "checkpoint", {"guidance": 2.0}, "a flat icon of icon 9")
     assert found is None or 1 < found < 2000
@@ -189,12 +201,12 @@ def test_intervals_that_meet_are_told_as_such():
 
 def test_likelihoods_stand_beside_those_of_the_same_tokenizer():
     runs = [
-        {"name": name, "rate": 1.0, "seed": 0, "bits": bits}
+        {"name": name, "rate": 1.0, "seed": 0, "bits": bits, "tokenizer_weights": "abcdef0123"}
         for name, bits in (("a", {"train": 9.0}), ("b", None), ("c", {"train": 3.0}))
     ]
     lines = [{"name": name, "tokenizer": sort} for name, sort in (("a", "vq"), ("b", "kl"), ("c", "bsq"))]
     rows = [row for row in likelihoods(runs, lines) if row.startswith("| bsq") or row.startswith("| vq")]
-    assert rows == ["| bsq | c | 1 | 0 | 3 |", "| vq | a | 1 | 0 | 9 |"]
+    assert rows == ["| bsq, abcdef | c | 1 | 0 | 3 |", "| vq, abcdef | a | 1 | 0 | 9 |"]
     assert not any("| kl" in row for row in likelihoods(runs, lines))
 
 
