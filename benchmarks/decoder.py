@@ -67,8 +67,9 @@ class Easel:
         net, (h, w) = self.decoder.denoiser, self.decoder.denoiser.grid(self.layout)
         scheduler = FlowMatchEulerDiscreteScheduler()
         scheduler.set_timesteps(sigmas=[1 - step / steps for step in range(steps)])
-        x = self.noise.normal((h * w, net.patches.dim), self.rows)
-        guide, place = self.decoder.guide(self.tokens, self.layout, self.known), places(h, w).expand(len(x), -1, -1)
+        (guide,) = self.decoder.guides(self.tokens, self.layout, self.known)
+        x = net.pure(self.noise.normal((h * w, net.patches.dim), self.rows), guide)
+        place = places(h, w).expand(len(x), -1, -1)
         for step, time in enumerate(scheduler.timesteps):
             level = (time / scheduler.config.num_train_timesteps).expand(len(x), h * w, net.patches.bands)
             to = scheduler.sigmas[step + 1].expand_as(level)
@@ -80,8 +81,9 @@ class Easel:
         """Groups one after the other as ours, but with all patches through the network in every call."""
         net, (h, w) = self.decoder.denoiser, self.decoder.denoiser.grid(self.layout)
         schedule = self.decoder.plan(self.layout, effort)
-        x = self.noise.normal((h * w, net.patches.dim), self.rows)
-        guide, place = self.decoder.guide(self.tokens, self.layout, self.known), places(h, w).expand(len(x), -1, -1)
+        (guide,) = self.decoder.guides(self.tokens, self.layout, self.known)
+        x = net.pure(self.noise.normal((h * w, net.patches.dim), self.rows), guide)
+        place = places(h, w).expand(len(x), -1, -1)
         for step in range(schedule.steps):
             level, to = (
                 schedule.level(moment).float().view(1, h * w, -1).expand(len(x), -1, -1) for moment in (step, step + 1)

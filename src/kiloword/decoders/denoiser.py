@@ -30,7 +30,8 @@ class DenoiserConfig:
 
     A token of the finest grid covers `stride` pixels of what its tokenizer takes, and `scale` times as many here. With
     a `sketch`, every patch also sees what the tokenizer's own network has drawn there (Ho et al. 2021, cascaded
-    diffusion), and what it predicts is the difference to that.
+    diffusion), and what it predicts is the difference to that. Pure noise then lies around the sketch; `spread` is its
+    standard deviation in each band of a patch's coefficients, or () for 1 in all.
     """
 
     space: TokenSpace
@@ -41,8 +42,10 @@ class DenoiserConfig:
     patch: int = 8
     channels: int = 4
     sketch: bool = False
+    spread: tuple[float, ...] = ()
 
     def __post_init__(self):
+        object.__setattr__(self, "spread", tuple(self.spread))
         if self.scale not in (1, 2, 4):
             raise ValueError(f"a decoder draws at 1, 2 or 4 times its tokenizer's resolution, got {self.scale}")
         if self.stride * self.scale % self.patch:
@@ -51,6 +54,9 @@ class DenoiserConfig:
             raise ValueError(
                 f"a token covers {covered} pixels, which patches of {self.patch} do not divide: choose {legal}"
             )
+        if self.spread and (len(self.spread) != self.patch.bit_length() or min(self.spread) <= 0):
+            bands = self.patch.bit_length()
+            raise ValueError(f"noise has a spread above 0 in each of {bands} bands of a patch, got {self.spread}")
 
     @property
     def split(self) -> int:
@@ -90,6 +96,8 @@ class TokenEntrance(nn.Module):
 class Denoiser(nn.Module):
     """Tokens to a guide, and noised patches under a guide to clean ones."""
 
+    spread: Tensor
+
     def __init__(self, config: DenoiserConfig):
         super().__init__()
         self.config = config
@@ -103,6 +111,8 @@ class Denoiser(nn.Module):
             self.sketch = nn.Linear(d, w)
             nn.init.normal_(self.sketch.weight, std=0.02)
             nn.init.zeros_(self.sketch.bias)
+        told = torch.tensor(config.spread or (1.0,) * self.patches.bands)
+        self.register_buffer("spread", self.patches.spread(told), persistent=False)
         self.enter = nn.Linear(d, w)
         self.times = nn.Sequential(nn.Linear(2 * 2 * WAVES * self.patches.bands, w), nn.SiLU(), nn.Linear(w, w))
         self.stack = config.stack.build()
@@ -132,6 +142,15 @@ class Denoiser(nn.Module):
         h, w = layout.sizes[-1]
         return h * self.config.split, w * self.config.split
 
+    def pure(self, noise: Float[Tensor, "b t d"], guide: Float[Tensor, "b t g"]) -> Float[Tensor, "b t d"]:
+        """What painting begins with: standard normal noise as wide as the spread, around the sketch if there is one."""
+        return noise * self.spread + self._told(guide)[1]
+
+    def _told(self, guide: Float[Tensor, "b t g"]) -> tuple[Float[Tensor, "b t w"], Tensor | float]:
+        """What a guide holds: what the tokens say, and the patches of the sketch."""
+        width = self.config.stack.width
+        return guide[..., :width], guide[..., width:] if self.config.sketch else 0.0
+
     def forward(
         self, noised: Float[Tensor, "b t d"], level: Float[Tensor, "b t k"], to: Float[Tensor, "b t k"],
         guide: Float[Tensor, "b t g"], place: Float[Tensor, "b t 2"], seen: Bool[Tensor, "b t"] | None = None,
@@ -139,18 +158,20 @@ class Denoiser(nn.Module):
         """The clean patches to head for on the way from `level` to `to`; equal, for the direction at this very point.
 
         `place` are their rows and columns. Patches that are not `seen` (None: all are) are pure noise that has not
-        begun: no other patch looks at them.
+        begun: no other patch looks at them. What enters is scaled to the best linear guess at a clean patch that is as
+        wide as the noise, so that pure noise does not enter at all (Karras et al. 2022, section 5, on such scaling).
         """
-        guide, drawn = guide.split([self.config.stack.width, guide.shape[2] - self.config.stack.width], dim=-1)
-        x = self.enter(noised) + guide
+        guide, drawn = self._told(guide)
+        known = 1 - self.patches.spread(level)
+        guess = (noised - drawn) / self.spread * known / (known.square() + (1 - known).square())
+        x = self.enter(guess) + guide
         told = self.times(torch.cat([waves(level), waves(level - to)], dim=-1))
         positions = torch.cat([torch.zeros_like(place), place], dim=-1)
         stream = Stream(x, positions, modulation=told + guide)
         if seen is not None:
             still = torch.zeros(seen.shape, dtype=torch.long, device=seen.device)
             stream = replace(stream, span=still, step=still, causal=still.bool(), present=seen)
-        clean = self.leave(self.stack(stream)).float()
-        return clean if self.sketch is None else clean + drawn
+        return self.leave(self.stack(stream)).float() * self.spread + drawn
 
 
 def places(rows: int, columns: int) -> Float[Tensor, "t 2"]:

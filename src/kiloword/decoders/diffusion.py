@@ -72,9 +72,14 @@ class DiffusionDecoder(nn.Module):
         """The tokenizer's own picture, as far as its tokens are known; None where none is wanted."""
         return self._sketchers[0].decode(tokens, layout, known).clamp(-1, 1) if self._sketchers else None
 
-    def guide(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b t g"]:
-        """What tokens, as far as they are known, say to every patch."""
-        return self.denoiser.guide(tokens, layout, known, self.sketch(tokens, layout, known))
+    def guides(
+        self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], guided: bool = False
+    ) -> list[Float[Tensor, "b t g"]]:
+        """What tokens, as far as they are known, say to every patch; if `guided`, also what none says beside the same
+        sketch."""
+        sketch = self.sketch(tokens, layout, known)
+        views = [known, torch.zeros_like(known)] if guided else [known]
+        return [self.denoiser.guide(tokens, layout, view, sketch) for view in views]
 
     @property
     def scale(self) -> int:
@@ -119,8 +124,8 @@ class DiffusionDecoder(nn.Module):
         zeros = torch.zeros(len(known), h * w, net.patches.dim, device=known.device)
         level = torch.ones(len(known), h * w, net.patches.bands, device=known.device)
         place = places(h, w).to(known.device).expand(len(known), -1, -1)
-        clean = net(zeros, level, torch.zeros_like(level), self.guide(tokens, layout, known), place)
-        return net.patches.join(clean, h)
+        (guide,) = self.guides(tokens, layout, known)
+        return net.patches.join(net(zeros, level, torch.zeros_like(level), guide, place), h)
 
     def heads_for(
         self, x: Float[Tensor, "b a d"], level: Float[Tensor, "b a k"], to: Float[Tensor, "b a k"],
@@ -156,16 +161,14 @@ class DiffusionDecoder(nn.Module):
     ) -> Canvas:  # fmt: skip
         net, schedule = self.denoiser, self.plan(layout, effort)
         h, w = net.grid(layout)
-        drawn = noise.normal((h * w, net.patches.dim), rows).to(known.device)
+        guides = self.guides(tokens, layout, known, guided=effort.guidance != 1)
+        drawn = net.pure(noise.normal((h * w, net.patches.dim), rows).to(known.device), guides[0])
         expected = torch.zeros_like(drawn)
         if start is not None:
             expected = self._split(start, drawn, layout, "to clean up")
             drawn = mix(expected, drawn, torch.tensor(effort.level))
         elif effort.level < 1:
             raise ValueError(f"to start from level {effort.level:g} takes a picture to start from")
-        guides = [self.guide(tokens, layout, known)]
-        if effort.guidance != 1:
-            guides.append(self.guide(tokens, layout, torch.zeros_like(known)))
         return Canvas(drawn, expected, guides, places(h, w).to(drawn), schedule, effort)
 
     def _split(self, pixels: Tensor, like: Tensor, layout: Layout, what: str) -> Float[Tensor, "b t d"]:
@@ -190,7 +193,7 @@ class DiffusionDecoder(nn.Module):
         moves = level > to
         clean, calls = self._clean(x, level, to, moves, guides, place, effort)
         if effort.solver == "ddim":
-            clean = self._shown(clean)
+            clean = self.shown(clean)
         direction = (x - clean) / a.clamp(min=1e-9)
         moved = euler(x, direction, a, b)
         if effort.solver == "ddim":
@@ -214,7 +217,7 @@ class DiffusionDecoder(nn.Module):
         bands = self.denoiser.patches.bands
         return level.view(1, -1, bands).expand(len(canvas.patches), -1, -1)
 
-    def _shown(self, clean: Float[Tensor, "b a d"]) -> Float[Tensor, "b a d"]:
+    def shown(self, clean: Float[Tensor, "b a d"]) -> Float[Tensor, "b a d"]:
         """Clean patches within what pixels can be (Ho et al. 2020 clip so)."""
         patches = self.denoiser.patches
         return patches.split(patches.join(clean, 1).clamp(-1, 1))

@@ -56,7 +56,7 @@ class Patches(nn.Module):
         cut = rearrange(plain, "b n (p q c) -> b n c p q", p=self.side, q=self.side)
         return rearrange(self.matrix.T @ cut @ self.matrix, "b (h w) c p q -> b c (h p) (w q)", h=rows)
 
-    def spread(self, level: Float[Tensor, "b n k"]) -> Float[Tensor, "b n d"]:
+    def spread(self, level: Float[Tensor, "*b k"]) -> Float[Tensor, "*b d"]:
         """What is said of each band, said of each of its coefficients."""
         return level[..., self.band]
 

@@ -15,21 +15,25 @@ from kiloword import checkpoint, parts
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
 from kiloword.decoders.diffusion import DiffusionDecoder, DiffusionDecoderConfig
+from kiloword.decoders.patches import Patches
 from kiloword.engine.painter import Painter
 from kiloword.model import ImageModel
 from kiloword.recipes.model_run import Pictures, Report, fabric, finish, load_pictures
 from kiloword.recipes.recipe import DataConfig
-from kiloword.training.denoising_lesson import DenoisingConfig, DenoisingLesson
+from kiloword.training.denoising_lesson import DenoisingConfig, DenoisingLesson, left_out
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import MuonConfig
 from kiloword.transformer import (
     AdaLNExitConfig,
     AttentionConfig,
+    RMSNormConfig,
     RotaryConfig,
     SharedAdaLNConfig,
     StackConfig,
     SwiGLUConfig,
 )
+
+MEASURED = 1024  # pictures that tell how wide the noise has to be
 
 
 @dataclass(frozen=True)
@@ -45,22 +49,22 @@ class DecoderRecipe:
     scale: int = 2
     patch: int = 8
     sketch: bool = True  # whether it works from the tokenizer's own picture; not for tokenizers that draw none
-    effort: Effort = Effort()
-    lesson: DenoisingConfig = DenoisingConfig(glance=0.0, long=0.2)  # the sketch is what can be seen at once
+    effort: Effort = Effort(steps=2)
+    lesson: DenoisingConfig = DenoisingConfig(centre=0.0, long=0.2, begin=0.75, glance=0.0, corrupt=0.05)  # of a sketch
     data: DataConfig = DataConfig()
 
 
 def decoder_128() -> DecoderRecipe:
-    """6 M parameters: 256 patches of 128x128 pixels, under a guide of the shipped model's 20 tokens."""
+    """5 M parameters: 256 patches of 128x128 pixels, under a guide of the shipped model's 20 tokens."""
     return DecoderRecipe(
         name="decoder-128",
         about="A diffusion decoder for emoji-64: the same tokens at 128x128 pixels.",
         base="emoji-64",
-        guide=guide(256, 3),
+        guide=guide(192, 2),
         stack=patches(192, 6),
         training=TrainingConfig(
-            iterations=3000, batch=64, optimiser=MuonConfig(2e-3, weight_decay=0.02), warmup=100, average=0.998,
-            look_every=500,
+            iterations=2200, batch=32, optimiser=MuonConfig(8e-4, weight_decay=0.02), warmup=100, average=0.998,
+            look_every=250,
         ),
     )  # fmt: skip
 
@@ -74,18 +78,28 @@ def guide(width: int, depth: int) -> StackConfig:
 def patches(width: int, depth: int) -> StackConfig:
     """A stack over patches, each modulated by its own level."""
     return StackConfig(
-        width, depth, AttentionConfig(width // 64), SwiGLUConfig.beside(width), position=RotaryConfig((0, 0, 32, 32)),
-        modulation=SharedAdaLNConfig(), exit_modulation=AdaLNExitConfig(),
+        width, depth, AttentionConfig(width // 64, query_norm=RMSNormConfig()), SwiGLUConfig.beside(width),
+        position=RotaryConfig((0, 0, 32, 32)), modulation=SharedAdaLNConfig(), exit_modulation=AdaLNExitConfig(),
     )  # fmt: skip
 
 
-def decoder_config(recipe: DecoderRecipe, tokenizer: Any) -> DiffusionDecoderConfig:
-    """The recipe's decoder for the tokens of this tokenizer."""
+def decoder_config(recipe: DecoderRecipe, tokenizer: Any, spread: tuple[float, ...] = ()) -> DiffusionDecoderConfig:
+    """The recipe's decoder for the tokens of this tokenizer, with noise of this spread."""
     denoiser = DenoiserConfig(
         tokenizer.space, recipe.guide, recipe.stack, tokenizer.stride, recipe.scale, recipe.patch, tokenizer.channels,
-        sketch=recipe.sketch,
+        sketch=recipe.sketch, spread=spread,
     )  # fmt: skip
     return DiffusionDecoderConfig(denoiser, recipe.effort)
+
+
+def spread_for(recipe: DecoderRecipe, tokenizer: Any, pictures: Pictures) -> tuple[float, ...]:
+    """Noise as wide as what the sketches of some of the pictures leave out; () without a sketch."""
+    if not recipe.sketch:
+        return ()
+    known = pictures.values[pictures.weights > 0]
+    some = known[:: max(1, len(known) // MEASURED)][:MEASURED]
+    spread = left_out(tokenizer.eval(), Patches(recipe.patch, tokenizer.channels), some, recipe.scale)
+    return tuple(round(each, 4) for each in spread)
 
 
 def train_decoder(recipe: DecoderRecipe, data: Path, out: Path, report: Report, start: str | None = None) -> Path:
@@ -100,16 +114,19 @@ def train_decoder(recipe: DecoderRecipe, data: Path, out: Path, report: Report, 
     tokenizer = model.picture.tokenizer
     before = model.exit.scale
     torch.manual_seed(recipe.training.seed)
+    scale = recipe.scale if config.decoder is None else before
+    pictures = pictures_for(data, card.sizes[0][0] // before * scale, recipe.data)
     if config.decoder is None:
-        config = replace(config, decoder=decoder_config(recipe, tokenizer))
+        config = replace(config, decoder=decoder_config(recipe, tokenizer, spread_for(recipe, tokenizer, pictures)))
         model = ImageModel(model.picture, model.prompt, model.transformer, model.text, parts.build(config.decoder))
     decoder = cast(DiffusionDecoder, model.decoder)
-    side = card.sizes[0][0] // before * decoder.scale
-    pictures = pictures_for(data, side, recipe.data)
     out.mkdir(parents=True, exist_ok=True)
     settings = {**asdict(recipe), "model": parts.to_json(config)}
     (out / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
-    lesson = DenoisingLesson(decoder, tokenizer, pictures.values, pictures.weights, pictures.held_out, recipe.lesson)
+    lesson = DenoisingLesson(
+        decoder, tokenizer, pictures.values, pictures.weights, pictures.held_out, recipe.lesson,
+        recipe.training.iterations,
+    )  # fmt: skip
     finish(Run(lesson, recipe.training, out / "decoder", fabric()), "diffusion decoder", report)
     sizes = tuple((h // before * decoder.scale, w // before * decoder.scale) for h, w in card.sizes)
     folder = out / "checkpoint"

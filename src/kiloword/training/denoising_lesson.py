@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import places
 from kiloword.decoders.diffusion import DiffusionDecoder
-from kiloword.decoders.patches import GROUPINGS
+from kiloword.decoders.patches import GROUPINGS, Patches
 from kiloword.evaluation.sheet import contact_sheet
 from kiloword.noise import Seeded, mix
 from kiloword.pixels import psnr
@@ -38,6 +38,7 @@ class DenoisingConfig:
     grouped: float = 0.35  # batches whose pictures are drawn in groups; the others all at once
     centre: float = 0.5  # levels of pictures all at once: the sigmoid of a normal number with this mean, deviation 1
     long: float = 0.25  # pictures that learn a long step from two halves of it
+    begin: float = 0.0  # share of the training before which none does, and steps of any length lead as moments do
     glance: float = 0.08  # pictures that are guessed without any noise, for previews
     unknown: float = 0.1  # pictures of which no token is known
     suffix: float = 0.2  # pictures of which only the first tokens are known
@@ -46,7 +47,7 @@ class DenoisingConfig:
     halvings: int = 5  # a long step is 1, 1/2, .. 1/2^(halvings - 1) of a ramp
 
     def __post_init__(self):
-        shares = (self.grouped, self.long, self.glance, self.unknown, self.suffix, self.corrupt)
+        shares = (self.grouped, self.long, self.begin, self.glance, self.unknown, self.suffix, self.corrupt)
         if min(shares) < 0 or max(shares) > 1 or self.unknown + self.suffix > 1 or self.long + self.glance > 1:
             raise ValueError(f"shares of a batch lie within 0 and 1 and leave room for each other: {self}")
 
@@ -61,12 +62,15 @@ class Task:
 
 
 class DenoisingLesson:
-    """`pictures` are as large as the decoder draws them; the tokenizer is only asked."""
+    """`pictures` are as large as the decoder draws them; the tokenizer is only asked. `iterations` is how many there
+    will be."""
 
     def __init__(
         self, module: DiffusionDecoder, tokenizer: Tokenizer, pictures: UInt8[Tensor, "p 4 S S"],
         weights: Float[Tensor, "p"], held_out: Int[Tensor, "q"], config: DenoisingConfig = DenoisingConfig(),
+        iterations: int = 1,
     ):  # fmt: skip
+        self._begin, self._iteration = round(config.begin * iterations), 0
         self.module, self.tokenizer, self.pictures = module, tokenizer, pictures
         self.weights, self.held_out, self.config = weights, held_out, config
         side, covers = pictures.shape[-1], module.scale * module.stride
@@ -91,6 +95,7 @@ class DenoisingLesson:
         return self.module.denoiser.patches.bands
 
     def choose(self, iteration: int, count: int) -> Tensor:
+        self._iteration = iteration
         return shuffled(self.weights, iteration, count, seed=3)
 
     def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -98,24 +103,26 @@ class DenoisingLesson:
         pixels = shifted(self.pictures[rows], config.shift).float().div(127.5).sub(1)
         pixels = pixels.to(next(net.parameters()).device)
         tokens, known = self._corrupt(self._tokens(pixels)), self._known(b).to(pixels.device)
-        with torch.no_grad():
-            sketch = self.module.sketch(tokens, self.layout, known)
+        with torch.no_grad():  # of all tokens: what is left out of less of them is another task
+            sketch = self.module.sketch(tokens, self.layout, torch.ones_like(known))
         guide = net.guide(tokens, self.layout, known, sketch)
         clean, noise = net.patches.split(pixels), torch.randn(b, self._count, net.patches.dim).to(pixels)
-        long, glance = round(b * config.long), round(b * config.glance)
+        long = round(b * config.long) if self._iteration >= self._begin else 0
+        glance = round(b * config.glance)
         task = self._task(b, long, glance)
         noise[b - glance :] = 0
+        noise = net.pure(noise, guide.detach())
         level, to = (net.patches.spread(each.to(clean)) for each in (task.level, task.to))
         noised = mix(clean, noise, level)
         target = clean
         if long:
             first = slice(0, long)
             led = self._led(noised[first], _only(task, first), guide[first].detach())
-            target = torch.cat([led, clean[long:]])
+            target = torch.cat([self.module.shown(led), clean[long:]])
         ours = self._heads_for(noised, task.level, task.to, guide)
         taught = (level > to) | ((level < 1) & (level > 0))
         taught[:long] = level[:long] > to[:long]
-        error = (ours - target).square() / level.clamp(min=config.bound).square()
+        error = (ours - target).square() / (net.spread * net.spread.mean() * level.clamp(min=config.bound).square())
         error = (error * taught).flatten(1).sum(1) / taught.flatten(1).sum(1).clamp(min=1)
         worth = taught.flatten(1).float().mean(1)  # pictures of which little is taught count little
         parts = {"long": slice(0, long), "flow": slice(long, b - glance), "glance": slice(b - glance, b)}
@@ -152,7 +159,8 @@ class DenoisingLesson:
         step = 0.5 ** torch.randint(self.config.halvings, (b,)).float()
         start = (torch.rand(b) * (total / step).ceil()).floor() * step
         progress[:long] = start[:long]
-        ahead = torch.where(torch.arange(b) < long, step, 0)
+        early = self._iteration < self._begin
+        ahead = torch.where((torch.arange(b) < long) | (early & (torch.rand(b) < 0.5)), step, 0)
         progress[b - glance :], overlap[b - glance :] = 0, 0
         shape = (b, self._count, self._bands)
         level, half, to = (levels_at(progress + ahead * share, ranks, overlap).view(shape) for share in (0, 0.5, 1))
@@ -209,6 +217,23 @@ class DenoisingLesson:
 
 def _only(task: Task, part: slice) -> Task:
     return Task(task.level[part], task.half[part], task.to[part])
+
+
+@torch.no_grad()
+def left_out(
+    tokenizer: Tokenizer, patches: Patches, pictures: UInt8[Tensor, "p 4 S S"], scale: int
+) -> tuple[float, ...]:
+    """How far pictures lie from their enlarged sketches: the root mean square of each band of a patch."""
+    squares = torch.zeros(patches.bands)
+    for batch in pictures.split(64):
+        pixels = batch.float().div(127.5).sub(1)
+        small = interpolate(pixels, scale_factor=1 / scale, mode="area")
+        layout = tokenizer.layout(*small.shape[-2:])
+        tokens = tokenizer.encode(small, layout).shown
+        sketch = tokenizer.decode(tokens, layout, torch.ones(tokens.shape[:2], dtype=torch.bool)).clamp(-1, 1)
+        error = patches.split(pixels - interpolate(sketch, scale_factor=scale, mode="bilinear")).square().mean((0, 1))
+        squares += len(batch) * torch.stack([error[patches.band == band].mean() for band in range(patches.bands)])
+    return tuple((squares / len(pictures)).sqrt().tolist())
 
 
 def shifted(values: UInt8[Tensor, "b 4 S S"], most: int) -> UInt8[Tensor, "b 4 S S"]:

@@ -19,11 +19,13 @@ from kiloword.training.lesson import Lesson
 from kiloword.training.optimiser import AdamWConfig, MuonConfig, course
 from kiloword.training.plot import plot_losses
 from kiloword.training.state import load_state, save_state
+from kiloword.transformer import Stack
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long, how much at once, how fast; `accumulate` splits a batch to save memory."""
+    """How long, how much at once, how fast; `accumulate` splits a batch to save memory, `compile` turns transformers
+    into compiled code first, which takes a compiler and some minutes."""
 
     iterations: int
     batch: int = 64
@@ -36,6 +38,7 @@ class TrainingConfig:
     save_every: int = 200
     look_every: int = 1000
     log_every: int = 20
+    compile: bool = False
 
     def __post_init__(self):
         if min(self.iterations, self.batch, self.accumulate, self.save_every, self.log_every) < 1:
@@ -52,6 +55,9 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         self.module: nn.Module = fabric.to_device(lesson.module)
         self.optimisers = config.optimiser.build(self.module)
+        for part in self.module.modules() if config.compile else ():
+            if isinstance(part, Stack):
+                part.compile(dynamic=False)
         self.average = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
         self.iteration, self._whole = 0, True  # not whole: in the middle of a change of the weights
         self.state = folder / "state.safetensors"

@@ -33,9 +33,9 @@ class Greys:
         return cells.repeat_interleave(2, 2).repeat_interleave(2, 3).float()
 
 
-def sketching(greys: Greys | None = None) -> DiffusionDecoder:
+def sketching(greys: Greys | None = None, spread: tuple[float, ...] = ()) -> DiffusionDecoder:
     plain = tiny.decoder()
-    config = DiffusionDecoderConfig(replace(plain.denoiser, sketch=True))
+    config = DiffusionDecoderConfig(replace(plain.denoiser, sketch=True, spread=spread))
     torch.manual_seed(0)
     built = config.build().eval()
     if greys is not None:
@@ -79,6 +79,35 @@ def test_a_glance_is_the_sketch_enlarged():
     assert seen[:, 0, ::15, ::7].flatten(1).equal(TOKENS[:, [0, 1, 6, 7], 0] / 2)  # the corners
 
 
+def test_pure_noise_lies_around_the_sketch_as_wide_as_its_spread():
+    decoder = sketching(Greys(), (0.5, 0.25))
+    net, drawn = decoder.denoiser, decoder.glance(TOKENS, LAYOUT, ALL)
+    (guide,) = decoder.guides(TOKENS, LAYOUT, ALL)
+    noise = torch.randn(2, 32, net.patches.dim)
+    apart = net.pure(noise, guide) - net.patches.split(drawn)
+    wide = torch.where(net.patches.band == 0, 0.5, 0.25)
+    assert torch.allclose(apart, noise * wide, atol=1e-6)
+    assert torch.allclose(net.patches.join(net.pure(0 * noise, guide), 8), drawn, atol=1e-6)
+
+
+def test_a_network_that_knows_nothing_leaves_the_sketch_and_pure_noise_does_not_enter():
+    seen = []
+    decoder = sketching(Greys(), (0.5, 0.25))
+    torch.nn.init.zeros_(decoder.denoiser.leave.weight)
+    decoder.denoiser.enter.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+    drawn = decoder.glance(TOKENS, LAYOUT, ALL)
+    for solver in ("euler", "heun", "ddim"):
+        assert torch.allclose(painted(decoder, Effort(2, solver=solver)), drawn, atol=1e-5)
+    noise = Seeded(range(2)).normal(seen[0].shape[1:], torch.arange(2))
+    assert not seen[0].any() and torch.allclose(seen[1], noise / 2, atol=1e-5)  # at level 1, and at 1/2
+
+
+@pytest.mark.parametrize("spread", [(1.0,), (1.0, 0.0), (1.0, 0.5, 0.1)])
+def test_a_spread_is_that_of_every_band(spread):
+    with pytest.raises(ValueError, match="above 0 in each of 2 bands"):
+        sketching(spread=spread)
+
+
 def test_values_of_unknown_tokens_do_not_matter_and_the_null_guide_knows_none():
     greys, known = Greys(), ALL.clone()
     known[:, 5:] = False
@@ -87,7 +116,7 @@ def test_values_of_unknown_tokens_do_not_matter_and_the_null_guide_knows_none():
     assert torch.equal(
         painted(sketching(greys), effort, TOKENS, known), painted(sketching(greys), effort, other, known)
     )
-    assert {int(asked.sum()) for asked in greys.asked} == {10, 0}
+    assert {int(asked.sum()) for asked in greys.asked} == {10}  # the null guide knows no token, of the same sketch
 
 
 def test_a_picture_does_not_depend_on_its_batch():

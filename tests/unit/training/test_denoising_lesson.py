@@ -10,9 +10,10 @@ from torch import Tensor
 
 import tiny
 from kiloword.decoders.decoder import Effort
+from kiloword.decoders.patches import Patches
 from kiloword.noise import Seeded
 from kiloword.tokens import Categorical, Codes
-from kiloword.training.denoising_lesson import DenoisingConfig, DenoisingLesson, shifted
+from kiloword.training.denoising_lesson import DenoisingConfig, DenoisingLesson, left_out, shifted
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import AdamWConfig
 
@@ -134,6 +135,17 @@ def test_unknown_tokens_are_none_or_the_last_ones():
     count = known.sum(1)
     none, some = (count == 0).float().mean(), ((count > 0) & (count < one.layout.count)).float().mean()
     assert none == pytest.approx(0.3, abs=0.1) and some == pytest.approx(0.3, abs=0.1)
+
+
+def test_what_sketches_leave_out_is_measured_in_each_band():
+    tokenizer, patches = tiny.ShadesConfig(SHADES).build(), Patches(4, 4)
+    shades = torch.arange(SHADES).view(-1, 1, 1, 1).expand(-1, 4, SIDE, SIDE) * 51 + 5
+    flat = left_out(tokenizer, patches, shades.to(torch.uint8), 2)  # a sketch has them less the 5
+    assert flat == pytest.approx((4 * 5 / 127.5, 0, 0), abs=1e-5)
+    columns = shades + 5 * (-1) ** torch.arange(SIDE)  # too fine to be kept at half the size
+    (mean, middle, fine), apart = left_out(tokenizer, patches, columns.to(torch.uint8), 2), 5 / 127.5
+    assert mean == pytest.approx(flat[0]) and middle < fine
+    assert mean**2 + 3 * middle**2 + 12 * fine**2 == pytest.approx(16 * 2 * apart**2, rel=1e-3)
 
 
 def test_wrong_codes_are_codes_and_vectors_stay():
