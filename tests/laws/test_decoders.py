@@ -151,7 +151,8 @@ def test_patches_that_have_not_begun_influence_nothing(effort, data):
     one, two = (painted(painter, effort, Recorded(noise)) for noise in (drawn, other))
     for a, b in zip(one[:begins], two[:begins], strict=True):
         assert torch.equal(a.pixels, b.pixels)
-    assert not torch.allclose(one[-1].pixels, two[-1].pixels, atol=1e-3)
+    if effort.steps > 1:  # pure noise does not enter the network: a single step from it leads to the same, whatever it is
+        assert not torch.allclose(one[-1].pixels, two[-1].pixels, atol=1e-3)
 
 
 @given(EFFORTS, st.lists(st.integers(0, 9), min_size=1, max_size=4, unique=True))
