@@ -151,7 +151,7 @@ def test_patches_that_have_not_begun_influence_nothing(effort, data):
     one, two = (painted(painter, effort, Recorded(noise)) for noise in (drawn, other))
     for a, b in zip(one[:begins], two[:begins], strict=True):
         assert torch.equal(a.pixels, b.pixels)
-    if effort.steps > 1:  # pure noise does not enter the network: a single step from it leads to the same, whatever it is
+    if effort.steps > 1:  # pure noise does not enter the network: one step from it leads to the same, whatever it is
         assert not torch.allclose(one[-1].pixels, two[-1].pixels, atol=1e-3)
 
 
