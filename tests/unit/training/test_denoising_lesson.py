@@ -16,6 +16,7 @@ from kiloword.tokens import Categorical, Codes
 from kiloword.training.denoising_lesson import DenoisingConfig, DenoisingLesson, left_out, shifted
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import AdamWConfig
+from kiloword.transformer import Stack
 
 SIDE = 16  # of the pictures painted; those of the tokenizer have half of it
 SHADES = 5
@@ -37,12 +38,12 @@ def flat() -> Tensor:
     return values
 
 
-def lesson(kind: str = "codes", config: DenoisingConfig = ALL) -> DenoisingLesson:
+def lesson(kind: str = "codes", config: DenoisingConfig = ALL, iterations: int = 1) -> DenoisingLesson:
     torch.manual_seed(0)
     tokenizer, changes = KINDS[kind][0](), KINDS[kind][1]
     module = tiny.decoder(space=tokenizer.space, **changes).build()
     pictures = torch.randint(256, (6, 4, SIDE, SIDE), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    return DenoisingLesson(module, tokenizer, pictures, torch.ones(6), torch.tensor([4, 5]), config)
+    return DenoisingLesson(module, tokenizer, pictures, torch.ones(6), torch.tensor([4, 5]), config, iterations)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -114,6 +115,29 @@ def test_long_steps_lead_where_two_halves_do():
         half = step(x, a, m, one._heads_for(x, task.level, task.half, guide))
         whole = step(half, m, b, one._heads_for(half, task.half, task.to, guide))
     assert torch.allclose(step(x, a, b, led), whole, atol=1e-3)
+
+
+def test_long_steps_begin_late_and_their_lengths_are_told_before():
+    one = lesson("shades", replace(ALL, long=0.5, glance=0, begin=0.5, grouped=0), iterations=10)
+    for iteration in (4, 5):
+        rows = one.choose(iteration, 6)
+        torch.manual_seed(0)
+        _, figures = one.loss(rows)
+        assert (figures["long"] > 0) == (iteration == 5)
+        long = 3 * (iteration == 5)
+        task = one._task(60, long, 0)
+        ahead = (task.level > task.to).flatten(1).any(1)[long:].float().mean()
+        assert ahead == (0 if long else pytest.approx(0.5, abs=0.25))
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_transformers_alone_are_compiled_if_asked_for(tmp_path, monkeypatch, wanted):
+    seen = []
+    monkeypatch.setattr(Stack, "compile", lambda stack, dynamic: seen.append(stack))
+    one = lesson("shades")
+    Run(one, TrainingConfig(1, compile=wanted), tmp_path, Fabric(accelerator="cpu", devices=1))
+    net = one.module.denoiser
+    assert seen == ([net.guide_stack, net.stack] if wanted else [])
 
 
 def test_tasks_are_those_that_painting_sets():
