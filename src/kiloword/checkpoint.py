@@ -4,6 +4,7 @@ They are saved, loaded and pulled, and never run code.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -117,6 +118,11 @@ def find(name: str | Path) -> Path:
     near = get_close_matches(str(name), [*shipped(), *published.names()], n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else "give one of them, a folder, or owner/name on the hub"
     raise ValueError(f"there is no model {str(name)!r}: {hint} (shipped: {', '.join(shipped()) or 'none'})")
+
+
+def fingerprint(folder: Path) -> str:
+    """The SHA-256 of a checkpoint's weights."""
+    return hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
 
 
 def pull(name: str) -> Path:

@@ -147,8 +147,7 @@ def open_model(name: str) -> tuple[Painter, str]:
     height, width = painter.card.sizes[0]
     if height != width or width % 2:
         raise ValueError(f"this study takes models of square pictures, {name} draws {width}x{height}")
-    weights = (checkpoint.find(name) / checkpoint.WEIGHTS).read_bytes()
-    return painter, hashlib.sha256(weights).hexdigest()
+    return painter, checkpoint.fingerprint(checkpoint.find(name))
 
 
 def run(painter: Painter, weights: str, data: Path, out: Path, count: int, report: Report) -> Path:

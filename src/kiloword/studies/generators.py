@@ -6,7 +6,6 @@ A finished training leaves its settings, its figures and a strip of pictures, an
 folder without checkpoints, as a repository keeps it, goes on as well.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -39,6 +38,7 @@ from kiloword.studies.workshop import (
     seconds_of,
     taught_tokenizer,
     training_for,
+    with_card,
 )
 
 NAMES = tuple(SYSTEMS)
@@ -131,19 +131,19 @@ def learned(
     iterations = iterations_in(budget.teaching.minutes, pace[name], budget.teaching.batch)
     wanted = job(workshop, budget, name, rate, seed, iterations)
     wanted = replace(wanted, stage=f"{wanted.stage} ({place})")
-    wanted.agree()
     path = wanted.folder / "figures.json"
     if path.exists():
+        wanted.agree()
         return
-    folder = carry_out(workshop, wanted)
-    figures = examined(exam, painter_of(folder), wanted.stage, workshop.report)
+    painter = painter_of(carry_out(workshop, wanted))
+    figures = examined(exam, painter, wanted.stage, workshop.report)
     told = {
         "name": name, "rate": rate, "seed": seed, "seen": iterations * budget.teaching.batch,
         "training": duration(wanted.folder / "model", budget.teaching.batch),
-        "tokenizer_weights": fingerprint(taught_tokenizer(workshop, wanted.sort)),
+        "tokenizer_weights": checkpoint.fingerprint(taught_tokenizer(workshop, wanted.sort) / "checkpoint"),
     }  # fmt: skip
     drawing = {name: figures["chosen"][name] for name in ("guidance", "temperature")}
-    keep_strip(wanted.folder / STRIP, exam.drawn(painter_of(folder, **drawing), exam.shown))
+    keep_strip(wanted.folder / STRIP, exam.drawn(with_card(painter, **drawing), exam.shown))
     replace_file(path, json.dumps({**told, **figures}, indent=1).encode())
 
 
@@ -154,11 +154,6 @@ def untaught(workshop: Workshop, budget: Budget, outcome: Outcome, folder: Path)
     checkpoint.save(
         folder / outcome.name, Painter(parts.build(recipe.model), card_of(workshop, recipe)), recipe.model
     )
-
-
-def fingerprint(tokenizer: Path) -> str:
-    """The SHA-256 of a tokenizer's weights."""
-    return hashlib.sha256((tokenizer / "checkpoint" / checkpoint.WEIGHTS).read_bytes()).hexdigest()
 
 
 def finished(out: Path) -> list[Outcome]:

@@ -226,8 +226,7 @@ def left_out(
     """How far pictures lie from their enlarged sketches: the root mean square of each band of a patch."""
     squares = torch.zeros(patches.bands)
     for batch in pictures.split(64):
-        pixels = batch.float().div(127.5).sub(1)
-        small = interpolate(pixels, scale_factor=1 / scale, mode="area")
+        pixels, small = (shrink(batch, batch.shape[-1] // times) for times in (1, scale))
         layout = tokenizer.layout(*small.shape[-2:])
         tokens = tokenizer.encode(small, layout).shown
         sketch = tokenizer.decode(tokens, layout, torch.ones(tokens.shape[:2], dtype=torch.bool)).clamp(-1, 1)

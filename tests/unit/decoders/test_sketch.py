@@ -109,14 +109,18 @@ def test_a_spread_is_that_of_every_band(spread):
 
 
 def test_values_of_unknown_tokens_do_not_matter_and_the_null_guide_knows_none():
-    greys, known = Greys(), ALL.clone()
+    greys, known, told = Greys(), ALL.clone(), []
     known[:, 5:] = False
     other = torch.where(known[..., None], TOKENS, (TOKENS + 1) % 2)
     effort = Effort(2, guidance=2.0)
     assert torch.equal(
         painted(sketching(greys), effort, TOKENS, known), painted(sketching(greys), effort, other, known)
     )
-    assert {int(asked.sum()) for asked in greys.asked} == {10}  # the null guide knows no token, of the same sketch
+    assert {int(asked.sum()) for asked in greys.asked} == {10}  # one sketch for both
+    decoder = sketching(greys)
+    decoder.denoiser.tokens.register_forward_pre_hook(lambda entrance, given: told.append(int(given[1].sum())))
+    painted(decoder, effort, TOKENS, known)
+    assert told == [10, 0]
 
 
 def test_a_picture_does_not_depend_on_its_batch():
