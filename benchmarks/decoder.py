@@ -71,7 +71,7 @@ class Easel:
         x = net.pure(self.noise.normal((h * w, net.patches.dim), self.rows), guide)
         place = places(h, w).expand(len(x), -1, -1)
         for step, time in enumerate(scheduler.timesteps):
-            level = (time / scheduler.config.num_train_timesteps).expand(len(x), h * w, net.patches.bands)
+            level = (time / scheduler.config.num_train_timesteps).expand(len(x), 1, net.patches.bands)
             to = scheduler.sigmas[step + 1].expand_as(level)
             velocity = (x - self.decoder.heads_for(x, level, to, guide, place)) / net.patches.spread(level)
             x = scheduler.step(velocity, time, x, return_dict=False)[0]

@@ -1,4 +1,5 @@
-"""Timing side by side: rivals take turns, so that a busy machine slows them alike, and medians are compared."""
+"""Timing side by side: rivals take turns, each as often first as last, so that a busy machine slows them alike, and
+medians are compared."""
 
 import argparse
 import json
@@ -37,7 +38,7 @@ def take_turns(rivals: dict[str, Callable[[], object]], rounds: int, cpu: bool =
     clock = time.process_time if cpu else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in rivals}
     for turn in range(rounds + 1):
-        for name, rival in rivals.items():
+        for name, rival in list(rivals.items())[:: -1 if turn % 2 else 1]:
             started = clock()
             rival()
             if turn:

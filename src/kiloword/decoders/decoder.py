@@ -5,8 +5,9 @@ a tokenizer's own decoder network is the one that costs nothing more.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
@@ -60,12 +61,19 @@ class Effort:
 
 @dataclass(frozen=True)
 class Painted:
-    """A picture on its way out: what it is expected to be after `step` of `steps`, and the network calls so far."""
+    """A picture on its way out: what it is expected to be after `step` of `steps`, and the network calls so far.
 
-    pixels: Float[Tensor, "b c H W"]
+    Its pixels are put together by `look`, and only if somebody looks.
+    """
+
+    look: Callable[[], Float[Tensor, "b c H W"]]
     step: int
     steps: int
     calls: int
+
+    @cached_property
+    def pixels(self) -> Float[Tensor, "b c H W"]:
+        return self.look()
 
 
 @runtime_checkable
@@ -148,7 +156,7 @@ class Own:
     ) -> Iterator[Painted]:  # fmt: skip
         if start is not None:
             raise ValueError("a tokenizer's own decoder cannot clean up a picture: that takes a diffusion decoder")
-        yield Painted(self.tokenizer.decode(tokens, layout, known), 1, 1, 1)
+        yield Painted(self.tokenizer.decode(tokens, layout, known).detach, 1, 1, 1)
 
     def glance(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
         return self.tokenizer.decode(tokens, layout, known)

@@ -152,10 +152,11 @@ class Denoiser(nn.Module):
         return guide[..., :width], guide[..., width:] if self.config.sketch else 0.0
 
     def forward(
-        self, noised: Float[Tensor, "b t d"], level: Float[Tensor, "b t k"], to: Float[Tensor, "b t k"],
+        self, noised: Float[Tensor, "b t d"], level: Float[Tensor, "b #t k"], to: Float[Tensor, "b #t k"],
         guide: Float[Tensor, "b t g"], place: Float[Tensor, "b t 2"], seen: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b t d"]:  # fmt: skip
         """The clean patches to head for on the way from `level` to `to`; equal, for the direction at this very point.
+        Levels are each patch's own, or said once for all.
 
         `place` are their rows and columns. Patches that are not `seen` (None: all are) are pure noise that has not
         begun: no other patch looks at them. What enters is scaled to the best linear guess at a clean patch that is as

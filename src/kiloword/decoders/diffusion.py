@@ -10,6 +10,7 @@ which the level of something at work lies within its interval.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -19,11 +20,13 @@ from torch.nn.functional import interpolate
 from kiloword.decoders.decoder import Decoding, Effort, Painted
 from kiloword.decoders.denoiser import Denoiser, DenoiserConfig, places
 from kiloword.decoders.patches import GROUPINGS
-from kiloword.noise import Noise, ddim, euler, heun, mix, noise_from_velocity
+from kiloword.noise import Noise, heun, mix
 from kiloword.tokens import Layout, Schedule, TokenSpace, grouped, ramps
 
-# Axes: b pictures, n tokens, t patches, a those of them at work, k bands, d coefficients of a patch, g numbers that
-# guide one, c channels, H W pixels.
+# Axes: b pictures, n tokens, t patches, a those of them at work, s moments, k bands, d coefficients of a patch,
+# g numbers that guide one, c channels, H W pixels.
+
+LEAST = 1e-9  # what a level is divided by at least
 
 
 @dataclass(frozen=True)
@@ -45,13 +48,14 @@ class DiffusionDecoderConfig:
 
 @dataclass
 class Canvas:
-    """Pictures being painted: their patches, what tokens say to each, and when each is to be finished."""
+    """Pictures being painted: their patches, what tokens say to each, and their levels before every step and at the
+    end, said once for all patches where one group takes them all."""
 
     patches: Float[Tensor, "b t d"]
     expected: Float[Tensor, "b t d"]
     guides: list[Float[Tensor, "b t g"]]
     place: Float[Tensor, "t 2"]
-    schedule: Schedule  # of every (patch, band)
+    levels: Float[Tensor, "s #t k"]
     effort: Effort
 
 
@@ -97,7 +101,7 @@ class DiffusionDecoder(nn.Module):
     def effort(self) -> Effort:
         return self.config.effort
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def paint(
         self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
         rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
@@ -107,11 +111,11 @@ class DiffusionDecoder(nn.Module):
         canvas, height = self._begin(tokens, layout, known, effort, noise, rows, start), self.denoiser.grid(layout)[0]
         if under is not None:
             canvas.expected = self._split(under, canvas.patches, layout, "seen underneath")
-        steps, calls = canvas.schedule.steps, 0
+        steps, calls = len(canvas.levels) - 1, 0
         for step in range(steps):
             calls += self._step(canvas, layout, step)
             patches = canvas.patches if step + 1 == steps else canvas.expected
-            yield Painted(self.denoiser.patches.join(patches, height), step + 1, steps, calls)
+            yield Painted(partial(self.denoiser.patches.join, patches, height), step + 1, steps, calls)
 
     @torch.no_grad()
     def glance(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
@@ -128,7 +132,7 @@ class DiffusionDecoder(nn.Module):
         return net.patches.join(net(zeros, level, torch.zeros_like(level), guide, place), h)
 
     def heads_for(
-        self, x: Float[Tensor, "b a d"], level: Float[Tensor, "b a k"], to: Float[Tensor, "b a k"],
+        self, x: Float[Tensor, "b a d"], level: Float[Tensor, "b #a k"], to: Float[Tensor, "b #a k"],
         guide: Float[Tensor, "b a g"], place: Float[Tensor, "b a 2"], seen: Bool[Tensor, "b a"] | None = None,
     ) -> Float[Tensor, "b a d"]:  # fmt: skip
         """The clean patches to head for: below the level `least`, partly what is there already.
@@ -137,7 +141,7 @@ class DiffusionDecoder(nn.Module):
         steps (Karras et al. 2022, section 5, mix so at all levels).
         """
         share = self.denoiser.patches.spread((level / self.config.least).clamp(max=1))
-        return mix(self.denoiser(x, level, to, guide, place, seen), x, 1 - share)
+        return torch.lerp(x, self.denoiser(x, level, to, guide, place, seen), share)
 
     def check(self, tokens: Tensor, layout: Layout) -> None:
         """Raise ValueError unless these are tokens of this decoder's space, one for each place of the layout."""
@@ -163,13 +167,16 @@ class DiffusionDecoder(nn.Module):
         h, w = net.grid(layout)
         guides = self.guides(tokens, layout, known, guided=effort.guidance != 1)
         drawn = net.pure(noise.normal((h * w, net.patches.dim), rows).to(known.device), guides[0])
-        expected = torch.zeros_like(drawn)
+        expected = drawn.new_zeros(()).expand_as(drawn)
         if start is not None:
             expected = self._split(start, drawn, layout, "to clean up")
             drawn = mix(expected, drawn, torch.tensor(effort.level))
         elif effort.level < 1:
             raise ValueError(f"to start from level {effort.level:g} takes a picture to start from")
-        return Canvas(drawn, expected, guides, places(h, w).to(drawn), schedule, effort)
+        levels = (schedule.table()[0].float() * effort.level).to(drawn).unflatten(1, (h * w, net.patches.bands))
+        if effort.groups == 1:
+            levels = levels[:, :1]
+        return Canvas(drawn, expected, guides, places(h, w).to(drawn), levels, effort)
 
     def _split(self, pixels: Tensor, like: Tensor, layout: Layout, what: str) -> Float[Tensor, "b t d"]:
         """A given picture's patches. Raises ValueError unless it is as large as what is painted."""
@@ -182,9 +189,10 @@ class DiffusionDecoder(nn.Module):
     def _step(self, canvas: Canvas, layout: Layout, step: int) -> int:
         """One step of all that is at work; how many network calls it took."""
         effort, patches = canvas.effort, canvas.patches
-        level, to = (self._levels(canvas, moment).to(patches) for moment in (step, step + 1))
+        level, to = (canvas.levels[moment].expand(len(patches), -1, -1) for moment in (step, step + 1))
         begun = (to < 1).any(-1)[0]  # noise that has not begun tells nobody anything
-        awake = slice(None) if bool(begun.all()) else begun.nonzero()[:, 0]
+        everything = bool(begun.all())
+        awake = slice(None) if everything else begun.nonzero()[:, 0]
         x, level, to = patches[:, awake], level[:, awake], to[:, awake]
         place = canvas.place[awake].expand(len(x), -1, -1)
         guides = [guide[:, awake] for guide in canvas.guides]
@@ -194,28 +202,19 @@ class DiffusionDecoder(nn.Module):
         clean, calls = self._clean(x, level, to, moves, guides, place, effort)
         if effort.solver == "ddim":
             clean = self.shown(clean)
-        direction = (x - clean) / a.clamp(min=1e-9)
-        moved = euler(x, direction, a, b)
-        if effort.solver == "ddim":
-            moved = ddim(clean, noise_from_velocity(x, direction, a), b)
+        moved = torch.lerp(clean, x, b / a.clamp(min=LEAST))  # a step of euler and of ddim: straight on, b of a is left
         further = moves & (to > 0)
         if effort.solver == "heun" and bool(further.any()):
             ahead, more = self._clean(moved, to, to, further, guides, place, effort)
-            second = torch.where(b > 0, (moved - ahead) / b.clamp(min=1e-9), direction)
-            moved, calls = heun(x, direction, second, a, b), calls + more
-        if bool(begun.all() & moves.all()):  # nothing to be picked out
-            canvas.patches, canvas.expected = moved, torch.where(b > 0, clean, moved)
+            first, second = (x - clean) / a.clamp(min=LEAST), (moved - ahead) / b.clamp(min=LEAST)
+            moved, calls = torch.where(b > 0, heun(x, first, second, a, b), moved), calls + more
+        if everything and bool(moves.all()):  # nothing to be picked out
+            canvas.patches, canvas.expected = moved, clean
             return calls
-        canvas.patches = patches.clone()
+        canvas.patches, canvas.expected = patches.clone(), canvas.expected.clone()  # those before may yet be looked at
         canvas.patches[:, awake] = torch.where(a > b, moved, x)
-        coming = torch.where(a > b, clean, canvas.expected[:, awake])  # what has not begun looks as before
-        canvas.expected[:, awake] = torch.where(b > 0, coming, canvas.patches[:, awake])
+        canvas.expected[:, awake] = torch.where(a > b, clean, canvas.expected[:, awake])
         return calls
-
-    def _levels(self, canvas: Canvas, moment: int) -> Float[Tensor, "b t k"]:
-        level = canvas.schedule.level(moment).float() * canvas.effort.level
-        bands = self.denoiser.patches.bands
-        return level.view(1, -1, bands).expand(len(canvas.patches), -1, -1)
 
     def shown(self, clean: Float[Tensor, "b a d"]) -> Float[Tensor, "b a d"]:
         """Clean patches within what pixels can be (Ho et al. 2020 clip so)."""
@@ -223,7 +222,7 @@ class DiffusionDecoder(nn.Module):
         return patches.split(patches.join(clean, 1).clamp(-1, 1))
 
     def _clean(
-        self, x: Tensor, level: Tensor, to: Tensor, moves: Bool[Tensor, "b a k"], guides: list[Tensor], place: Tensor,
+        self, x: Tensor, level: Tensor, to: Tensor, moves: Bool[Tensor, "b #a k"], guides: list[Tensor], place: Tensor,
         effort: Effort,
     ) -> tuple[Float[Tensor, "b a d"], int]:  # fmt: skip
         """What the network heads for, guided where something moves; and its calls."""

@@ -95,7 +95,7 @@ class ConsistencyDecoder:
         x = x * self.network.decoder_scheduler.init_noise_sigma
         for step, time in enumerate(times):
             clean = self._clean(x, time, told)
-            yield Painted(clean, step + 1, steps, step + 1)
+            yield Painted(clean.detach, step + 1, steps, step + 1)
             if step + 1 < len(times):
                 x = self._noised(clean, times[step + 1], noise.normal(tuple(clean.shape[1:]), rows).to(clean))
 

@@ -63,6 +63,7 @@ def in_proportion(sizes: Sequence[tuple[int, int]], height: int, width: int) -> 
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept may be learned from
 def _positions(layout: Layout) -> Tensor:
     assert layout.frame is not None
     height, width = layout.frame

@@ -48,4 +48,6 @@ class Schedule:
 
     def table(self) -> Float[Tensor, "b s n"]:
         """The whole table, one row a step and one more for the end, to be looked at."""
-        return torch.stack([self.level(step) for step in range(self.steps + 1)], dim=1)
+        moments = torch.arange(self.steps + 1).to(self.stop)[:, None]
+        start, stop = self.start[:, None], self.stop[:, None]
+        return ((stop - moments) / (stop - start)).clamp(0, 1)

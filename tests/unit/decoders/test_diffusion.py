@@ -55,6 +55,31 @@ def test_seeds_decide():
     assert torch.equal(first, again) and torch.equal(first[0], other[0]) and not torch.allclose(first[1], other[1])
 
 
+@pytest.mark.parametrize("effort", [Effort(3), Effort(2, 8, 1), Effort(2, 4, 0.5, solver="heun")])
+def test_pictures_may_be_looked_at_whenever_and_learned_from(effort):
+    decoder, rows = tiny.painter(), torch.arange(2)
+    later = painted(decoder, effort)
+    for step, look in enumerate(decoder.paint(TOKENS, LAYOUT, KNOWN, effort, Seeded((0, 1)), rows)):
+        assert torch.equal(look.pixels, later[step].pixels)
+        assert not look.pixels.is_inference()
+
+
+def test_one_group_is_told_its_level_once_and_paints_the_same():
+    decoder, told = tiny.painter(), []
+    decoder.denoiser.register_forward_pre_hook(lambda net, given: told.append(given[1].shape[1]))
+    once = painted(decoder, Effort(3))[-1].pixels
+    begin = decoder._begin
+
+    def each(*given):
+        canvas = begin(*given)
+        canvas.levels = canvas.levels.expand(-1, canvas.patches.shape[1], -1)
+        return canvas
+
+    object.__setattr__(decoder, "_begin", each)
+    assert torch.allclose(painted(decoder, Effort(3))[-1].pixels, once, atol=1e-6)
+    assert told == [1] * 3 + [decoder.denoiser.grid(LAYOUT)[0] * decoder.denoiser.grid(LAYOUT)[1]] * 3
+
+
 def test_what_has_not_begun_shows_what_lies_under_it_and_no_noise():
     decoder, under = tiny.painter(), torch.full((2, 4, 16, 8), 0.25)
     looks = painted(decoder, Effort(2, 8, 1), under=under)

@@ -19,6 +19,7 @@ def schedule_of(spans: list[tuple[int, int]]) -> Schedule:
 def test_levels_fall_from_one_to_zero(spans):
     table = schedule_of(spans).table()
     assert table.shape == (1, schedule_of(spans).steps + 1, len(spans))
+    assert torch.equal(table[0], torch.cat([schedule_of(spans).level(step) for step in range(table.shape[1])]))
     assert (table[:, 0] == 1).all() and (table[:, -1] == 0).all() and (table.diff(dim=1) <= 0).all()
 
 
