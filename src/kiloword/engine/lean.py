@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn.functional import layer_norm, normalize, scaled_dot_product_attention
+from torch.linalg import vector_norm
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 from kiloword.engine.bend import KNOWN, bend_of, first_of
 from kiloword.engine.one_row import one_row
@@ -36,6 +37,8 @@ from kiloword.transformer import (
 
 # Axes: b rows of the batch, t places in a row, r = b t, c places attended to, m rows of memory, w width, d channels of
 # a head, k numbers on their way into a matrix that adds.
+
+LEAST = 1e-12  # what a vector is divided by at least, as in torch.nn.functional.normalize
 
 Change = Callable[[Tensor], Tensor]
 Half = tuple[Tensor, Tensor, Tensor]  # of half a block: 1 + scale, shift and gate, of the rows of the batch
@@ -158,9 +161,10 @@ class LeanBlock:
         parts = self.qkv(x.flatten(0, 1)).view(b, t, turn + self.key_heads, self.head_dim)
         turned, values = parts.narrow(2, 0, turn), parts.narrow(2, turn, self.key_heads)
         if self.query_norm is not None:
-            turned = self.query_norm(turned)
+            self.query_norm(turned)
         if angles is not None:
-            turned = torch.addcmul(turned * angles[0], turned.roll(self.head_dim // 2, -1), angles[1])
+            partner = turned.roll(self.head_dim // 2, -1)
+            turned.mul_(angles[0]).addcmul_(partner, angles[1])
         queries, keys = turned.narrow(2, 0, self.heads), turned.narrow(2, self.heads, self.key_heads)
         keys, values = cache.append(self.layer, keys.transpose(1, 2), values.transpose(1, 2))
         if t == 1:
@@ -212,9 +216,9 @@ class Adding:
 
 
 def entered(norm: Change, x: Float[Tensor, "b t w"], halves: tuple[Half, ...], half: int) -> Float[Tensor, "b t w"]:
-    """Normed, scaled and shifted."""
+    """Normed, scaled and shifted; where it stands, as memory that is new is slower than the arithmetic."""
     normed = norm(x)
-    return torch.addcmul(halves[half][1], normed, halves[half][0]) if halves else normed
+    return torch.addcmul(halves[half][1], normed, halves[half][0], out=normed) if halves else normed
 
 
 def halves_of(by: Any) -> tuple[Half, ...]:
@@ -248,24 +252,26 @@ def norm_of(config: StackConfig | CrossAttentionConfig, norm: Any) -> Change:
 
 
 def query_norm_of(attention: Any) -> Change | None:
-    """Of the queries and keys of all heads at once."""
+    """Of the queries and keys of all heads at once, where they stand."""
     if not attention.normed:
         return None
     if hasattr(attention.query_norm, "eps"):
-        return rms(attention.gains(), attention.query_norm.eps)
+        gains, length = rms_of(attention.gains(), attention.query_norm.eps)
+        return lambda x: x.div_(length(x)).mul_(gains)
     ones = torch.ones(attention.key_heads, 1).to(attention.query_norm.scale)
     lengths = torch.cat([attention.query_norm.factor(), ones]).detach()
-    return lambda x: normalize(x, dim=-1).mul_(lengths)
+    return lambda x: x.mul_(lengths / vector_norm(x, dim=-1, keepdim=True).clamp_(min=LEAST))
 
 
-def rms(gains: Float[Tensor, "*h w"], eps: float) -> Change:
-    """One RMS norm, or those of all heads: x / sqrt(mean x^2 + eps) = sqrt(w) x / hypot(|x|, sqrt(w eps))."""
+def rms(gains: Float[Tensor, "w"], eps: float) -> Change:
+    """An RMS norm."""
+    gains, length = rms_of(gains, eps)
+    return lambda x: (x / length(x)).mul_(gains)
+
+
+def rms_of(gains: Float[Tensor, "*h w"], eps: float) -> tuple[Float[Tensor, "*h w"], Change]:
+    """One RMS norm, or those of all heads: x / sqrt(mean x^2 + eps) = sqrt(w) x / hypot(|x|, sqrt(w eps)). What is
+    multiplied by and what is divided by."""
     width = gains.shape[-1]
-    gains = gains.detach() * math.sqrt(width)
     least = gains.new_tensor(math.sqrt(width * eps))
-    length, hypot = torch.linalg.vector_norm, torch.hypot
-
-    def norm(x: Tensor) -> Tensor:
-        return (x / hypot(length(x, dim=-1, keepdim=True), least)).mul_(gains)
-
-    return norm
+    return gains.detach() * math.sqrt(width), lambda x: torch.hypot(vector_norm(x, dim=-1, keepdim=True), least)
