@@ -2,7 +2,8 @@
 
 Kaplan et al. 2020 (Scaling Laws for Neural Language Models) for parameters and compute, 6 operations for each parameter
 and token that is learned from; Hoffmann et al. 2022 (Training Compute-Optimal Large Language Models) for trainings of
-several lengths, each with a schedule of its own. What is foretold is on disk before the larger model is begun.
+several lengths, each with a schedule of its own. What is foretold is on disk before the larger model is begun. The
+report is made of the settings and figures of finished trainings alone: a folder without checkpoints goes on.
 """
 
 import json
@@ -147,8 +148,7 @@ def measured(
         workshop, iterations, teaching.batch, teaching.rates[0], average=teaching.average, seed=budget.seed
     )
     recipe = recipe_for(workshop, f"{SYSTEM}-{size}", parts_of(size), training)
-    folder = folder_of(workshop, size, share)
-    painter_at = carry_out(workshop, Job(recipe, SYSTEMS[SYSTEM].sort, folder, f"{size}, {share:g} ({place})"))
+    job = Job(recipe, SYSTEMS[SYSTEM].sort, folder_of(workshop, size, share), f"{size}, {share:g} ({place})")
 
     def figures(painter: Painter) -> dict[str, Any]:
         count = sum(p.numel() for p in painter.model.transformer.parameters())  # type: ignore[union-attr]
@@ -156,18 +156,20 @@ def measured(
         told = {"size": size, "share": share, "seen": seen, "parameters": count, "compute": 6 * count * seen * GRID}
         return {**told, **draw_losses(exam, painter)}
 
-    return kept(folder, painter_at, figures)
+    return kept(workshop, job, figures)
 
 
 def folder_of(workshop: Workshop, size: str, share: float) -> Path:
     return workshop.out / "runs" / f"{size}-{share:g}"
 
 
-def kept(folder: Path, checkpoint: Path, measure: Callable[[Painter], dict[str, Any]]) -> dict[str, Any]:
-    """The figures of a training, from its file if they are there."""
-    path = folder / "figures.json"
-    if not path.exists():
-        replace_file(path, json.dumps(measure(painter_of(checkpoint)), indent=1).encode())
+def kept(workshop: Workshop, job: Job, measure: Callable[[Painter], dict[str, Any]]) -> dict[str, Any]:
+    """The figures of a training: from its file if they are there, else it is carried out."""
+    path = job.folder / "figures.json"
+    if path.exists():
+        job.agree()
+    else:
+        replace_file(path, json.dumps(measure(painter_of(carry_out(workshop, job))), indent=1).encode())
     return json.loads(path.read_text())
 
 
@@ -240,7 +242,7 @@ def both_ways(workshop: Workshop, exam: Exam, budget: Budget) -> list[dict[str, 
                 said = text_losses(exam, painter)
                 return {**told, **(drawn if WAYS[way] < 1 else {}), **(said if WAYS[way] > 0 else {})}
 
-            found.append(kept(job.folder, carry_out(workshop, job), figures))
+            found.append(kept(workshop, job, figures))
     return found
 
 

@@ -88,6 +88,16 @@ def test_a_stopped_study_goes_on_and_does_nothing_twice(whole: Path, folder: Pat
     assert ours == theirs
 
 
+def test_a_folder_without_checkpoints_goes_on(whole: Path, folder: Path, tmp_path: Path, monkeypatch):
+    light = tmp_path / "light"
+    shutil.copytree(whole, light, ignore=shutil.ignore_patterns("checkpoint", "*.npy", "model", "*.png", "tokenizers"))
+    assert not list(light.rglob("*.safetensors"))
+    monkeypatch.setattr(Run, "_step", lambda run: pytest.fail("trained again"))
+    study.run(BUDGET, folder, light, studying.nobody)
+    for name in ("report.md", "report.json"):
+        assert (light / name).read_text() == (whole / name).read_text()
+
+
 def test_what_was_begun_before_it_was_foretold_is_refused(whole: Path, folder: Path, tmp_path: Path):
     again = tmp_path / "again"
     shutil.copytree(whole, again)
