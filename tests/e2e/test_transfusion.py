@@ -81,11 +81,11 @@ def taught(pictures: Tensor, texts: list[str], patches: str, iterations: int) ->
     target = model.picture.tokenizer.encode(pictures, layout).target
 
     def both_ways() -> Tensor:
-        rows, read = torch.randint(COUNT, (64,)), torch.randint(COUNT, (8,))
+        rows, read = torch.randint(COUNT, (64,)), torch.randint(COUNT, (32,))
         drawn, said = model.loss(
             [texts[r] for r in rows], target[rows], target[rows], layout, None, [texts[r] for r in read], target[read]
         )
-        return drawn.sum() / (drawn != 0).sum() + 0.2 * said.sum() / (said != 0).sum()
+        return drawn.sum() / (drawn != 0).sum() + 0.5 * said.sum() / (said != 0).sum()
 
     steps(model, iterations, 2e-3, both_ways)
     return model.eval()
