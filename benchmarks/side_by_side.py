@@ -1,5 +1,4 @@
-"""Timing side by side: rivals take turns, each as often first as last, so that a busy machine slows them alike, and
-medians are compared."""
+"""Timing side by side: rivals take turns, so that a busy machine slows them alike, and medians are compared."""
 
 import argparse
 import json
@@ -32,6 +31,8 @@ def use_threads(count: int) -> None:
 
 def take_turns(rivals: dict[str, Callable[[], object]], rounds: int, cpu: bool = False) -> dict[str, float]:
     """The median seconds of each rival over `rounds` turns, after one turn that does not count.
+
+    Who is first in one turn is last in the next: the first finds the processor's caches as the others left them.
 
     `cpu` counts processor time instead, which says more when other programs hold the machine.
     """
