@@ -14,6 +14,8 @@ from torch import Tensor
 
 # Axes: b pictures, k values of a categorical distribution.
 
+LEAST = 1e-9  # what a level is divided by at least
+
 
 @runtime_checkable
 class Noise(Protocol):
@@ -93,6 +95,11 @@ def noise_from_velocity(noised: Tensor, velocity: Tensor, level: Tensor) -> Tens
     return noised + (1 - level) * velocity
 
 
+def velocity_from_clean(noised: Tensor, clean: Tensor, level: Tensor) -> Tensor:
+    """The velocity at `level` that comes from a clean latent; 0 at level 0 if there is no noise left."""
+    return (noised - clean) / level.clamp(min=LEAST)
+
+
 def euler(noised: Tensor, velocity: Tensor, level: Tensor, to: Tensor) -> Tensor:
     """One Euler step of the flow from `level` to the lower level `to`."""
     return noised + (to - level) * velocity
@@ -106,3 +113,8 @@ def heun(noised: Tensor, first: Tensor, second: Tensor, level: Tensor, to: Tenso
 def ddim(clean: Tensor, noise: Tensor, to: Tensor) -> Tensor:
     """The deterministic DDIM step: mix the predicted clean latent and noise anew at `to` (Song et al. 2020, eq. 12)."""
     return mix(clean, noise, to)
+
+
+def straight(noised: Tensor, clean: Tensor, level: Tensor, to: Tensor) -> Tensor:
+    """Both `euler` and `ddim` where the clean latent is what is predicted: of the way to it, to / level is left."""
+    return torch.lerp(clean, noised, to / level.clamp(min=LEAST))

@@ -70,4 +70,5 @@ def test_the_true_velocity_leads_from_any_level_to_any_other(level, to):
     assert torch.allclose(noise.clean_from_velocity(noised, speed, level), clean, atol=1e-5)
     assert torch.allclose(noise.noise_from_velocity(noised, speed, level), dirt, atol=1e-5)
     assert torch.allclose(noise.euler(noised, speed, level, to), noise.mix(clean, dirt, to), atol=1e-5)
+    assert torch.allclose(noise.straight(noised, clean, level, to), noise.ddim(clean, dirt, to), atol=1e-5)
     assert torch.allclose(noise.heun(noised, speed, speed, level, to), noise.ddim(clean, dirt, to), atol=1e-5)

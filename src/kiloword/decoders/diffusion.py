@@ -20,13 +20,11 @@ from torch.nn.functional import interpolate
 from kiloword.decoders.decoder import Decoding, Effort, Painted
 from kiloword.decoders.denoiser import Denoiser, DenoiserConfig, places
 from kiloword.decoders.patches import GROUPINGS
-from kiloword.noise import Noise, heun, mix
+from kiloword.noise import Noise, heun, mix, straight, velocity_from_clean
 from kiloword.tokens import Layout, Schedule, TokenSpace, grouped, ramps
 
 # Axes: b pictures, n tokens, t patches, a those of them at work, s moments, k bands, d coefficients of a patch,
 # g numbers that guide one, c channels, H W pixels.
-
-LEAST = 1e-9  # what a level is divided by at least
 
 
 @dataclass(frozen=True)
@@ -202,11 +200,11 @@ class DiffusionDecoder(nn.Module):
         clean, calls = self._clean(x, level, to, moves, guides, place, effort)
         if effort.solver == "ddim":
             clean = self.shown(clean)
-        moved = torch.lerp(clean, x, b / a.clamp(min=LEAST))  # a step of euler and of ddim: straight on, b of a is left
+        moved = straight(x, clean, a, b)
         further = moves & (to > 0)
         if effort.solver == "heun" and bool(further.any()):
             ahead, more = self._clean(moved, to, to, further, guides, place, effort)
-            first, second = (x - clean) / a.clamp(min=LEAST), (moved - ahead) / b.clamp(min=LEAST)
+            first, second = velocity_from_clean(x, clean, a), velocity_from_clean(moved, ahead, b)
             moved, calls = torch.where(b > 0, heun(x, first, second, a, b), moved), calls + more
         if everything and bool(moves.all()):  # nothing to be picked out
             canvas.patches, canvas.expected = moved, clean
