@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from kiloword import checkpoint, parts
-from kiloword.datasets.shards import replace_file
 from kiloword.engine.painter import Painter
 from kiloword.recipes.generators import SYSTEMS, generator
 from kiloword.recipes.model_run import Report
@@ -30,10 +29,9 @@ from kiloword.studies.workshop import (
     Job,
     Workshop,
     card_of,
-    carry_out,
     iterations_in,
+    kept,
     opened,
-    painter_of,
     recipe_for,
     seconds_of,
     taught_tokenizer,
@@ -131,20 +129,19 @@ def learned(
     iterations = iterations_in(budget.teaching.minutes, pace[name], budget.teaching.batch)
     wanted = job(workshop, budget, name, rate, seed, iterations)
     wanted = replace(wanted, stage=f"{wanted.stage} ({place})")
-    path = wanted.folder / "figures.json"
-    if path.exists():
-        wanted.agree()
-        return
-    painter = painter_of(carry_out(workshop, wanted))
-    figures = examined(exam, painter, wanted.stage, workshop.report)
-    told = {
-        "name": name, "rate": rate, "seed": seed, "seen": iterations * budget.teaching.batch,
-        "training": duration(wanted.folder / "model", budget.teaching.batch),
-        "tokenizer_weights": checkpoint.fingerprint(taught_tokenizer(workshop, wanted.sort) / "checkpoint"),
-    }  # fmt: skip
-    drawing = {name: figures["chosen"][name] for name in ("guidance", "temperature")}
-    keep_strip(wanted.folder / STRIP, exam.drawn(with_card(painter, **drawing), exam.shown))
-    replace_file(path, json.dumps({**told, **figures}, indent=1).encode())
+
+    def figures(painter: Painter) -> dict[str, Any]:
+        found = examined(exam, painter, wanted.stage, workshop.report)
+        drawing = {name: found["chosen"][name] for name in ("guidance", "temperature")}
+        keep_strip(wanted.folder / STRIP, exam.drawn(with_card(painter, **drawing), exam.shown))
+        return {
+            "name": name, "rate": rate, "seed": seed, "seen": iterations * budget.teaching.batch,
+            "training": duration(wanted.folder / "model", budget.teaching.batch),
+            "tokenizer_weights": checkpoint.fingerprint(taught_tokenizer(workshop, wanted.sort) / "checkpoint"),
+            **found,
+        }  # fmt: skip
+
+    kept(workshop, wanted, figures)
 
 
 def untaught(workshop: Workshop, budget: Budget, outcome: Outcome, folder: Path) -> None:

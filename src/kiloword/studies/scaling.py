@@ -8,7 +8,6 @@ report is made of the settings and figures of finished trainings alone: a folder
 
 import json
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,10 +31,9 @@ from kiloword.studies.scaling_report import write_report
 from kiloword.studies.workshop import (
     Job,
     Workshop,
-    carry_out,
     iterations_in,
+    kept,
     opened,
-    painter_of,
     recipe_for,
     seconds_of,
     training_for,
@@ -161,16 +159,6 @@ def measured(
 
 def folder_of(workshop: Workshop, size: str, share: float) -> Path:
     return workshop.out / "runs" / f"{size}-{share:g}"
-
-
-def kept(workshop: Workshop, job: Job, measure: Callable[[Painter], dict[str, Any]]) -> dict[str, Any]:
-    """The figures of a training: from its file if they are there, else it is carried out."""
-    path = job.folder / "figures.json"
-    if path.exists():
-        job.agree()
-    else:
-        replace_file(path, json.dumps(measure(painter_of(carry_out(workshop, job))), indent=1).encode())
-    return json.loads(path.read_text())
 
 
 def draw_losses(exam: Exam, painter: Painter) -> dict[str, float]:

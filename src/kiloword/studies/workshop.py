@@ -5,9 +5,11 @@ All go on where they were stopped (`training/loop.py`). Equal time is measured b
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 
@@ -124,6 +126,16 @@ def carry_out(workshop: Workshop, job: Job) -> Path:
     checkpoint.save(folder, Painter(model.cpu(), card_of(workshop, job.recipe)), job.recipe.model)
     (job.folder / "model" / "state.safetensors").unlink()  # the checkpoint holds what is needed of it
     return folder
+
+
+def kept(workshop: Workshop, job: Job, measure: Callable[[Painter], dict[str, Any]]) -> dict[str, Any]:
+    """The figures of a training: from its file if they are there, else it is carried out and measured."""
+    path = job.folder / "figures.json"
+    if path.exists():
+        job.agree()
+    else:
+        replace_file(path, json.dumps(measure(painter_of(carry_out(workshop, job))), indent=1).encode())
+    return json.loads(path.read_text())
 
 
 def taught_tokenizer(workshop: Workshop, sort: str) -> Path:

@@ -20,7 +20,7 @@ from kiloword.studies.budget import Judging, Material, Teaching
 from kiloword.studies.exam import written
 from kiloword.studies.generators_report import Outcome, better
 from kiloword.studies.generators_words import findings, likelihoods
-from kiloword.studies.workshop import iterations_in
+from kiloword.studies.workshop import iterations_in, painter_of
 from kiloword.training.loop import Run
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -90,6 +90,8 @@ def test_the_report_has_a_row_a_system_and_says_what_is_too_small(whole: Path, f
     text = (whole / "report.md").read_text()
     for name in SOME:
         assert text.count(f"| {name} |") >= 4
+        pace = f"{1 / facts['budget']['seconds_a_picture_learned'][name]:.1f}"
+        assert any(line.startswith(f"| {name} |") and f"| {pace} |" in line for line in text.splitlines())
     assert "What is too small to mean anything" in text and "seen in no other style" in text
     assert all(f"{number}. {prompt}" in text for number, prompt in enumerate(facts["sheet"], start=1))
     with Image.open(whole / "sheet.png") as sheet, Image.open(whole / "plot.png") as plot:
@@ -236,7 +238,7 @@ def test_nonsense_is_refused(tmp_path: Path):
 
 
 def test_the_transformer_is_put_back_after_counting(whole: Path):
-    painter = study.painter_of(whole / "runs" / "kl-denoise-0.001-0" / "checkpoint")
+    painter = painter_of(whole / "runs" / "kl-denoise-0.001-0" / "checkpoint")
     before = painter.model.transformer
     cost.passes(painter, "a flat icon of icon 9")
     assert painter.model.transformer is before
