@@ -13,6 +13,9 @@ from typer import Argument, Option
 from kiloword.cli import Stopped, say
 from kiloword.cli.train import field
 
+Out = Annotated[Path | None, Option(help="Folder of the study. Default: runs/study-NAME-BUDGET.")]
+Data = Annotated[Path | None, Option(help="Folder of shards. Default: the emoji set in the cache folder.")]
+Changes = Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change the budget.")]
 EXAMPLE = """Example: kiloword study tokenizers --budget quick --only vq,fsq
 
 Example: kiloword study tokenizers --out runs/tokenizers --set seen=24000
@@ -40,10 +43,10 @@ def _group() -> None:
 
 def tokenizers(
     budget: Annotated[str, Option(help="quick (a minute or two each), cpu (12 minutes each), or gpu.")] = "cpu",
-    out: Annotated[Path | None, Option(help="Folder of the study. Default: runs/study-tokenizers-BUDGET.")] = None,
+    out: Out = None,
     only: Annotated[str | None, Option(help="Some tokenizers, as in vq,fsq. Default: all.")] = None,
-    data: Annotated[Path | None, Option(help="Folder of shards. Default: the emoji set in the cache folder.")] = None,
-    changes: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change the budget.")] = None,
+    data: Data = None,
+    changes: Changes = None,
 ) -> None:
     """Train every tokenizer on the same pictures and write a report with a table, a plot and a sheet.
 
@@ -58,10 +61,10 @@ def generators(
     budget: Annotated[
         str, Option(help="quick (2 minutes each), cpu (25 minutes each, 14 trainings), or gpu.")
     ] = "cpu",
-    out: Annotated[Path | None, Option(help="Folder of the study. Default: runs/study-generators-BUDGET.")] = None,
+    out: Out = None,
     only: Annotated[str | None, Option(help="Some systems, as in vq-raster,kl-denoise. Default: all.")] = None,
-    data: Annotated[Path | None, Option(help="Folder of shards. Default: the emoji set in the cache folder.")] = None,
-    changes: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change the budget.")] = None,
+    data: Data = None,
+    changes: Changes = None,
 ) -> None:
     """Train six ways of drawing for the same time and write a report with tables, plots and a sheet.
 
@@ -74,9 +77,9 @@ def generators(
 
 def scaling(
     budget: Annotated[str, Option(help="quick (some minutes), cpu (hours), or gpu.")] = "cpu",
-    out: Annotated[Path | None, Option(help="Folder of the study. Default: runs/study-scaling-BUDGET.")] = None,
-    data: Annotated[Path | None, Option(help="Folder of shards. Default: the emoji set in the cache folder.")] = None,
-    changes: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change the budget.")] = None,
+    out: Out = None,
+    data: Data = None,
+    changes: Changes = None,
 ) -> None:
     """Train one way of drawing at several sizes, foretell a larger one, and write a report with laws and plots.
 
@@ -94,7 +97,7 @@ def decoders(
     model: Annotated[str, Argument(help="A model with a diffusion decoder: a folder, or its name.")],
     out: Annotated[Path | None, Option(help="Folder of the study. Default: runs/study-decoders-MODEL.")] = None,
     pictures: Annotated[int, Option(help="How many held-out pictures each setting paints.")] = 256,
-    data: Annotated[Path | None, Option(help="Folder of shards. Default: the emoji set in the cache folder.")] = None,
+    data: Data = None,
 ) -> None:
     """Paint the same tokens in every way and write a report with tables, a plot, a sheet and a strip.
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, silu
+from torch.nn.functional import silu
 
 from kiloword.heads.entrance import LearnedEntrance
-from kiloword.heads.head import Sampling, choose, keep, weigh
+from kiloword.heads.head import Sampling, choose, log_prob_of_codes, loss_of_codes, weigh
 from kiloword.noise import Noise
 from kiloword.tokens import Codes, Fed, Layout
 
@@ -87,8 +87,7 @@ class FactorisedHead(nn.Module):
         self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q f"], memo: None = None,
         noise: Noise | None = None,
     ) -> Float[Tensor, "b q"]:  # fmt: skip
-        logits = self.logits(hidden, target)
-        return cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none").view(target.shape).sum(-1)
+        return loss_of_codes(self.logits(hidden, target), target)
 
     @torch.no_grad()
     def sample(
@@ -111,9 +110,4 @@ class FactorisedHead(nn.Module):
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q f"],
         sampling: Sampling,
     ) -> Float[Tensor, "b q"]:  # fmt: skip
-        logits = self.logits(hidden, tokens)
-        total = torch.zeros(tokens.shape[:2], device=hidden.device)
-        for factor, size in enumerate(self.space.sizes):
-            kept = keep(weigh(logits[..., factor, :size], weights), sampling)
-            total = total + torch.log_softmax(kept, -1).gather(-1, tokens[..., factor, None])[..., 0]
-        return total
+        return log_prob_of_codes(self.logits(hidden, tokens), weights, tokens, self.space.sizes, sampling)

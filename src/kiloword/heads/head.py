@@ -5,17 +5,19 @@ views (Ho and Salimans 2022).
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from kiloword.noise import Noise, pick
 from kiloword.tokens import Fed, Layout, TokenSpace
 
-# Axes: v views, b pictures, q tokens, w width, k values.
+# Axes: v views, b pictures, q tokens, w width, k values, or codes of c values each.
 
 
 @dataclass(frozen=True)
@@ -151,3 +153,20 @@ def keep(logits: Float[Tensor, "*b k"], sampling: Sampling) -> Float[Tensor, "*b
         share = values.softmax(-1)
         values = values.masked_fill(share.cumsum(-1) - share > sampling.top_p, -math.inf)
     return torch.full_like(logits, -math.inf).scatter_(-1, index, values)
+
+
+def loss_of_codes(logits: Float[Tensor, "b q k c"], target: Int[Tensor, "b q k"]) -> Float[Tensor, "b q"]:
+    """The loss of tokens of k codes: minus the sum of what `logits`, given the codes before, say of each."""
+    return cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none").view(target.shape).sum(-1)
+
+
+def log_prob_of_codes(
+    logits: Float[Tensor, "v b q k c"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q k"],
+    sizes: Sequence[int], sampling: Sampling,
+) -> Float[Tensor, "b q"]:  # fmt: skip
+    """How likely tokens of k codes, of so many values each, are drawn, given logits of each code after those before."""
+    total = torch.zeros(tokens.shape[:2], device=logits.device)
+    for code, size in enumerate(sizes):
+        kept = keep(weigh(logits[..., code, :size], weights), sampling)
+        total = total + torch.log_softmax(kept, -1).gather(-1, tokens[..., code, None])[..., 0]
+    return total

@@ -11,11 +11,11 @@ import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, embedding
+from torch.nn.functional import embedding
 
 from kiloword.heads.code_entrance import ProjectedCodesConfig, SummedCodesConfig, offsets
 from kiloword.heads.entrance import BareEntranceConfig, LearnedEntranceConfig, SeatedEntranceConfig
-from kiloword.heads.head import Sampling, choose, keep, weigh
+from kiloword.heads.head import Sampling, choose, log_prob_of_codes, loss_of_codes, weigh
 from kiloword.noise import Noise
 from kiloword.tokens import Codes, Fed, Layout
 from kiloword.transformer import StackConfig, Stream
@@ -87,8 +87,7 @@ class MulticodeHead(nn.Module):
         self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q k"], memo: None = None,
         noise: Noise | None = None,
     ) -> Float[Tensor, "b q"]:  # fmt: skip
-        logits = self.logits(hidden, target)
-        return cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none").view(target.shape).sum(-1)
+        return loss_of_codes(self.logits(hidden, target), target)
 
     @torch.no_grad()
     def sample(
@@ -114,12 +113,7 @@ class MulticodeHead(nn.Module):
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q k"],
         sampling: Sampling,
     ) -> Float[Tensor, "b q"]:  # fmt: skip
-        logits = self.logits(hidden, tokens)
-        total = torch.zeros(tokens.shape[:2], device=hidden.device)
-        for code, size in enumerate(self.space.sizes):
-            kept = keep(weigh(logits[..., code, :size], weights), sampling)
-            total = total + torch.log_softmax(kept, -1).gather(-1, tokens[..., code, None])[..., 0]
-        return total
+        return log_prob_of_codes(self.logits(hidden, tokens), weights, tokens, self.space.sizes, sampling)
 
 
 def positions(rows: Float[Tensor, "r t w"], first: int = 0) -> Float[Tensor, "r t 4"]:

@@ -3,6 +3,7 @@
 Every known way of drawing is a table of unknown shares (see `tokens/schedule.py`) and a rule for the feed.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
@@ -90,22 +91,41 @@ def grouped_as(order: Order, groups: tuple[int, float] | None) -> Order:
     return order.in_groups(*groups)
 
 
-def one_by_one(rank: Int[Tensor, "n"], batch: int) -> Schedule:
-    """The schedule in which the token of rank r becomes known in step r."""
-    start = rank.float().expand(batch, -1)
-    return Schedule(start, start + 1)
-
-
 NOWHERE = -1  # the seat of a row that is fed nothing, in orders whose rows sit where the token they are fed does
 
 
-def token_before(shown: Tensor, level: Tensor, pick: Int[Tensor, "b q"], rank: Int[Tensor, "n"]) -> Fed:
-    """Feed each picked token the one that became known just before it; the first one is fed nothing."""
-    by_rank = torch.argsort(rank)
-    ranks = rank[pick]
-    before = by_rank[(ranks - 1).clamp(min=0)]
-    rows = torch.arange(len(pick), device=pick.device)[:, None]
-    return Fed(shown[rows, before], ranks > 0, level[rows, pick], pick)
+class OneByOne(ABC):
+    """Orders in which one token becomes known a step, and is told the one before it: all of them but for its `rank`."""
+
+    causal, painted = True, False
+
+    @abstractmethod
+    def rank(self, layout: Layout) -> Int[Tensor, "n"]:
+        """The step of each token."""
+
+    def seats(self, layout: Layout) -> Int[Tensor, "n"]:
+        """Each in its own place."""
+        return torch.arange(layout.count)
+
+    def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
+        """One token a step; `steps` can only be their number, or None."""
+        start = self.rank(layout).float().expand(batch, -1)
+        return Schedule(start, start + 1)
+
+    def lesson(self, layout: Layout, batch: int, noise: Noise | None) -> Float[Tensor, "b n"]:
+        """Every token is to be predicted."""
+        return torch.ones(batch, layout.count)
+
+    def feed(
+        self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,
+        canvas: Callable | None = None,
+    ) -> Fed:  # fmt: skip
+        """Each picked token is fed the one that became known just before it; the first one nothing."""
+        rank = self.rank(layout).to(pick.device)
+        by_rank, ranks = torch.argsort(rank), rank[pick]
+        before = by_rank[(ranks - 1).clamp(min=0)]
+        rows = torch.arange(len(pick), device=pick.device)[:, None]
+        return Fed(shown[rows, before], ranks > 0, level[rows, pick], pick)
 
 
 def itself(shown: Tensor) -> Fed:

@@ -3,18 +3,16 @@
 The paths, and that they matter little, are Esser et al. 2021's (Taming Transformers, section 4.4).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
-from kiloword.noise import Noise
-from kiloword.orders.order import NOWHERE, one_by_one, token_before
-from kiloword.tokens import Fed, Layout, Schedule
+from kiloword.orders.order import NOWHERE, OneByOne
+from kiloword.tokens import Layout
 
-# Axes: b pictures, n tokens, q tokens picked, h w rows and columns of the grid.
+# Axes: n tokens, h w rows and columns of the grid.
 
 
 def rows(h: int, w: int) -> Int[Tensor, "h w"]:
@@ -78,10 +76,8 @@ class RasterConfig:
         return Raster(self)
 
 
-class Raster:
+class Raster(OneByOne):
     """For layouts of one grid, and for text, which is a grid of one row."""
-
-    causal, painted = True, False
 
     def __init__(self, config: RasterConfig = RasterConfig()):
         self.config = config
@@ -98,22 +94,8 @@ class Raster:
 
     def seats(self, layout: Layout) -> Int[Tensor, "n"]:
         """Each in the place of the token that it asks for, or of the token before, which it is fed."""
-        rank = self.rank(layout)
         if self.config.seat == "asked":
-            return torch.arange(layout.count)
+            return super().seats(layout)
+        rank = self.rank(layout)
         by_rank = torch.argsort(rank)
         return torch.where(rank > 0, by_rank[(rank - 1).clamp(min=0)], NOWHERE)
-
-    def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
-        """One token a step; `steps` can only be their number, or None."""
-        return one_by_one(self.rank(layout), batch)
-
-    def lesson(self, layout: Layout, batch: int, noise: Noise | None) -> Float[Tensor, "b n"]:
-        """Every token is to be predicted."""
-        return torch.ones(batch, layout.count)
-
-    def feed(
-        self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,
-        canvas: Callable | None = None,
-    ) -> Fed:  # fmt: skip
-        return token_before(shown, level, pick, self.rank(layout).to(pick.device))

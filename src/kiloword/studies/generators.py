@@ -9,7 +9,6 @@ folder without checkpoints, as a repository keeps it, goes on as well.
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,6 +23,7 @@ from kiloword.studies.budget import Judging, Material, Teaching
 from kiloword.studies.drawing import keep_strip
 from kiloword.studies.exam import Exam, examined, written
 from kiloword.studies.generators_report import STRIP, Outcome, better, write_report
+from kiloword.studies.known import check_known
 from kiloword.studies.pace import duration
 from kiloword.studies.workshop import (
     Job,
@@ -95,13 +95,7 @@ def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Rep
 
 def check_names(names: Sequence[str]) -> None:
     """Raise ValueError for a system that the study doesn't know, and for none at all."""
-    if not names:
-        raise ValueError(f"--only names no system: choose from {', '.join(NAMES)}")
-    for name in names:
-        if name not in NAMES:
-            near = get_close_matches(name, NAMES, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"the study has no system {name!r}{hint} (there are {', '.join(NAMES)})")
+    check_known(names, NAMES, "system")
 
 
 def settings_of(budget: Budget) -> dict[str, Any]:

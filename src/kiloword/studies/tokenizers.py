@@ -9,7 +9,6 @@ that is taught for as long as the transformers are. Musgrave et al. 2020 (A Metr
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -23,6 +22,7 @@ from kiloword.recipes.tokenizer_run import card, lesson_of, teach
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
 from kiloword.studies.agreement import agree
 from kiloword.studies.drawing import keep_strip
+from kiloword.studies.known import check_known
 from kiloword.studies.measure import measure, rebuilt
 from kiloword.studies.pace import duration, seconds_a_picture
 from kiloword.studies.report import RUN, STRIP, Finished, some, write_report
@@ -95,13 +95,7 @@ def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Rep
 
 def check_names(names: Sequence[str]) -> None:
     """Raise ValueError for a tokenizer that the study doesn't know, and for none at all."""
-    if not names:
-        raise ValueError(f"--only names no tokenizer: choose from {', '.join(NAMES)}")
-    for name in names:
-        if name not in NAMES:
-            near = get_close_matches(name, NAMES, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"the study has no tokenizer {name!r}{hint} (there are {', '.join(NAMES)})")
+    check_known(names, NAMES, "tokenizer")
 
 
 def rates_of(name: str, budget: Budget) -> list[float]:
