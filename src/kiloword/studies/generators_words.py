@@ -44,12 +44,13 @@ def preface(budget: dict[str, Any]) -> list[str]:
     """What all systems have in common."""
     material, teaching, pictures = budget["material"], budget["teaching"], budget["pictures"]
     styles = ", ".join(material["styles"]) or "all styles"
+    versions = "each as it is" if material["versions"] == 1 else f"{material['versions']} versions of each"
     return [
         f"{pictures['learned']:,} pictures of {SIDE}x{SIDE} pixels ({styles}), "
-        f"{material['versions']} versions of each; {budget['depth']} blocks of width {budget['width']} for every "
-        "system (a block of multicode's stands in its head, half of masked's are an encoder); tokenizers with equal "
-        f"networks, each taught {material['seen']:,} pictures, that write a grid of {GRID} places: codes of several "
-        "grids write it in more tokens, as the table says.",
+        f"{versions}; {budget['depth']} blocks of width {budget['width']} for every system (a block of multicode's "
+        "stands in its head, half of masked's are an encoder); tokenizers with equal networks, each taught "
+        f"{material['seen']:,} pictures, that write a grid of {GRID} places: codes of several grids write it in more "
+        "tokens, as the table says.",
         f"Every training takes {teaching['minutes']:g} minutes at the pace that was measured for all in turns before: "
         "what is slower sees fewer pictures. "
         f"Learning rates {', '.join(f'{rate:g}' for rate in teaching['rates'])} for all, one schedule, one optimiser; "
@@ -161,7 +162,8 @@ def findings(lines: Sequence[Line]) -> list[str]:
             first = [line["name"] for line in told if line["accuracy"][split]["top1"] == most]
             count = told[0]["accuracy"][split]["n"]
             near = f"{most:.0%} of {count}, give or take {margin(most, count):.0%}"
-            found.append(f"- Most often right, {name}: {', '.join(first)} ({near}).")
+            right = f"{', '.join(first)} ({near})" if most else f"none, ever ({count} prompts)"
+            found.append(f"- Most often right, {name}: {right}.")
     for count in ("1", "16"):
         quick = min(lines, key=lambda line: line["cost"]["seconds"][count])
         found.append(f"- Fastest at batch {count}: {quick['name']}, {quick['cost']['seconds'][count]:.3f} s a picture.")
@@ -179,6 +181,14 @@ def limits(lines: Sequence[Line], budget: dict[str, Any]) -> list[str]:
         if len(values) > 1:
             apart = 1000 * (max(values) - min(values))
             found.append(f"- {line['name']}: {len(values)} seeds lie {apart:.0f} apart in distance times 1,000.")
+    largest = f"{max(budget['teaching']['rates']):g}"
+    several = [line for line in lines if len(line["rates"]) > 1]
+    edge = [line["name"] for line in several if min(line["rates"], key=line["rates"].get) == largest]
+    if edge:
+        found.append(
+            f"- Best at the largest rate that was tried: {', '.join(edge)}. A larger one might be better, and the "
+            "order another."
+        )
     found.append("- One seed says nothing of the spread; intervals are those of the pictures drawn, not of trainings.")
     if len(budget["material"]["styles"]) == 1:
         found.append(

@@ -19,7 +19,7 @@ from kiloword.studies import generators as study
 from kiloword.studies.budget import Judging, Material, Teaching
 from kiloword.studies.exam import written
 from kiloword.studies.generators_report import Outcome, better
-from kiloword.studies.generators_words import findings, likelihoods
+from kiloword.studies.generators_words import findings, likelihoods, limits
 from kiloword.studies.workshop import iterations_in, painter_of
 from kiloword.training.loop import Run
 
@@ -199,6 +199,18 @@ def test_intervals_that_meet_are_told_as_such():
     assert "do not meet its own: c." in said
     assert "Most often right, learned: a, b (50% of 100, give or take 10%)" in said
     assert "Fastest at batch 1: a" in said and "Fastest at batch 16: c" in said
+    assert "Most often right, learned: none, ever (100 prompts)." in "\n".join(findings([line("a", 0.2, 0.05, 0.0)]))
+
+
+def test_rates_at_the_edge_are_told_as_such(facts: dict):
+    lines = [
+        {"name": name, "seeds": {"0": {"gradients": 0.2}}, "rates": dict(zip(("0.001", "0.002"), by, strict=True))}
+        for name, by in (("a", (0.3, 0.2)), ("b", (0.2, 0.3)), ("c", (0.4, 0.1)))
+    ]
+    rates = {**facts["budget"], "teaching": {"rates": [0.001, 0.002]}}
+    assert "largest rate that was tried: a, c. A larger" in "\n".join(limits(lines, rates))
+    alone = [{**line, "rates": {"0.002": 0.2}} for line in lines]
+    assert "largest rate" not in "\n".join(limits(alone, rates))
 
 
 def test_likelihoods_stand_beside_those_of_the_same_tokenizer():
