@@ -22,7 +22,7 @@ def draw_plots(path: Path, lines: Sequence[Line]) -> None:
     FigureCanvasAgg(figure)
     (drawing, learning), (accuracy, nearest) = figure.subplots(2, 2)
     against(drawing, lines, lambda line: line["cost"]["seconds"]["16"], "seconds a picture, 16 at once")
-    against(learning, lines, lambda line: line["training"]["rate"], "pictures a second in training")
+    against(learning, lines, lambda line: line["learned_a_second"], "pictures a second in training")
     bars(accuracy, lines, accuracies, "subject accuracy, nearest picture (ticks: the tokenizer's own pictures)")
     bars(nearest, lines, distances, "distance to the nearest picture learned (ticks: true pictures)")
     figure.legend(*drawing.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)

@@ -70,7 +70,8 @@ def write_report(
     costs = costs_of(out / "costs.json", best, blank, painters, prompts, exam.settings.rounds, report)
     lines, drawn = [], {"true": exam.album.pixels[exam.shown]}
     for outcome in best:
-        lines.append({**line(outcome, outcomes), "cost": costs[outcome.name]})
+        paced = 1 / facts["seconds_a_picture_learned"][outcome.name]
+        lines.append({**line(outcome, outcomes), "cost": costs[outcome.name], "learned_a_second": paced})
         parts = "\nx ".join(SYSTEMS[outcome.name].parts.split(" x "))
         drawn[parts] = read_strip(outcome.folder / STRIP)
     whole = {

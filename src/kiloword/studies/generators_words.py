@@ -28,7 +28,7 @@ def text(lines: Sequence[Line], whole: dict[str, Any]) -> str:
     blocks = {
         "Quality": grid([quality(line) for line in lines]),
         "Right or learned by heart": grid([subjects(line) for line in lines]),
-        "Cost": [*grid([costs(line, budget["seconds_a_picture_learned"]) for line in lines]), "", LEARNED],
+        "Cost": [*grid([costs(line) for line in lines]), "", LEARNED],
         "Tuning": grid([tuning(line) for line in lines]),
         "Likelihood": likelihoods(whole["runs"], lines),
         "What it shows": findings(lines),
@@ -101,7 +101,7 @@ def subjects(line: Line) -> dict[str, str]:
     return found
 
 
-def costs(line: Line, pace: dict[str, float]) -> dict[str, str]:
+def costs(line: Line) -> dict[str, str]:
     cost, inner = line["cost"], line["cost"]["passes"]["head"]
     memory = cost["memory_mb"]
     return {
@@ -109,7 +109,7 @@ def costs(line: Line, pace: dict[str, float]) -> dict[str, str]:
         "passes": f"{cost['passes']['transformer']}" + (f" and {inner} in the head" if inner else ""),
         **{f"s a picture, batch {count}": f"{taken:.3f}" for count, taken in cost["seconds"].items()},
         "MB at the peak, batch 16": "" if memory is None else f"{memory:.0f}",
-        "pictures learned a second": f"{1 / pace[line['name']]:.1f}",
+        "pictures learned a second": f"{line['learned_a_second']:.1f}",
         "minutes of training": f"{line['training']['minutes']:.1f}",
     }
 
