@@ -60,7 +60,7 @@ class BPE:
         encoded = [encoding.ids for encoding in self.tokenizer.encode_batch([_clean(text) for text in texts])]
         for text, ids in zip(texts, encoded, strict=True):
             if len(ids) > limit:
-                raise ValueError(f"the text has {len(ids)} tokens, the limit is {limit}: {text[:60]!r}...")
+                raise ValueError(f"the text has {len(ids)} tokens, the limit is {limit}: shorten {text[:60]!r}...")
         longest = max(1, *map(len, encoded)) if encoded else 1
         ids = torch.tensor([row + [END] * (longest - len(row)) for row in encoded], dtype=torch.long).view(-1, longest)
         lengths = torch.tensor([len(row) for row in encoded], dtype=torch.long)

@@ -46,7 +46,7 @@ def test_of_no_texts_there_are_no_ids():
 
 
 def test_a_text_over_the_limit_is_refused_with_both_numbers():
-    with pytest.raises(ValueError, match="has 6 tokens, the limit is 5: 'zzzzz'"):
+    with pytest.raises(ValueError, match="has 6 tokens, the limit is 5: shorten 'zzzzz'"):
         BPE.encode(["zzzzz"], 5)
 
 
