@@ -159,6 +159,7 @@ def draw_plots(path: Path, facts: dict[str, Any], laws: dict[str, Law]) -> None:
     """Loss against parameters and against compute: points, laws, and what was foretold beside what was found."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     figure = Figure(figsize=(12, 5), layout="constrained")
     FigureCanvasAgg(figure)
@@ -177,6 +178,9 @@ def draw_plots(path: Path, facts: dict[str, Any], laws: dict[str, Law]) -> None:
             axes.plot(facts["prediction"][name], told.value, "_", color="C1", markersize=14, label="foretold")
         axes.plot(facts["truth"][name], facts["truth"]["held_out"], "x", color="C3", label="found")
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(EngFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(UNITS[name])
         axes.set_ylabel("nats a token, held out")
         axes.legend()
