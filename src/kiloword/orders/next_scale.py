@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kiloword.noise import Noise
+from kiloword.orders.order import Ranked
 from kiloword.tokens import Fed, Layout, Schedule
 
 # Axes: b pictures, n tokens of all grids, q tokens picked.
@@ -22,29 +23,20 @@ class NextScaleConfig:
         return NextScale()
 
 
-class NextScale:
+class NextScale(Ranked):
     """Every grid is fed what those before it have painted, so only the first one is fed nothing."""
 
-    causal, painted = True, True
+    painted = True
 
     def rank(self, layout: Layout) -> Int[Tensor, "n"]:
         """The step of each token: the number of its grid."""
         return torch.repeat_interleave(torch.arange(len(layout.sizes)), torch.tensor(layout.counts))
 
-    def seats(self, layout: Layout) -> Int[Tensor, "n"]:
-        """Each in its own place."""
-        return torch.arange(layout.count)
-
     def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
         """One grid a step; `steps` can only be their number, or None."""
         if steps not in (None, len(layout.sizes)):
             raise ValueError(f"next-scale order takes one step a grid, {len(layout.sizes)} here, not {steps}")
-        start = self.rank(layout).float().expand(batch, -1)
-        return Schedule(start, start + 1)
-
-    def lesson(self, layout: Layout, batch: int, noise: Noise | None) -> Float[Tensor, "b n"]:
-        """Every token is to be predicted."""
-        return torch.ones(batch, layout.count)
+        return super().schedule(layout, batch, steps, noise)
 
     def feed(
         self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,

@@ -94,10 +94,10 @@ def grouped_as(order: Order, groups: tuple[int, float] | None) -> Order:
 NOWHERE = -1  # the seat of a row that is fed nothing, in orders whose rows sit where the token they are fed does
 
 
-class OneByOne(ABC):
-    """Orders in which one token becomes known a step, and is told the one before it: all of them but for its `rank`."""
+class Ranked(ABC):
+    """Orders in which the tokens of rank r become known in step r, all of them predicted in a lesson."""
 
-    causal, painted = True, False
+    causal = True
 
     @abstractmethod
     def rank(self, layout: Layout) -> Int[Tensor, "n"]:
@@ -108,13 +108,19 @@ class OneByOne(ABC):
         return torch.arange(layout.count)
 
     def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
-        """One token a step; `steps` can only be their number, or None."""
+        """One rank a step; `steps` can only be the number of ranks, or None."""
         start = self.rank(layout).float().expand(batch, -1)
         return Schedule(start, start + 1)
 
     def lesson(self, layout: Layout, batch: int, noise: Noise | None) -> Float[Tensor, "b n"]:
         """Every token is to be predicted."""
         return torch.ones(batch, layout.count)
+
+
+class OneByOne(Ranked):
+    """Ranked orders in which no two tokens share a step: each is told the one before it."""
+
+    painted = False
 
     def feed(
         self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,
