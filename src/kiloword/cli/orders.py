@@ -14,6 +14,7 @@ from typer import Argument, Option
 
 from kiloword.cli.grouped import grouped
 from kiloword.cli.size import size_of
+from kiloword.nearest import did_you_mean
 
 if TYPE_CHECKING:
     from kiloword.orders.order import Order
@@ -178,11 +179,8 @@ def _grid(text: str) -> tuple[int, int]:
 
 
 def _named(name: str) -> Shown:
-    from difflib import get_close_matches
-
     found = known()
     if name not in found:
-        near = get_close_matches(name, found, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, found)
         raise ValueError(f"there is no order {name!r}{hint} (orders: {', '.join(found)})")
     return found[name]

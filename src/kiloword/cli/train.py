@@ -1,6 +1,5 @@
 """`kiloword train`: a recipe from the start, or a model that is there on one's own pictures."""
 
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 from typer import Argument, Option
 
 from kiloword.cli import Stopped, say
+from kiloword.nearest import did_you_mean
 
 EXAMPLES = """Example: kiloword train emoji-64 --out runs/mine --set training.batch=64
 
@@ -49,8 +49,7 @@ def train(
     from kiloword.cli.progress import progress
 
     if recipe is not None and recipe not in recipes.names():
-        near = get_close_matches(recipe, recipes.names(), n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(recipe, recipes.names())
         raise ValueError(f"there is no recipe {recipe!r}{hint} (recipes: {', '.join(recipes.names())})")
     out = out or Path("runs") / (recipe or f"{Path(str(data)).resolve().name}-from-{Path(str(start)).name}")
     keep_heap()

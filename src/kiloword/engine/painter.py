@@ -8,7 +8,6 @@ import math
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 import torch
 from jaxtyping import Bool, Float
@@ -26,6 +25,7 @@ from kiloword.engine.packed import pack_matrices
 from kiloword.engine.rerank import Judge, draw_best
 from kiloword.heads.head import Sampling, Unguided
 from kiloword.model import Drawing, ImageModel
+from kiloword.nearest import did_you_mean
 from kiloword.noise import Seeded
 from kiloword.orders.order import Gradual, grouped_as
 from kiloword.pixels import composite, from_image, to_image
@@ -158,8 +158,7 @@ class Painter:
         if not self.card.styles:
             raise ValueError(f"{self.card.name} has no styles: leave {style!r} out")
         if style not in self.card.styles:
-            near = get_close_matches(style, self.card.styles, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(style, self.card.styles)
             raise ValueError(f"{self.card.name} has no style {style!r}{hint} (styles: {', '.join(self.card.styles)})")
         return self.card.styles[style].format(prompt)
 

@@ -1,8 +1,8 @@
 """One page per published system: its parts, its files, its names and how to check it against its authors' own code."""
 
-from difflib import get_close_matches
 from importlib import import_module
 
+from kiloword.nearest import did_you_mean
 from kiloword.published.page import Figure, File, From, Page, Preparation, Record, Stages, Variant
 
 __all__ = ["Figure", "File", "From", "Page", "Preparation", "Record", "Stages", "Variant", "names", "page", "recorded"]
@@ -37,8 +37,7 @@ def names() -> list[str]:
 def page(name: str) -> Page:
     """The page of that name. Raises ValueError, suggesting a near one, if there is none."""
     if name not in PAGES:
-        near = get_close_matches(name, PAGES, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, PAGES)
         raise ValueError(f"there is no published system {name!r}{hint} (known: {', '.join(names())})")
     return import_module(f"kiloword.published.{PAGES[name][0]}").PAGE
 

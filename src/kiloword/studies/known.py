@@ -1,7 +1,8 @@
 """Names of what a study compares, some of which may be chosen."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
+
+from kiloword.nearest import did_you_mean
 
 
 def check_known(names: Sequence[str], known: Sequence[str], what: str) -> None:
@@ -10,6 +11,5 @@ def check_known(names: Sequence[str], known: Sequence[str], what: str) -> None:
         raise ValueError(f"--only names no {what}: choose from {', '.join(known)}")
     for name in names:
         if name not in known:
-            near = get_close_matches(name, known, n=1, cutoff=0.4)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(name, known)
             raise ValueError(f"the study has no {what} {name!r}{hint} (there are {', '.join(known)})")
