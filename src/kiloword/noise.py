@@ -50,6 +50,19 @@ class Seeded:
         return torch.stack([torch.randn(shape, generator=self.generators[r]) for r in rows.tolist()])
 
 
+class Rows:
+    """The numbers of some of the pictures that a source has numbers for, in another order."""
+
+    def __init__(self, noise: Noise, chosen: Int[Tensor, "b"]):
+        self.noise, self.chosen = noise, chosen
+
+    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
+        return self.noise.uniform(shape, self.chosen[rows])
+
+    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
+        return self.noise.normal(shape, self.chosen[rows])
+
+
 class Recorded:
     """Numbers that somebody else drew, handed out in their order: [b, draws, ...]."""
 

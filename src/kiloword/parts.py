@@ -26,7 +26,8 @@ from kiloword.heads.multicode import MulticodeHeadConfig
 from kiloword.heads.regression import DirectionConfig, RegressionConfig, ValueConfig
 from kiloword.heads.unet_patches import UNetPatchesConfig
 from kiloword.heads.velocity import VelocityConfig
-from kiloword.model import ImageModel, Modality, Text
+from kiloword.modality import Modality, TextModality
+from kiloword.model import ImageModel
 from kiloword.orders.denoise import DenoiseConfig
 from kiloword.orders.draft import DraftConfig
 from kiloword.orders.masked import MaskedConfig
@@ -130,9 +131,9 @@ class TextConfig:
         if isinstance(self.head, JointConfig) and self.limit >= self.head.limit:
             raise ValueError(f"texts of {self.limit} tokens and their end do not fit into {self.head.limit} places")
 
-    def build(self, picture: Head | None = None) -> Text:
+    def build(self, picture: Head | None = None) -> TextModality:
         """`picture` is the head of the model's pictures. Raises ValueError if a joint head is not the same for both."""
-        return Text(self.tokenizer.build(), self.order.build(), self._head(picture), self.limit)
+        return TextModality(self.tokenizer.build(), self.order.build(), self._head(picture), self.limit)
 
     def _head(self, picture: Head | None) -> Head:
         if isinstance(self.head, CategoricalConfig):
@@ -164,7 +165,7 @@ class ImageModelConfig:
         decoder = self.decoder.build() if self.decoder else None
         return ImageModel(picture, self._prompt(text), self.transformer.build(), text, decoder)
 
-    def _prompt(self, text: Text | None) -> Prompt:
+    def _prompt(self, text: TextModality | None) -> Prompt:
         if not isinstance(self.prompt, TextStreamConfig | SpokenConfig):
             return self.prompt.build()
         if text is None:

@@ -143,7 +143,7 @@ def draw(what: What, where: Where) -> None:
 
     from kiloword.cli.orders_sheet import sheet_of
     from kiloword.noise import Seeded
-    from kiloword.orders.order import Gradual, grouped_as
+    from kiloword.orders.order import grouped_as
 
     layout = shown.layout(*size)
     if layout.count > MOST:
@@ -153,7 +153,7 @@ def draw(what: What, where: Where) -> None:
     groups = None if what.groups is None else (what.groups, what.overlap)
     order = grouped_as(shown.part(), groups)
     schedule = order.schedule(layout, 1, what.steps, Seeded([what.seed]))
-    if what.steps not in (None, schedule.steps) and not isinstance(order, Gradual):
+    if what.steps not in (None, schedule.steps) and not order.gradual:
         raise ValueError(f"{what.order} takes {schedule.steps} steps for {layout.count} tokens, not {what.steps}")
     image = sheet_of(f"{what.order}: {shown.about[:1].lower()}{shown.about[1:]}", schedule, layout)
     image = image.quantize(128, dither=Image.Dither.NONE)

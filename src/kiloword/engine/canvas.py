@@ -26,7 +26,7 @@ class RunningCanvas:
 
     def __call__(self, shown: Tensor, scale: int) -> Float[Tensor, "b c s t"]:
         """The same as `ImageModel.canvas` gives for the tokens `shown` [b, n, ...], number for number."""
-        quantizer = self.model.multiscale()
+        quantizer = self.model.picture.multiscale()
         if scale < self.scales or (self.tokens is not None and not self._holds(shown)):
             self.begin()
         for new in range(self.scales, scale):

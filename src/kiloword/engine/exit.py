@@ -13,7 +13,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kiloword.decoders.decoder import Effort
-from kiloword.model import ImageModel, Progress
+from kiloword.drawing import Progress
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded, seed_for
 from kiloword.tokens import Layout
 

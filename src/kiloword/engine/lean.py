@@ -89,7 +89,7 @@ class LeanStack:
     @torch.no_grad()
     def __call__(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
         deaf = stream.memory is not None and not self.stack.listens
-        if cache is None or stream.span is not None or stream.asked is not None or deaf:
+        if cache is None or stream.span is not None or stream.asked is not None or stream.topic is not None or deaf:
             return self.stack(stream, cache)
         if self.heard is None or self.heard.memory is not stream.memory:
             self.heard = None if stream.memory is None else heard_of(stream.memory)
@@ -190,7 +190,7 @@ class LeanListener:
     def __call__(self, x: Float[Tensor, "b t w"], heard: Heard, cache: Cache) -> None:
         """Add to x what its rows hear."""
         b, t, _ = x.shape
-        told = cache.recall(self.layer, lambda: self.key_values(heard.memory.vectors))
+        told = cache.recall(self.layer, heard.memory, lambda: self.key_values(heard.memory.vectors))
         keys, values = told.view(b, told.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
         queries = self.query(self.norm(x).flatten(0, 1)).view(b, t, self.heads, -1).transpose(1, 2)
         mixed = scaled_dot_product_attention(queries, keys, values, heard.mask)

@@ -16,20 +16,21 @@ from torch import Tensor
 from torch.nn.functional import adaptive_max_pool2d
 
 from kiloword.decoders.decoder import Effort
+from kiloword.document import Opening, to_describe, to_draw
+from kiloword.drawing import Drawing
 from kiloword.engine.card import Card, Classes, asked
-from kiloword.engine.decode import write
+from kiloword.engine.drive import write
 from kiloword.engine.exit import seen
 from kiloword.engine.fitting import showable
 from kiloword.engine.guidance import GuidanceConfig
 from kiloword.engine.packed import pack_matrices
 from kiloword.engine.rerank import Judge, draw_best
-from kiloword.heads.head import Sampling, Unguided
-from kiloword.model import Drawing, ImageModel
+from kiloword.heads.head import Sampling
+from kiloword.model import ImageModel
 from kiloword.nearest import did_you_mean
 from kiloword.noise import Seeded
-from kiloword.orders.order import Gradual, grouped_as
+from kiloword.orders.order import grouped_as
 from kiloword.pixels import composite, from_image, to_image
-from kiloword.prompts.prompt import Condition
 from kiloword.tokens import Layout, Ramps, Vector
 
 # Axes: s steps, v views, b pictures, n tokens, c channels, H W pixels.
@@ -140,7 +141,7 @@ class Painter:
         layout = self.model.picture.tokenizer.layout(*size)
         pixels = self._taken(from_image(picture, size))[None].to(self.device)
         tokens = self.model.picture.tokenizer.encode(pixels, layout).shown
-        return write(self.model, tokens, layout, sampling, Seeded([seed]))[0]
+        return write(self.model, to_describe(tokens, layout), sampling, Seeded([seed]))[0]
 
     def read_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of what the tokenizer takes, for a picture of this size."""
@@ -173,33 +174,34 @@ class Painter:
         card, prompt = self.card, request.prompt
         steps, groups = ramped(request.steps, card.steps)
         prompt = self.phrase(prompt, request.style) if isinstance(prompt, str) else prompt
-        condition = self.model.prompt.read([prompt] * request.n)
-        views, weights = self._views(request, condition, layout)
+        views, weights = self._views(request, prompt, layout)
         sampling = request.sampling or Sampling(card.temperature, card.top_k, card.top_p)
         return Drawing(layout, views, weights.to(self.device), sampling, steps=steps, groups=groups)
 
     def _views(
-        self, request: Request, condition: Condition, layout: Layout
-    ) -> tuple[list[Condition], Float[Tensor, "s v b"]]:
-        """The condition and what guidance leads away from, and their weights at every step."""
+        self, request: Request, prompt: str | int | None, layout: Layout
+    ) -> tuple[list[Opening], Float[Tensor, "s v b"]]:
+        """The prompt and what guidance leads away from, and their weights at every step."""
         n, card = request.n, self.card
         steps, groups = ramped(request.steps, card.steps)
         order = grouped_as(self.model.picture.order, groups)
         schedule = order.schedule(layout, n, steps, Seeded([0] * n))  # of any seed: as long as all
-        if request.steps not in (None, schedule.steps) and not isinstance(order, Gradual):
+        if request.steps not in (None, schedule.steps) and not order.gradual:
             raise ValueError(f"{card.name} draws this in {schedule.steps} steps: it cannot do so in {request.steps}")
         guidance = card.guidance if request.guidance is None else request.guidance
+        documents = to_draw([prompt] * n, layout)
+        opening = self.model.opening(documents)
         if guidance == 1:
-            return [condition], torch.ones(schedule.steps, 1, n)
-        null = self.model.prompt.null(condition)
+            return [opening], torch.ones(schedule.steps, 1, n)
         if request.negative is not None:
-            null = self.model.prompt.read([request.negative] * n)
-        elif null is condition:
+            null = self.model.opening(to_draw([request.negative] * n, layout))
+        elif card.prompts != "nothing":
+            null = self.model.opening(documents, null=True)
+        else:
             raise ValueError(f"{card.name} draws without a prompt: guidance {guidance:g} has nothing to follow")
         weights = GuidanceConfig(card.course, card.first, card.last).weights(guidance, schedule)
-        if isinstance(self.model.picture.head, Unguided):
-            self.model.picture.head.refuse_guidance(weights)
-        return [condition, null], weights
+        self.model.picture.head.refuse_guidance(weights)
+        return [opening, null], weights
 
     def _edit(
         self, drawing: Drawing, request: Request, size: tuple[int, int]

@@ -12,10 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from kiloword.engine.decode import draw, read
-from kiloword.model import Drawing, ImageModel, Progress
+from kiloword.document import to_describe
+from kiloword.drawing import Drawing, Progress
+from kiloword.engine.drive import alone, draw
+from kiloword.engine.task import ReadTask
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded, seed_for
-from kiloword.stream import beside, lay
 from kiloword.tokens import Layout
 
 # Axes: b pictures, n tokens of a picture, c candidates of each picture.
@@ -63,22 +65,10 @@ def read_back(model: ImageModel, tokens: Tensor, layout: Layout, texts: list[lis
 
     A picture goes through the transformer once, however many wordings there are.
     """
-    text = model.text
-    if text is None:
-        raise ValueError("this model only draws: it has no text to read its pictures back in")
-    spans, after = model.reading(tokens, layout)
-    seen, lasts = lay(spans), torch.stack([span.lasts for span in spans]).sum(0)
-    rows = seen.vectors.shape[1]
-    cache = model.transformer.cache(len(tokens), rows + text.limit + 1)
-    read(model.transformer, seen, cache, torch.full((len(tokens),), rows))
-    likely = []
-    for wording in zip(*texts, strict=True):
-        ids, present = text.encode(list(wording))
-        pick = torch.arange(ids.shape[1], device=ids.device).expand(len(ids), -1)
-        span = text.span(ids, present, pick, after)
-        hidden = model.transformer(lay([span], beside(spans), lasts, first=len(spans)), cache)  # kept by none
-        likely.append(-(text.head.loss(hidden, ids, None, None) * present).sum(1))
-    return torch.stack(likely).logsumexp(0)
+    task = ReadTask(model, to_describe(tokens, layout), [list(wording) for wording in zip(*texts, strict=True)])
+    for _ in alone(task, model.transformer):
+        pass
+    return task.log_likelihood()
 
 
 def first_best(likely: Float[Tensor, "b c"]) -> Int[Tensor, "b"]:
@@ -100,10 +90,8 @@ def repeated(drawing: Drawing, count: int) -> Drawing:
     def rows(values: Tensor | None) -> Tensor | None:
         return None if values is None else values.repeat_interleave(count, dim=0)
 
-    views = [
-        replace(view, **{name: rows(getattr(view, name)) for name in ("prefix", "present", "vector", "start")})
-        for view in drawing.views
-    ]
-    weights = drawing.weights.repeat_interleave(count, dim=-1)
     assert drawing.progress is None, "what has been begun is one picture's"
-    return replace(drawing, views=views, weights=weights, tokens=rows(drawing.tokens), given=rows(drawing.given))
+    return replace(
+        drawing, views=[view.repeated(count) for view in drawing.views],
+        weights=drawing.weights.repeat_interleave(count, dim=-1), tokens=rows(drawing.tokens), given=rows(drawing.given),
+    )  # fmt: skip

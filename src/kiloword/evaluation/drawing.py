@@ -14,13 +14,14 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from kiloword.engine.decode import write
+from kiloword.document import to_describe, to_draw
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import write
 from kiloword.engine.exit import seen
 from kiloword.engine.painter import Painter
 from kiloword.engine.rerank import draw_best
 from kiloword.evaluation.album import Progress, to_bytes
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing
 from kiloword.noise import Seeded
 from kiloword.pixels import from_bytes
 from kiloword.tokens import Layout
@@ -76,10 +77,10 @@ class Session:
     def request(self, prompts: list[str]) -> Drawing:
         """The drawing of one picture for each prompt, as `Painter` asks for it."""
         card, model = self.painter.card, self.painter.model
-        condition = model.prompt.read(prompts)
-        views, weights = [condition], torch.ones(1, len(prompts))
+        documents = to_draw(prompts, self.layout)
+        views, weights = [model.opening(documents)], torch.ones(1, len(prompts))
         if card.guidance != 1:
-            views.append(model.prompt.null(condition))
+            views.append(model.opening(documents, null=True))
             weights = torch.tensor([[card.guidance], [1 - card.guidance]]).expand(2, len(prompts))
         sampling = Sampling(card.temperature, top_p=card.top_p)
         return Drawing(self.layout, views, weights.to(self.painter.device), sampling)
@@ -106,7 +107,7 @@ class Session:
             with torch.no_grad():
                 shown = self.tokens(pixels[part]).shown
                 noise = Seeded([0] * len(shown))
-                texts += write(self.painter.model, shown, self.layout, Sampling(temperature=0), noise)
+                texts += write(self.painter.model, to_describe(shown, self.layout), Sampling(temperature=0), noise)
         return texts
 
 

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from kiloword.document import to_describe, to_learn
 from kiloword.evaluation.drawing import Session
 
 # Axes: p pictures, H W pixels.
@@ -25,8 +26,9 @@ def picture_bits(
     for part in session.chunks(what, len(pixels)):
         with torch.no_grad():
             tokens = session.tokens(pixels[part])
-            drawn, _ = session.painter.model.loss(list(prompts[part]), tokens.target, tokens.shown, session.layout)
-        found.append(drawn.float().sum(1).cpu())
+            documents = to_learn(list(prompts[part]), session.layout, tokens.target, tokens.shown)
+            losses = session.painter.model.loss(documents)["picture"]
+        found.append(losses.masked().float().sum(1).cpu())
     return _bits(found)
 
 
@@ -38,12 +40,9 @@ def text_bits(
     for part in session.chunks(what, len(pixels)):
         with torch.no_grad():
             tokens = session.tokens(pixels[part])
-            _, told = session.painter.model.loss(
-                [None], tokens.target[:1], tokens.shown[:1], session.layout,
-                captions=list(texts[part]), pictures=tokens.shown,
-            )  # fmt: skip
-        assert told is not None
-        found.append(told[-len(tokens.shown) :].float().sum(1).cpu())  # before them: prompts that are predicted
+            documents = to_describe(tokens.shown, session.layout, list(texts[part]))
+            losses = session.painter.model.loss(documents)["text"]
+        found.append(losses.masked().float().sum(1).cpu())
     return _bits(found)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from kiloword.heads.entrance import BareEntranceConfig, LearnedEntranceConfig, ScaleEntranceConfig, SeatedEntranceConfig
-from kiloword.heads.head import Sampling, choose, keep, weigh
+from kiloword.heads.head import Head, Sampling, choose, keep, weigh
 from kiloword.noise import Noise
 from kiloword.tokens import Bits, Fed, Layout
 
@@ -39,8 +39,10 @@ class BitwiseConfig:
         return BitwiseHead(self)
 
 
-class BitwiseHead(nn.Module):
+class BitwiseHead(Head, nn.Module):
     """A matrix in, of signs or of the canvas, and a matrix out. Bits of one token are drawn without one another."""
+
+    has_density = True
 
     def __init__(self, config: BitwiseConfig):
         super().__init__()

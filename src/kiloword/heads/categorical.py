@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from kiloword.heads.entrance import BareEntranceConfig, LearnedEntranceConfig, SeatedEntranceConfig
-from kiloword.heads.head import Sampling, choose, keep, soften, weigh
+from kiloword.heads.head import Head, Sampling, choose, keep, soften, weigh
 from kiloword.noise import Noise
 from kiloword.tokens import Categorical, Fed, Layout
 
@@ -41,8 +41,10 @@ class CategoricalConfig:
         return CategoricalHead(self)
 
 
-class CategoricalHead(nn.Module):
+class CategoricalHead(Head, nn.Module):
     """An embedding in (or a projection of the canvas), a matrix of logits out."""
+
+    has_density = True
 
     def __init__(self, config: CategoricalConfig):
         super().__init__()

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kiloword.heads.ddpm import DDPMConfig
 from kiloword.heads.denoising_mlp import DenoisingMLP
 from kiloword.heads.flow import FlowConfig
-from kiloword.heads.head import Sampling, weigh
+from kiloword.heads.head import Head, Sampling, weigh
 from kiloword.noise import Noise
 from kiloword.tokens import Fed, Layout, Vector
 
@@ -47,10 +47,8 @@ class DiffusionConfig:
         return DiffusionHead(self)
 
 
-class DiffusionHead(nn.Module):
+class DiffusionHead(Head, nn.Module):
     """A matrix in, a diffusion out; which places the rows have is what the exit must remember."""
-
-    canvas = 0
 
     def __init__(self, config: DiffusionConfig):
         super().__init__()

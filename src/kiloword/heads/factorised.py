@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from kiloword.heads.entrance import LearnedEntrance
-from kiloword.heads.head import Sampling, choose, log_prob_of_codes, loss_of_codes, weigh
+from kiloword.heads.head import Head, Sampling, choose, log_prob_of_codes, loss_of_codes, weigh
 from kiloword.noise import Noise
 from kiloword.tokens import Codes, Fed, Layout
 
@@ -39,13 +39,13 @@ class FactorisedConfig:
         return FactorisedHead(self)
 
 
-class FactorisedHead(nn.Module):
+class FactorisedHead(Head, nn.Module):
     """log p(token) is the sum over factors of log p(factor | hidden, factors before it)."""
 
-    canvas = 0
     offsets: Tensor
     earlier: Tensor
     legal: Tensor
+    has_density = True
 
     def __init__(self, config: FactorisedConfig):
         super().__init__()

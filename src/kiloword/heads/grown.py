@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from kiloword.heads.head import Sampling, choose, keep, weigh
+from kiloword.heads.head import Head, Sampling, choose, keep, weigh
 from kiloword.noise import Noise
 from kiloword.tokens import Categorical, Fed, Layout
 
@@ -44,13 +44,13 @@ class GrownConfig:
         return GrownHead(self)
 
 
-class GrownHead(nn.Module):
+class GrownHead(Head, nn.Module):
     """One vocabulary. This is the head of pictures and owns it; `text` is the head of texts.
 
     Rows that are fed nothing are zeros: what the prompt ends with stands there.
     """
 
-    canvas = 0
+    has_density = True
 
     def __init__(self, config: GrownConfig):
         super().__init__()
@@ -128,10 +128,8 @@ class Leaving(nn.Module):
         return linear(hidden, matrix)
 
 
-class GrownText:
+class GrownText(Head):
     """The grown head as the head of texts: no module, for it owns nothing."""
-
-    canvas = 0
 
     def __init__(self, grown: GrownHead):
         self.grown, self.space, self.width = grown, grown.config.text, grown.width

@@ -7,7 +7,7 @@ views (Ho and Salimans 2022).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -56,61 +56,65 @@ class Sampling:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
 
 
-@runtime_checkable
-class Head(Protocol):
-    """Losses come one a token; `sample` draws one token for every picture, the views weighted.
+class Head:
+    """Both doors of the transformer: tokens in, losses or tokens out. What has a value or a body here is a default.
 
-    `canvas` counts the channels of what has been painted so far, if rows are fed that, and is 0 if they are fed tokens.
+    `canvas`: channels of what has been painted so far, if positions are fed that; 0 if they are fed tokens.
+    `guidable`: predictions can be summed over the views of guidance.
+    `has_density`: `log_prob` says how likely a token is.
+    `denoising`: `sample` leads part-noised tokens to the level that they were fed with as `to`.
+    `modulates`: the level of a token is told to the blocks by `modulation`.
+    `whole`: all tokens of a picture enter and leave together, and all see each other.
+
+    `enter` gives the vectors and a memo, what the exit needs to remember of the positions: None, a tensor [b, q, ...],
+    or something with a method `at(index)`.
     """
 
-    canvas: int
+    space: TokenSpace
+    width: int
+    canvas: int = 0
+    guidable: bool = True
+    has_density: bool = False
+    denoising: bool = False
+    modulates: bool = False
+    whole: bool = False
 
-    @property
-    def space(self) -> TokenSpace: ...
+    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Any]:
+        """The vectors of positions that are fed this, and the memo."""
+        raise NotImplementedError
 
-    @property
-    def width(self) -> int: ...
-
-    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Any]: ...
-
-    def loss(self, hidden: Float[Tensor, "b q w"], target: Tensor, memo: Any, noise: Noise | None) -> Tensor: ...
+    def loss(self, hidden: Float[Tensor, "b q w"], target: Tensor, memo: Any, noise: Noise | None) -> Tensor:
+        """The loss of each token [b, q], whether it is wanted or not."""
+        raise NotImplementedError
 
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: Any, sampling: Sampling,
         noise: Noise, rows: Int[Tensor, "b"],
-    ) -> Tensor: ...  # fmt: skip
-
-
-@runtime_checkable
-class HasDensity(Protocol):
-    """Heads that can say how likely a token is."""
+    ) -> Tensor:  # fmt: skip
+        """One token for each position, the views weighted; `rows` says which pictures of the noise these are."""
+        raise NotImplementedError
 
     def log_prob(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Tensor, sampling: Sampling
-    ) -> Float[Tensor, "b q"]: ...
+    ) -> Float[Tensor, "b q"]:
+        """How likely each token is drawn."""
+        raise ValueError("this head says of no token how likely it is")
 
-
-@runtime_checkable
-class Unguided(Protocol):
-    """Heads in whose tokens there is nothing that could be summed over views."""
+    def modulation(self, fed: Fed) -> Float[Tensor, "b q w"] | None:
+        """What the levels of tokens say to the blocks."""
+        return None
 
     def refuse_guidance(self, weights: Float[Tensor, "*s v b"]) -> None:
-        """Raise ValueError unless the first view counts alone."""
-        ...
+        """Raise ValueError if a head that cannot be guided would have to be."""
 
 
-@runtime_checkable
-class Denoising(Protocol):
-    """The power of heads whose `sample` leads part-noised tokens to the level that they were fed with as `to`.
-
-    `modulation` is what a token's level says to the blocks, None unless the head `modulates`. Where a head is `whole`,
-    all tokens of a picture enter and leave together, and all see each other.
-    """
-
-    whole: bool
-    modulates: bool
-
-    def modulation(self, fed: Fed) -> Float[Tensor, "b q w"] | None: ...
+def memo_at(memo: Any, index: Int[Tensor, "b q"]) -> Any:
+    """The memo of some of the positions that it is of."""
+    if memo is None:
+        return None
+    if isinstance(memo, Tensor):
+        return memo[torch.arange(len(index), device=index.device)[:, None], index]
+    return memo.at(index)
 
 
 def weigh(logits: Float[Tensor, "v b q k"], weights: Float[Tensor, "v b"]) -> Float[Tensor, "b q k"]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
 from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, SeatedEntranceConfig
-from kiloword.heads.head import Sampling, choose, keep, weigh
+from kiloword.heads.head import Head, Sampling, choose, keep, weigh
 from kiloword.noise import Noise
 from kiloword.tokens import Categorical, Fed, Layout
 
@@ -51,10 +51,10 @@ class JointConfig:
         return JointHead(self)
 
 
-class JointHead(nn.Module):
+class JointHead(Head, nn.Module):
     """One matrix in, one out. This is the head of pictures and owns both; `text` is the head of texts."""
 
-    canvas = 0
+    has_density = True
 
     def __init__(self, config: JointConfig):
         super().__init__()
@@ -102,10 +102,8 @@ class JointHead(nn.Module):
         return torch.log_softmax(logits, -1).gather(-1, tokens[..., None])[..., 0]
 
 
-class JointText:
+class JointText(Head):
     """The joint head as the head of texts: no module, for it owns nothing. The memo is the places of the rows."""
-
-    canvas = 0
 
     def __init__(self, joint: JointHead):
         self.joint, self.space, self.width = joint, joint.config.text, joint.width

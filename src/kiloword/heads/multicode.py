@@ -15,7 +15,7 @@ from torch.nn.functional import embedding
 
 from kiloword.heads.code_entrance import ProjectedCodesConfig, SummedCodesConfig, offsets
 from kiloword.heads.entrance import BareEntranceConfig, LearnedEntranceConfig, SeatedEntranceConfig
-from kiloword.heads.head import Sampling, choose, log_prob_of_codes, loss_of_codes, weigh
+from kiloword.heads.head import Head, Sampling, choose, log_prob_of_codes, loss_of_codes, weigh
 from kiloword.noise import Noise
 from kiloword.tokens import Codes, Fed, Layout
 from kiloword.transformer import StackConfig, Stream
@@ -50,12 +50,12 @@ class MulticodeHeadConfig:
         return MulticodeHead(self)
 
 
-class MulticodeHead(nn.Module):
+class MulticodeHead(Head, nn.Module):
     """log p(token) is the sum over codes of log p(code | hidden, codes before it); one matrix gives all logits."""
 
-    canvas = 0
     offsets: Tensor
     legal: Tensor
+    has_density = True
 
     def __init__(self, config: MulticodeHeadConfig):
         super().__init__()

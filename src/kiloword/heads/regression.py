@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 
 from kiloword.heads.entrance import BareEntranceConfig, LearnedEntranceConfig, SeatedEntranceConfig
-from kiloword.heads.head import Sampling
+from kiloword.heads.head import Head, Sampling
 from kiloword.noise import Noise
 from kiloword.tokens import Fed, Layout, Vector
 
@@ -59,10 +59,10 @@ class RegressionConfig:
         return RegressionHead(self)
 
 
-class RegressionHead(nn.Module):
+class RegressionHead(Head, nn.Module):
     """A network of two matrices at each door."""
 
-    canvas = 0
+    guidable = False
 
     def __init__(self, config: RegressionConfig):
         super().__init__()

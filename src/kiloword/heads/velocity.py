@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from kiloword.heads.head import Sampling, weigh
+from kiloword.heads.head import Head, Sampling, memo_at, weigh
 from kiloword.heads.level import AddedLevelConfig, Level, ModulatingLevelConfig
 from kiloword.heads.linear_patches import LinearPatchesConfig, Patches
 from kiloword.heads.unet_patches import UNetPatchesConfig
@@ -53,11 +53,19 @@ class Memo:
     skips: Any
     layout: Layout
 
+    def at(self, index: Int[Tensor, "b q"]) -> "Memo":
+        """Of some of the tokens; where tokens enter and leave together, of all."""
+        if self.skips is not None:
+            assert index.shape == self.level.shape, "all tokens leave together"
+            return self
+        noised, level, to, told = (memo_at(part, index) for part in (self.noised, self.level, self.to, self.told))
+        return Memo(noised, level, to, told, None, self.layout)
 
-class VelocityHead(nn.Module):
+
+class VelocityHead(Head, nn.Module):
     """What tokens and levels become is what the exit is reminded of."""
 
-    canvas = 0
+    denoising = True
 
     def __init__(self, config: VelocityConfig):
         super().__init__()
@@ -65,10 +73,7 @@ class VelocityHead(nn.Module):
         self.level, self.telling = Level(config.width), config.level.build()
         self.modulates = self.telling.modulates
         self.patches: Patches = config.patches.build(config.space.dim, config.width)
-
-    @property
-    def whole(self) -> bool:
-        return self.patches.whole
+        self.whole = self.patches.whole
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Memo]:
         told = self.level(fed.level)

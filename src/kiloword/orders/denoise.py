@@ -15,9 +15,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from kiloword.noise import Noise, mix
-from kiloword.tokens import Fed, Layout, Schedule, grouped, levels_at, ramps
+from kiloword.orders.order import Order, fed_itself
+from kiloword.tokens import Fed, Layout, Schedule, grouped, ramps
 
-# Axes: b pictures, n tokens, q tokens picked, c numbers of a token.
+# Axes: b pictures, n tokens, q tokens of them, c numbers of a token.
 
 OVERLAPS = (1.0, 0.5, 0.25)  # that are learned, beside all others
 
@@ -56,10 +57,10 @@ class DenoiseConfig:
         return Denoise(self)
 
 
-class Denoise:
+class Denoise(Order):
     """A token is fed as it is, part noise; it is asked for at every step of its ramp."""
 
-    causal, painted = False, False
+    gradual = True
 
     def __init__(self, config: DenoiseConfig = DenoiseConfig()):
         self.config = config
@@ -74,31 +75,33 @@ class Denoise:
     def in_groups(self, groups: int, overlap: float) -> "Denoise":
         return Denoise(replace(self.config, groups=groups, overlap=overlap))
 
-    def seats(self, layout: Layout) -> Int[Tensor, "n"]:
-        """Each in its own place."""
-        return torch.arange(layout.count)
-
     def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
         """Ramps of `steps` steps a group. Raises ValueError if the groups do not divide the tokens."""
         rank = grouped(self.place(layout), self.config.groups)
         return ramps(rank.expand(batch, -1), self.config.overlap, self.config.steps if steps is None else steps)
 
-    def lesson(self, layout: Layout, batch: int, noise: Noise | None) -> Float[Tensor, "b n"]:
-        """Of each picture a moment, all at once or in any groups."""
-        n, place = layout.count, self.place(layout)
-        shape = (6 + n,)
-        uniform = torch.rand(batch, *shape) if noise is None else noise.uniform(shape, torch.arange(batch)).float()
-        (chance, which, overlapping, free, moment, keeping), each = uniform[:, :6].T, uniform[:, 6:]
+    def training_schedule(self, layout: Layout, batch: int, noise: Noise | None, done: float = 1.0) -> Schedule:
+        """Ramps of one step: of each picture all tokens at once, or in any groups with any overlap."""
+        n = layout.count
+        chance, which, overlapping, free = uniforms((4,), batch, noise).T
         legal = torch.tensor([g for g in range(2, n + 1) if n % g == 0] or [1])
         groups = legal[(which * len(legal)).long()]
         overlap = torch.tensor([*OVERLAPS, 0])[(overlapping * (len(OVERLAPS) + 1)).long()]
         overlap = torch.where(overlap > 0, overlap, free)
-        rank = torch.div(place * groups[:, None], n, rounding_mode="floor")
-        in_turn = levels_at(moment * (1 + overlap * (groups - 1)), rank, overlap)
+        rank = torch.div(self.place(layout) * groups[:, None], n, rounding_mode="floor")
+        start = torch.where((chance < self.config.grouped)[:, None], overlap[:, None] * rank, 0.0)
+        return Schedule(start, start + 1)
+
+    def training_levels(self, schedule: Schedule, noise: Noise | None) -> Float[Tensor, "b n"]:
+        """At a moment of each picture, which is uniform where it is in groups; some tokens of some pictures known."""
+        drawn = uniforms((2 + schedule.start.shape[1],), len(schedule.start), noise)
+        moment, keeping, each = drawn[:, :1], drawn[:, 1:2], drawn[:, 2:]
+        at_once = schedule.start.amax(1, keepdim=True) == 0
         level = moment if self.config.levels == "uniform" else torch.special.ndtri(moment.clamp(1e-6)).sigmoid()
-        level = torch.where((chance < self.config.grouped)[:, None], in_turn, level[:, None])
-        known = each < keeping[:, None] / self.config.kept if self.config.kept else torch.zeros_like(level).bool()
-        return torch.where((keeping < self.config.kept)[:, None] & known, 0, level)
+        last = schedule.stop.amax(1, keepdim=True)
+        level = schedule.level(torch.where(at_once, 1 - level, moment * last))
+        known = each < keeping / self.config.kept if self.config.kept else torch.zeros_like(level).bool()
+        return torch.where((keeping < self.config.kept) & known, 0, level)
 
     def noised(
         self, tokens: Float[Tensor, "b n c"], level: Float[Tensor, "b n"], noise: Noise | None, loudness: float = 1.0
@@ -110,18 +113,25 @@ class Denoise:
             drawn = noise.normal(tuple(tokens.shape[1:]), torch.arange(len(tokens))).to(tokens)
         return mix(tokens, loudness * drawn, level[..., None].to(tokens))
 
-    def turns(
-        self, layout: Layout, given: Bool[Tensor, "b n"], known: Bool[Tensor, "b n"], at_work: Bool[Tensor, "b n"]
-    ) -> Int[Tensor, "b n"]:
+    def attention_rank(
+        self, schedule: Schedule, layout: Layout, given: Bool[Tensor, "b n"], known: Bool[Tensor, "b n"],
+        at_work: Bool[Tensor, "b n"],
+    ) -> Int[Tensor, "b n"]:  # fmt: skip
         """Known tokens see the known ones before them, tokens at work all of these and each other; what has not begun
         is noise, which tells nobody anything. So what is known stays as it has been seen."""
         n, place = layout.count, self.place(layout).to(given.device).expand_as(given)
-        turn = torch.where(known, place, torch.full_like(place, n + 1)).masked_fill(at_work, n)
-        return torch.where(given, place - n, turn)
+        rank = torch.where(known, place, torch.full_like(place, n + 1)).masked_fill(at_work, n)
+        return torch.where(given, place - n, rank)
 
     def feed(
-        self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,
+        self, shown: Tensor, schedule: Schedule, level: Float[Tensor, "b n"], index: Int[Tensor, "b q"], layout: Layout,
         canvas: Callable | None = None,
     ) -> Fed:  # fmt: skip
-        rows = torch.arange(len(pick), device=pick.device)[:, None]
-        return Fed(shown[rows, pick], level[rows, pick] == 0, level[rows, pick], pick)
+        return fed_itself(shown, level, index)
+
+
+def uniforms(shape: tuple[int, ...], batch: int, noise: Noise | None) -> Float[Tensor, "b *k"]:
+    """Numbers in [0, 1) of each picture; `noise` None is torch's own generator."""
+    if noise is None:
+        return torch.rand(batch, *shape)
+    return noise.uniform(shape, torch.arange(batch)).float()

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from kiloword.orders.order import OneByOne
+from kiloword.orders.order import OneByOne, Ranked
 from kiloword.tokens import Layout
 
 # Axes: n tokens.
@@ -20,7 +20,7 @@ class DraftConfig:
         return Draft()
 
 
-class Draft(OneByOne):
+class Draft(OneByOne, Ranked):
     """For layouts of at least two grids."""
 
     def rank(self, layout: Layout) -> Int[Tensor, "n"]:

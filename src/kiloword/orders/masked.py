@@ -12,9 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kiloword.noise import Noise
+from kiloword.orders.order import Order, fed_itself
 from kiloword.tokens import Fed, Layout, Schedule
 
-# Axes: b pictures, n tokens, q tokens picked.
+# Axes: b pictures, n tokens, q tokens of them.
 
 
 @dataclass(frozen=True)
@@ -36,34 +37,32 @@ class MaskedConfig:
         return Masked(self)
 
 
-class Masked:
-    """Known tokens are fed themselves, unknown ones nothing."""
-
-    causal, painted = False, False
+class Masked(Order):
+    """Known tokens are fed themselves, unknown ones nothing; all see each other."""
 
     def __init__(self, config: MaskedConfig = MaskedConfig()):
         self.config = config
-
-    def seats(self, layout: Layout) -> Int[Tensor, "n"]:
-        """Each in its own place."""
-        return torch.arange(layout.count)
 
     def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
         """So many steps, but never more than tokens; `noise` None shuffles by torch's own generator."""
         return in_order(shuffled(layout, batch, noise), steps or self.config.steps)
 
-    def lesson(self, layout: Layout, batch: int, noise: Noise | None) -> Float[Tensor, "b n"]:
-        """The masked share is one for all pictures of a batch, rounded up to whole tokens."""
+    def training_schedule(self, layout: Layout, batch: int, noise: Noise | None, done: float = 1.0) -> Schedule:
+        """One token a step, so that any number of them can be unknown."""
+        return self.schedule(layout, batch, layout.count, noise)
+
+    def training_levels(self, schedule: Schedule, noise: Noise | None) -> Float[Tensor, "b n"]:
+        """Before the step at which the masked share is left: one share for all pictures, rounded up to whole tokens."""
         uniform = torch.rand(()) if noise is None else noise.uniform((), torch.arange(1))[0]
         share = truncated_normal(self.config.least, self.config.deviation, uniform)
-        return (shuffled(layout, batch, noise).argsort(1) < math.ceil(share * layout.count)).float()
+        tokens = schedule.start.shape[1]
+        return schedule.level(tokens - math.ceil(share * tokens))
 
     def feed(
-        self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,
+        self, shown: Tensor, schedule: Schedule, level: Float[Tensor, "b n"], index: Int[Tensor, "b q"], layout: Layout,
         canvas: Callable | None = None,
     ) -> Fed:  # fmt: skip
-        rows = torch.arange(len(pick), device=pick.device)[:, None]
-        return Fed(shown[rows, pick], level[rows, pick] == 0, level[rows, pick], pick)
+        return fed_itself(shown, level, index)
 
 
 def counts(tokens: int, steps: int) -> list[int]:

@@ -12,7 +12,7 @@ from kiloword.noise import Noise
 from kiloword.orders.order import Ranked
 from kiloword.tokens import Fed, Layout, Schedule
 
-# Axes: b pictures, n tokens of all grids, q tokens picked.
+# Axes: b pictures, n tokens of all grids, q tokens of them.
 
 
 @dataclass(frozen=True)
@@ -39,19 +39,19 @@ class NextScale(Ranked):
         return super().schedule(layout, batch, steps, noise)
 
     def feed(
-        self, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"], layout: Layout,
+        self, shown: Tensor, schedule: Schedule, level: Float[Tensor, "b n"], index: Int[Tensor, "b q"], layout: Layout,
         canvas: Callable[[Tensor, int], Tensor] | None = None,
     ) -> Fed:  # fmt: skip
-        """The cell of the canvas in a token's place; the picked tokens are the same in all pictures."""
+        """The cell of the canvas in a token's place; the tokens of `index` are the same in all pictures."""
         if canvas is None:
             raise ValueError("next-scale order feeds what coarser grids have painted, and no canvas is there")
-        rank = self.rank(layout).to(pick.device)
-        asked = pick[0].tolist()
+        rank = schedule.start[0].long()
+        asked = index[0].tolist()
         cells = []
-        for scale in rank[pick[0]].unique().tolist():
+        for scale in rank[index[0]].unique().tolist():
             part = layout.part(scale)
             cell = [place - part.start for place in asked if part.start <= place < part.stop]
             painted = rearrange(canvas(shown, scale), "b c s t -> b (s t) c")
             cells.append(painted if len(cell) == painted.shape[1] else painted[:, cell])
-        rows = torch.arange(len(pick), device=pick.device)[:, None]
-        return Fed(torch.cat(cells, dim=1), rank[pick] > 0, level[rows, pick], pick)
+        pictures = torch.arange(len(index), device=index.device)[:, None]
+        return Fed(torch.cat(cells, dim=1), rank[index] > 0, level[pictures, index], index)

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from kiloword.orders.order import NOWHERE, OneByOne
-from kiloword.tokens import Layout
+from kiloword.orders.order import OneByOne, Ranked, place_of_fed
+from kiloword.tokens import Layout, Schedule
 
-# Axes: n tokens, h w rows and columns of the grid.
+# Axes: b pictures, n tokens, h w rows and columns of the grid.
 
 
 def rows(h: int, w: int) -> Int[Tensor, "h w"]:
@@ -76,7 +76,7 @@ class RasterConfig:
         return Raster(self)
 
 
-class Raster(OneByOne):
+class Raster(OneByOne, Ranked):
     """For layouts of one grid, and for text, which is a grid of one row."""
 
     def __init__(self, config: RasterConfig = RasterConfig()):
@@ -92,10 +92,8 @@ class Raster(OneByOne):
             raise ValueError(f"the path has {len(self.config.path)} ranks, the picture {layout.count} tokens")
         return torch.tensor(self.config.path)
 
-    def seats(self, layout: Layout) -> Int[Tensor, "n"]:
-        """Each in the place of the token that it asks for, or of the token before, which it is fed."""
+    def row_positions(self, schedule: Schedule, layout: Layout) -> Int[Tensor, "b n"]:
+        """Each in the place of the token that it predicts, or of the token before, which it is fed."""
         if self.config.seat == "asked":
-            return super().seats(layout)
-        rank = self.rank(layout)
-        by_rank = torch.argsort(rank)
-        return torch.where(rank > 0, by_rank[(rank - 1).clamp(min=0)], NOWHERE)
+            return super().row_positions(schedule, layout)
+        return place_of_fed(schedule)

@@ -23,5 +23,5 @@ class SpelledConfig:
 class Spelled(Raster):
     """Raster order whose rows take a unit of time each, when they are drawn and when they are read."""
 
-    def moments(self, layout: Layout) -> Int[Tensor, "n"]:
+    def times(self, layout: Layout) -> Int[Tensor, "n"]:
         return self.rank(layout)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kiloword.prompts.prompt import Condition, class_ids
+from kiloword.prompts.prompt import Condition, Prompt, class_ids
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ClassBufferConfig:
         return ClassBuffer(self)
 
 
-class ClassBuffer(nn.Module):
+class ClassBuffer(Prompt, nn.Module):
     """Prompts are class numbers, or None, which has a learned vector of its own."""
 
     def __init__(self, config: ClassBufferConfig):

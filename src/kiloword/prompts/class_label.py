@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kiloword.prompts.prompt import Condition, class_ids
+from kiloword.prompts.prompt import Condition, Prompt, class_ids
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ClassLabelConfig:
         return ClassLabel(self)
 
 
-class ClassLabel(nn.Module):
+class ClassLabel(Prompt, nn.Module):
     """Prompts are class numbers, or None."""
 
     def __init__(self, config: ClassLabelConfig):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kiloword.prompts.prompt import Condition, class_ids
+from kiloword.prompts.prompt import Condition, Prompt, class_ids
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,10 @@ class ClassStartConfig:
         return ClassStart(self)
 
 
-class ClassStart(nn.Module):
+class ClassStart(Prompt, nn.Module):
     """Prompts are class numbers, or None. There are no rows before the picture: its own first row is the class's."""
+
+    required = True
 
     def __init__(self, config: ClassStartConfig):
         super().__init__()

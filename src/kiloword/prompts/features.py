@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.nn.utils.rnn import pad_sequence
 
-from kiloword.prompts.prompt import Condition
+from kiloword.prompts.prompt import Condition, Prompt
 from kiloword.prompts.text_encoder import TextEncoder
 
 # Axes: b pictures, m rows of a text (_: texts of different lengths), c channels of the foreign encoder.
@@ -39,12 +39,14 @@ class FeaturesConfig:
         return Features(self)
 
 
-class Features(nn.Module):
+class Features(Prompt, nn.Module):
     """Prompts are features [m, c]; features with a mask, a pair; texts, which the encoder reads; or None.
 
     The rows are causal and sit nowhere; the last one is the picture's own first row. The null condition has learned
     features, and as many rows as the condition that it stands beside.
     """
+
+    required = True
 
     def __init__(self, config: FeaturesConfig):
         super().__init__()

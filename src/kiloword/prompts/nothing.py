@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from kiloword.prompts.prompt import Condition
+from kiloword.prompts.prompt import Condition, Prompt
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class NothingConfig:
         return Nothing(self)
 
 
-class Nothing(nn.Module):
+class Nothing(Prompt, nn.Module):
     """The only prompt is None."""
 
     device: Tensor

@@ -3,14 +3,14 @@
 The null condition is for classifier-free guidance (Ho and Salimans 2022).
 """
 
-from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kiloword.transformer import Memory, stacked
+from kiloword.tokens import Document, Picture, Prompted, Segment, Text
+from kiloword.transformer import Memory
 
 # Axes: b pictures, m rows of the condition, w width.
 
@@ -32,59 +32,42 @@ class Condition:
     memory: Memory | None = None
 
 
-@runtime_checkable
-class Prompt(Protocol):
-    """Reads a batch of prompts; None stands for no prompt at all."""
+class Prompt:
+    """Reads a batch of prompts; None stands for no prompt at all. What has a value or a body here is a default.
 
-    @property
-    def width(self) -> int: ...
+    `required`: a picture is drawn behind a condition only, since its first token, its modulation or its context is made
+    of it.
+    `predicted`: the model may learn to say its prompts itself: `target` is what the positions of a prefix predict.
+    `context_positions`: how many positions of context a condition has at most; 0 if it has none.
+    """
 
-    def read(self, prompts: list) -> Condition: ...
+    width: int
+    required: bool = False
+    predicted: bool = False
+    context_positions: int = 0
 
-    def null(self, condition: Condition) -> Condition: ...
+    def read(self, prompts: list) -> Condition:
+        """The condition of each prompt. Raises ValueError for what is none."""
+        raise NotImplementedError
 
+    def null(self, condition: Condition) -> Condition:
+        """The condition that stands for no prompt beside this one, for classifier-free guidance."""
+        raise NotImplementedError
 
-@runtime_checkable
-class Predicted(Protocol):
-    """Prompts that the model learns to say itself: which token each row of their condition is to predict."""
+    def target(self, prompts: list) -> Int[Tensor, "b m"]:
+        """The token that each position of a condition's prefix predicts."""
+        raise ValueError("these prompts are read, not predicted")
 
-    def target(self, prompts: list) -> Int[Tensor, "b m"]: ...
+    def script(self, document: Document) -> list[Segment | Prompted]:
+        """A document with what the prompt reads in place of given texts, and of predicted ones before a picture."""
+        return [
+            Prompted(segment.words, segment.asked) if isinstance(segment, Text) and self.reads(segment, after) else segment
+            for segment, after in zip(document, [*document[1:], None], strict=True)
+        ]
 
-
-@runtime_checkable
-class Framing(Protocol):
-    """Prompts that stand round a picture which is looked at: the conditions before it and behind it, of so many
-    pictures. What is said of it starts with the second one's `start`."""
-
-    def frame(self, count: int) -> tuple[Condition, Condition]: ...
-
-
-@runtime_checkable
-class Remembered(Protocol):
-    """Prompts whose conditions have a memory, of at most so many rows, for transformers that listen to one."""
-
-    memory_rows: int
-
-
-def join(views: list[Condition]) -> Condition:
-    """All views as rows of one batch; shorter ones are filled up with absent rows."""
-    longest = max(view.prefix.shape[1] for view in views)
-    padded = []
-    for view in views:
-        b, m, w = view.prefix.shape
-        padded.append(replace(
-            view,
-            prefix=torch.cat([view.prefix, view.prefix.new_zeros(b, longest - m, w)], dim=1),
-            present=torch.cat([view.present, view.present.new_zeros(b, longest - m)], dim=1),
-        ))  # fmt: skip
-
-    def together(name: str) -> Tensor | None:
-        vectors = [getattr(view, name) for view in padded]
-        return None if vectors[0] is None else torch.cat(vectors)
-
-    memory = stacked([view.memory for view in views], [len(view.prefix) for view in views])
-    joined = {name: together(name) for name in ("prefix", "present", "vector", "start")}
-    return replace(padded[0], **joined, memory=memory)
+    def reads(self, text: Text, after: Segment | None) -> bool:
+        """Whether a text is the prompt's business: it is given, or it is predicted and a picture is drawn from it."""
+        return not text.asked or (self.predicted and isinstance(after, Picture) and after.asked)
 
 
 def class_ids(prompts: list, classes: int) -> Int[Tensor, "b"]:

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kiloword.prompts.prompt import Condition
-from kiloword.tokens import Fed, Layout
+from kiloword.prompts.prompt import Condition, Prompt
+from kiloword.tokens import Document, Fed, Layout, Picture, Prompted, Segment, Text
 from kiloword.tokens.words import Words
 
 # Axes: b pictures, m tokens of a text, w width.
@@ -53,13 +53,14 @@ class SpokenConfig:
         return Spoken(self, mouth, words)
 
 
-class Spoken(nn.Module):
+class Spoken(Prompt, nn.Module):
     """Prompts are texts; the ids of a whole prompt, from `begin` to `open`, as a vector; or None.
 
     Rows are causal. The last one, `open`, predicts the picture's first token and so is the picture's first row.
     """
 
     device: Tensor
+    required = True
 
     def __init__(self, config: SpokenConfig, mouth: Mouth, words: Words):
         super().__init__()
@@ -68,7 +69,7 @@ class Spoken(nn.Module):
         self.register_buffer("device", torch.empty(0), persistent=False)
 
     def ids(self, prompt: Any) -> list[int]:
-        """A whole prompt. Raises ValueError for what is none."""
+        """A whole prompt, from `begin` to `open`. Raises ValueError for what is none."""
         config = self.config
         if isinstance(prompt, Tensor):
             ids = prompt.tolist()
@@ -77,7 +78,7 @@ class Spoken(nn.Module):
             return ids
         if prompt is None:
             return [*self._begin(), config.nothing, config.open]
-        return [*self._begin(), *self._encoded(prompt + config.request), config.open]
+        return [*self._begin(), *self._said(prompt, True), config.open]
 
     def read(self, prompts: list) -> Condition:
         return self._condition([self.ids(prompt) for prompt in prompts])
@@ -85,11 +86,35 @@ class Spoken(nn.Module):
     def null(self, condition: Condition) -> Condition:
         return self.read([None] * len(condition.prefix))
 
-    def frame(self, count: int) -> tuple[Condition, Condition]:
-        """What stands before each of `count` pictures that are looked at, and what stands behind."""
-        config = self.config
-        before, after = [*self._begin(), config.open], [config.close, *self._encoded(config.cue)]
-        return self._condition([before] * count, started=False), self._condition([after] * count)
+    def script(self, document: Document) -> list[Segment | Prompted]:
+        """The special words stand round pictures; a text that follows a picture at once is asked for by the cue. Ids
+        that are given as a text are a whole prompt, with all that stands before its picture."""
+        config, laid, ids = self.config, list[Segment | Prompted](), self._begin()
+        for before, segment, after in zip([None, *document], document, [*document[1:], None], strict=False):
+            if isinstance(segment, Text) and not segment.asked:
+                draws = isinstance(after, Picture) and after.asked
+                ids = self.ids(segment.words) if self._whole(segment) else ids + self._said(segment.words, draws)
+                continue
+            if isinstance(segment, Picture):
+                ids = ids if self._whole(before) else [*ids, config.open]
+            elif isinstance(before, Picture):
+                ids = ids + self._encoded(config.cue)
+            laid += [*self._prompted(ids), segment]
+            ids = [config.close] if isinstance(segment, Picture) and not segment.asked else []
+        return laid if ids == [config.close] else [*laid, *self._prompted(ids)]
+
+    def _whole(self, segment: Segment | None) -> bool:
+        """Whether a text is the ids of a whole prompt."""
+        return isinstance(segment, Text) and isinstance(segment.words, Tensor)
+
+    def _prompted(self, ids: list[int]) -> list[Segment | Prompted]:
+        return [Prompted(torch.tensor(ids))] if ids else []
+
+    def _said(self, prompt: Any, draws: bool) -> list[int]:
+        """A text, with the phrase that asks for a picture if one is drawn from it."""
+        if prompt is None:
+            return [self.config.nothing]
+        return self._encoded(prompt + self.config.request if draws else prompt)
 
     def _begin(self) -> list[int]:
         return [] if self.config.begin is None else [self.config.begin]
@@ -98,8 +123,8 @@ class Spoken(nn.Module):
         ids, present = self.words.encode([text], self.config.limit)
         return ids[present].tolist()
 
-    def _condition(self, texts: list[list[int]], started: bool = True) -> Condition:
-        """Rows of texts, the last of each as the first of what follows if that is to be `started`."""
+    def _condition(self, texts: list[list[int]]) -> Condition:
+        """Positions of texts, the last of each as the first of what follows."""
         device = self.device.device
         counts = torch.tensor([len(text) for text in texts], device=device)
         longest = int(counts.max())
@@ -107,7 +132,5 @@ class Spoken(nn.Module):
         place = torch.arange(longest, device=device).expand_as(ids)
         fed = Fed(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros(ids.shape, device=device), place)
         rows, _ = self.mouths[0].enter(fed, Layout(((1, longest),)))
-        if not started:
-            return Condition(rows, place < counts[:, None], causal=True)
         start = rows[torch.arange(len(texts), device=device), counts - 1]
         return Condition(rows[:, :-1], place[:, :-1] < counts[:, None] - 1, start=start, causal=True)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 from torch.nn.utils.rnn import pad_sequence
 
-from kiloword.prompts.prompt import Condition
+from kiloword.prompts.prompt import Condition, Prompt
 from kiloword.prompts.text_encoder import TextEncoder
 from kiloword.transformer import KeyValues, Memory, RMSNormConfig, attend
 
@@ -45,16 +45,18 @@ class TextMemoryConfig:
         return TextMemory(self)
 
 
-class TextMemory(nn.Module):
+class TextMemory(Prompt, nn.Module):
     """Prompts are features [m, c]; features with a mask, a pair; texts, which the encoder reads; or None.
 
     The pooled vector starts the picture and modulates the blocks. The null condition has learned features, as many rows
     as the condition that it stands beside.
     """
 
+    required = True
+
     def __init__(self, config: TextMemoryConfig):
         super().__init__()
-        self.config, self.width, self.memory_rows = config, config.width, config.rows
+        self.config, self.width, self.context_positions = config, config.width, config.rows
         self.norm = RMSNormConfig(config.eps).build(config.channels)
         self.pool = Pool(config.channels, config.width, config.heads)
         self.enter = nn.Linear(config.channels, config.width)

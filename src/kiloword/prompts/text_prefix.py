@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from kiloword.prompts.prompt import Condition
+from kiloword.prompts.prompt import Condition, Prompt
 from kiloword.tokenizers.bpe import BPEConfig
 
 
@@ -26,7 +26,7 @@ class TextPrefixConfig:
         return TextPrefix(self)
 
 
-class TextPrefix(nn.Module):
+class TextPrefix(Prompt, nn.Module):
     """Prompts are texts, or None; the null condition is one learned row."""
 
     def __init__(self, config: TextPrefixConfig):

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from kiloword.prompts.prompt import Condition
+from kiloword.prompts.prompt import Condition, Prompt
 from kiloword.tokenizers.bpe import END, BPEConfig
 from kiloword.tokens import Fed, Layout
 
@@ -45,7 +45,7 @@ class TextStreamConfig:
         return TextStream(self, door)
 
 
-class TextStream(nn.Module):
+class TextStream(Prompt, nn.Module):
     """Prompts are texts; None is a text of padding alone.
 
     Row i is fed token i - 1 and predicts token i. The picture's first row predicts its first token, so it is fed the
@@ -53,6 +53,7 @@ class TextStream(nn.Module):
     """
 
     device: Tensor
+    required = predicted = True
 
     def __init__(self, config: TextStreamConfig, door: Door):
         super().__init__()

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from kiloword.engine.decode import draw
+from kiloword.document import to_draw, to_learn
+from kiloword.drawing import Drawing, Progress
+from kiloword.engine.drive import draw
 from kiloword.engine.painter import Card
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.entrance import SeatedEntranceConfig
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel, Progress
+from kiloword.model import ImageModel
 from kiloword.noise import Recorded, Seeded
 from kiloword.orders.raster import RasterConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
@@ -117,7 +119,7 @@ def stages(record: Record) -> Stages:
     ids = tensors["in.tokens"].long()
 
     def read() -> Tensor:
-        return model.loss([None] * len(ids), ids, ids, layout)[0]
+        return model.loss(to_learn([None] * len(ids), layout, ids))["picture"].values
 
     def hidden() -> Tensor:
         return heard(head.exit, read)[0][0]
@@ -169,7 +171,7 @@ def stages(record: Record) -> Stages:
 
 def drawing(model: ImageModel, layout: Layout, count: int) -> Drawing:
     """A request for so many pictures."""
-    return Drawing(layout, [model.prompt.read([None] * count)], torch.ones(1, count))
+    return Drawing(layout, [model.opening(to_draw([None] * count, layout))], torch.ones(1, count))
 
 
 def begun(model: ImageModel, layout: Layout, tensors: dict[str, Tensor]) -> Drawing:

@@ -14,15 +14,16 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from kiloword.engine.decode import draw
+from kiloword.document import behind, picture_span, to_draw, to_learn
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
 from kiloword.heads.bitwise import BitwiseHead
 from kiloword.heads.head import Sampling, weigh
-from kiloword.model import Drawing, ImageModel, prefix_span
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.published.listen import heard
 from kiloword.published.page import Record, Stages
 from kiloword.published.var import HALVES
-from kiloword.stream import lay, picture_span
 from kiloword.tokenizers.patched import Patched
 from kiloword.tokenizers.quantizer import Quantized
 from kiloword.tokens import Layout
@@ -106,12 +107,11 @@ class Scene:
     def stream(self, shown: Int[Tensor, "b n d"]) -> Stream:
         """All rows of a lesson."""
         layout, model = self.layout("scale_schedule"), self.model
-        condition = model.prompt.read(self.texts())
-        pick = torch.arange(layout.count).expand(len(shown), -1)
-        level = torch.ones(pick.shape)
-        step = model.picture.order.schedule(layout, len(shown), None, None).start.long()
-        span, _ = model.picture_rows(condition, shown, level, pick, step, layout)
-        return lay([prefix_span(condition), span], condition.vector, memory=condition.memory)
+        schedule = model.picture.order.schedule(layout, len(shown), None, None)
+        everything = torch.arange(layout.count).expand(len(shown), -1)
+        fed = model.picture.feed(shown, schedule, torch.ones(everything.shape), everything, layout)
+        span, _ = model.picture.drawn_span(fed, schedule, schedule.start.long(), layout)
+        return behind(model.opening(to_draw(self.texts(), layout)), span, modulated=True)
 
     def inputs(self, shown: Int[Tensor, "b n d"]) -> Tensor:
         """What the rows behind the first grid are fed."""
@@ -129,19 +129,21 @@ class Scene:
     def loss(self) -> Float[Tensor, ""]:
         """The mean over bits; a token weighs the less, the more its grid has."""
         layout, found = self.layout("scale_schedule"), self.encoded(flipped=True)
-        loss, _ = self.model.loss(self.texts(), found.target, found.shown, layout)
+        loss = self.model.loss(to_learn(self.texts(), layout, found.target, found.shown))["picture"].values
         weight = torch.cat([torch.full((count,), count**-0.5) for count in layout.counts])
         return (loss / found.target.shape[-1] * weight / weight.sum()).sum(1).mean()
 
     def drawn(self, guidance: list[float], temperatures: list[float], **how: Any) -> Drawn:
         """The likeliest bits, with guidance on every grid; away from the `negative` prompts, if there are any."""
         layout, texts = self.layout("gen_scale_schedule"), self.texts()
-        condition = self.model.prompt.read(texts)
         negative = how.pop("negative", None)
-        null = self.model.prompt.null(condition) if negative is None else self.model.prompt.read(negative)
+        views = [
+            self.model.opening(to_draw(texts, layout)),
+            self.model.opening(to_draw(negative or texts, layout), null=negative is None),
+        ]
         weights = torch.tensor([[g, 1 - g] for g in guidance])[..., None].expand(-1, -1, len(texts))
         sampling = tuple(Sampling(temperature, top_k=1) for temperature in temperatures)
-        request = Drawing(layout, [condition, null], weights, sampling, **how)
+        request = Drawing(layout, views, weights, sampling, **how)
         noise, steps = Seeded([0] * len(texts)), []
         _, answers = heard(self.head.exit, lambda: steps.extend(draw(self.model, request, noise)))
         logits = [
@@ -163,7 +165,7 @@ class Scene:
         seat = torch.arange(layout.count)[None]
         span = picture_span(torch.zeros(1, layout.count, self.stack.width), layout, seat, seat, causal=True)
         assert self.stack.rotary is not None
-        cos, sin = (half[0, :count, 0] for half in self.stack.rotary.angles(span.places))
+        cos, sin = (half[0, :count, 0] for half in self.stack.rotary.angles(span.positions))
         pairs = cos.shape[1] // 2
         return torch.stack([cos[:, :pairs], sin[:, pairs:]])
 

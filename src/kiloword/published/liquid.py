@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, pad
 from torch.nn.utils.rnn import pad_sequence
 
-from kiloword.engine.decode import draw
+from kiloword.document import Piece, lay, text_span, to_draw, to_learn
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
 from kiloword.engine.painter import Card
 from kiloword.heads.grown import GrownConfig, GrownHead
 from kiloword.heads.head import Sampling, keep, weigh
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.orders.spelled import SpelledConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
@@ -25,7 +27,6 @@ from kiloword.prompts.spoken import Spoken, SpokenConfig
 from kiloword.published import chameleon, language_models
 from kiloword.published.listen import heard
 from kiloword.published.page import Figure, File, From, Page, Record, Stages, Variant
-from kiloword.stream import lay, text_span
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
 from kiloword.tokenizers.wordbook import WordbookConfig
@@ -131,10 +132,10 @@ def drawn(
 ) -> tuple[Int[Tensor, "b s"], Float[Tensor, "_ s c"], Float[Tensor, "b s c"]]:
     """The likeliest picture tokens, one after the other, and at every step the logits of all ids: of prompts, then
     without, and guided."""
-    condition, b = model.prompt.read(prompts), len(prompts)
+    layout, b = Layout(((1, steps),)), len(prompts)
     weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, b)
-    views = [condition, model.prompt.null(condition)]
-    request = Drawing(Layout(((1, steps),)), views, weights, Sampling(0))
+    views = [model.opening(to_draw(prompts, layout), null) for null in (False, True)]
+    request = Drawing(layout, views, weights, Sampling(0))
     taken: list[Tensor] = []
     work = way(model, request, Seeded([0] * b))
     hidden, _ = heard(head_of(model).leaving, lambda: taken.extend(now.tokens for now in work))
@@ -148,7 +149,7 @@ def said(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c"]]:
     ids = pad_sequence(texts, batch_first=True)
     present = torch.arange(ids.shape[1]) < counts[:, None]
     rows = head.embedding(ids) * head.config.gain
-    logits = head.logits(model.transformer(lay([text_span(rows, present, causal=True)])))
+    logits = head.logits(model.transformer(lay([[Piece(0, row)] for row in range(len(ids))], [text_span(rows, present, causal=True)]).stream))
     return [values[:count] for values, count in zip(logits, counts.tolist(), strict=True)]
 
 
@@ -181,7 +182,7 @@ def lesson_loss(model: ImageModel, ids: Tensor) -> Tensor:
     prompt, codes = parted(model, ids)
     whole, _ = lesson(model, ids)
     layout = Layout(((1, len(codes)),))
-    pictures, _ = model.loss([prompt], codes[None], codes[None], layout)
+    pictures = model.loss(to_learn([prompt], layout, codes[None]))["picture"].values
     behind = cross_entropy(said(model, [whole[0]])[0][-3:-1], whole[0, -2:], reduction="none")
     return torch.cat([pictures[0], behind]).mean()
 

@@ -13,13 +13,15 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from kiloword.engine.decode import draw
+from kiloword.document import picture_span, to_draw, to_learn
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
 from kiloword.engine.guidance import GuidanceConfig
 from kiloword.engine.painter import Card
 from kiloword.heads.categorical import CategoricalConfig, CategoricalHead
 from kiloword.heads.entrance import BareEntranceConfig
 from kiloword.heads.head import Sampling, keep, weigh
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Noise, Recorded, Seeded
 from kiloword.orders.raster import RasterConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
@@ -29,7 +31,6 @@ from kiloword.prompts.prompt import Condition
 from kiloword.published import llamagen_vq
 from kiloword.published.listen import heard
 from kiloword.published.page import Figure, File, From, Page, Record, Stages, Variant
-from kiloword.stream import picture_span
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
 from kiloword.tokens import Categorical, Layout
@@ -184,11 +185,11 @@ def drawing(
     limits: GuidanceConfig = GuidanceConfig(),
 ) -> Drawing:  # fmt: skip
     """Guided where guidance is above 1, as the authors have it."""
-    condition, b = model.prompt.read(prompts), len(prompts)
+    documents, b = to_draw(prompts, layout), len(prompts)
     if guidance <= 1:
-        return Drawing(layout, [condition], torch.ones(1, b), sampling)
+        return Drawing(layout, [model.opening(documents)], torch.ones(1, b), sampling)
     schedule = model.picture.order.schedule(layout, b, None, None)
-    views = [condition, model.prompt.null(condition)]
+    views = [model.opening(documents, null) for null in (False, True)]
     return Drawing(layout, views, limits.weights(guidance, schedule), sampling)
 
 
@@ -209,7 +210,7 @@ def exit_of(model: ImageModel) -> nn.Module:
 
 def taught(model: ImageModel, layout: Layout, prompts: list, ids: Tensor) -> Tensor:
     """The logits from which the loss of all tokens is made."""
-    return heard(exit_of(model), lambda: model.loss(prompts, ids, ids, layout))[1][0]
+    return heard(exit_of(model), lambda: model.loss(to_learn(prompts, layout, ids)))[1][0]
 
 
 def condition_rows(condition: Condition, rows: int) -> Tensor:
@@ -227,7 +228,7 @@ def angles(model: ImageModel, layout: Layout, rows: int) -> Tensor:
     assert isinstance(model.transformer, Stack) and model.transformer.rotary is not None
     seat = torch.cat([torch.full((rows,), -1), torch.arange(layout.count)])[None]
     span = picture_span(torch.zeros(1, seat.shape[1], model.transformer.width), layout, seat, seat, causal=True)
-    cos, sin = (half[0, :, 0] for half in model.transformer.rotary.angles(span.places))
+    cos, sin = (half[0, :, 0] for half in model.transformer.rotary.angles(span.positions))
     pairs = cos.shape[1] // 2
     return torch.stack([cos[:, :pairs], sin[:, pairs:]], dim=-1)
 

@@ -13,15 +13,16 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from kiloword.engine.decode import draw
+from kiloword.document import behind, to_draw
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
 from kiloword.engine.guidance import GuidanceConfig
 from kiloword.heads.ddpm import DDPM, DDPMConfig
 from kiloword.heads.denoising_mlp import waves
 from kiloword.heads.diffusion import DiffusionHead
 from kiloword.heads.head import Sampling, weigh
-from kiloword.model import Drawing, ImageModel, prefix_span
+from kiloword.model import ImageModel
 from kiloword.published.page import Record, Stages
-from kiloword.stream import lay
 from kiloword.tokenizers.patched import joined, taken_apart
 from kiloword.tokens import Layout
 from kiloword.transformer import EncoderDecoder, Stream
@@ -114,11 +115,13 @@ class Scene:
 
     def rows(self, labels: list, unknown: Float[Tensor, "b n"]) -> tuple[Stream, Int[Tensor, "b n"]]:
         """Prompt and picture, of which some tokens are unknown, and the places of its tokens."""
-        condition, tokens = self.model.prompt.read(labels), self.tokens()
+        tokens, picture = self.tokens(), self.model.picture
         everything = torch.arange(self.layout.count).expand(len(tokens), -1)
         still = torch.zeros_like(everything)
-        span, memo = self.model.picture_rows(condition, tokens, unknown, everything, still, self.layout)
-        return lay([prefix_span(condition), span], condition.vector), memo
+        schedule = picture.order.schedule(self.layout, len(tokens), None, None)
+        fed = picture.feed(tokens, schedule, unknown, everything, self.layout)
+        span, memo = picture.drawn_span(fed, schedule, still, self.layout)
+        return behind(self.model.opening(to_draw(labels, self.layout)), span, modulated=False), memo
 
     def hidden(self, labels: list, unknown: Float[Tensor, "b n"]) -> Float[Tensor, "b n w"]:
         """Of every token, its place added."""
@@ -157,10 +160,10 @@ def drawn(scene: Scene, guidance: float, course: str) -> Drawn:
     uniforms, steps = ordered(tensors["in.orders"]), int(tensors["in.num_iter"])
     b, length = len(uniforms), len(process_of(head).drawn)
     schedule = model.picture.order.schedule(scene.layout, b, steps, Replay(uniforms, []))
-    condition = model.prompt.read(tensors["in.labels"].tolist())
-    views, weights = [condition], torch.ones(schedule.steps, 1, b)
+    documents = to_draw(tensors["in.labels"].tolist(), scene.layout)
+    views, weights = [model.opening(documents)], torch.ones(schedule.steps, 1, b)
     if guidance != 1:
-        views = [condition, model.prompt.null(condition)]
+        views.append(model.opening(documents, null=True))
         weights = GuidanceConfig(course).weights(guidance, schedule)
     visits = [int(schedule.visited(step)[0].sum()) for step in range(schedule.steps)]
     scales, shape = weights[:, 0, 0], (b, head.space.dim)

@@ -13,13 +13,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from kiloword.engine.decode import draw
+from kiloword.document import to_draw, to_learn
+from kiloword.drawing import Drawing, Progress
+from kiloword.engine.drive import draw
 from kiloword.engine.guidance import GuidanceConfig
 from kiloword.engine.painter import Card
 from kiloword.heads.categorical import CategoricalConfig, CategoricalHead
 from kiloword.heads.entrance import SeatedEntranceConfig
 from kiloword.heads.head import Sampling, Soft, keep, weigh
-from kiloword.model import Drawing, ImageModel, Progress
+from kiloword.model import ImageModel
 from kiloword.noise import Noise, Seeded
 from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
@@ -178,11 +180,11 @@ def drawn(
     noise: Noise, way: Callable[..., Iterator[Progress]] = draw,
 ) -> Drawn:  # fmt: skip
     """Pictures of classes in the authors' way: guidance of 1 + `cfg` in the end, in equal steps up to there."""
-    head, condition = model.picture.head, model.prompt.read(labels)
+    head, documents = model.picture.head, to_draw(labels, layout)
     assert isinstance(head, CategoricalHead)
     schedule = model.picture.order.schedule(layout, len(labels), None, noise)
     weights = GuidanceConfig("ramp").weights(1 + cfg, schedule)
-    request = Drawing(layout, [condition, model.prompt.null(condition)], weights, sampling)
+    request = Drawing(layout, [model.opening(documents, null) for null in (False, True)], weights, sampling)
     steps: list[Progress] = []
     _, answers = heard(head.exit, lambda: steps.extend(way(model, request, noise)))
     logits = [weigh(answer, request.weights_at(step)) for step, answer in enumerate(answers)]
@@ -201,7 +203,7 @@ def stages(record: Record) -> Stages:
     softly = (-(-tensors["in.gumbel"].double()).exp()).exp()  # the uniform numbers that this Gumbel noise is made of
 
     def forced(asked: list) -> Callable[[], object]:
-        return lambda: model.loss(asked, ids, ids, layout)
+        return lambda: model.loss(to_learn(asked, layout, ids))
 
     def made(way: str) -> Drawn:
         match way:

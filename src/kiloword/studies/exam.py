@@ -20,7 +20,6 @@ from kiloword.evaluation.features import SPACES
 from kiloword.evaluation.likelihood import picture_bits
 from kiloword.evaluation.memorisation import TrainingSet, memorisation
 from kiloword.evaluation.subject import Gallery, score
-from kiloword.heads.head import HasDensity
 from kiloword.recipes.model_run import Pictures, Report
 from kiloword.studies.budget import SIDE, Judging
 from kiloword.studies.measure import apart
@@ -145,7 +144,7 @@ def parted(judging: dict[str, list[int]]) -> dict[str, slice]:
 
 def bits(exam: Exam, session: Session) -> dict[str, float] | None:
     """Mean bits of each split's tokens given their prompts; None for heads that have no density."""
-    if not isinstance(session.painter.model.picture.head, HasDensity):
+    if not session.painter.model.picture.head.has_density:
         return None
     found = {}
     for split, places in exam.judging.items():

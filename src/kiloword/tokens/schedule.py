@@ -5,9 +5,10 @@ Raster, next-scale and masked orders are steps from 1 to 0; diffusion is a commo
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 # Axes: b pictures, n tokens, s steps.
@@ -34,8 +35,18 @@ class Schedule:
         """The number of steps after which every token is known."""
         return int(torch.ceil(self.stop.max()).item())
 
-    def level(self, step: float) -> Float[Tensor, "b n"]:
-        """The unknown share of each token before `step`: 1 is unknown, 0 is known."""
+    @cached_property
+    def order(self) -> Int[Tensor, "b n"]:
+        """The tokens of each picture in the order in which they start; of equal ones the first of the layout."""
+        return self.start.argsort(dim=1, stable=True)
+
+    def to(self, device: torch.device) -> "Schedule":
+        """The same on a device."""
+        return Schedule(self.start.to(device), self.stop.to(device))
+
+    def level(self, step: float | Float[Tensor, "b 1"]) -> Float[Tensor, "b n"]:
+        """The unknown share of each token before `step`, one for all pictures or one a picture: 1 is unknown, 0 is
+        known."""
         return ((self.stop - step) / (self.stop - self.start)).clamp(0, 1)
 
     def known(self, step: float) -> Bool[Tensor, "b n"]:

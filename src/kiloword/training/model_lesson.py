@@ -17,10 +17,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from kiloword.engine.decode import draw
+from kiloword.document import to_describe, to_draw, to_learn
+from kiloword.drawing import Drawing
+from kiloword.embedding import Loss
+from kiloword.engine.drive import draw
 from kiloword.evaluation.sheet import contact_sheet
-from kiloword.heads.head import Sampling, Unguided
-from kiloword.model import Drawing, ImageModel
+from kiloword.heads.head import Sampling
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded, seed_for
 from kiloword.tokenizers.quantizer import Flipping
 from kiloword.tokens import Layout, TokenSpace, Vector
@@ -73,27 +76,25 @@ class ModelLesson:
     def choose(self, iteration: int, count: int) -> Tensor:
         return shuffled(self.weights, iteration, count, seed=2)
 
-    def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        config = self.config
-        chance = random.Random(int(torch.randint(2**31, ())))
-        target, seen = self._pick_versions(rows)
+    def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        config, chance = self.config, random.Random(int(torch.randint(2**31, ())))
+        target, shown = self._pick_versions(rows)
         few = round(len(rows) * config.describe) if self.module.text is not None else 0
-        asked = [None if chance.random() < config.null else self.lines.ask(r, chance) for r in rows[few:].tolist()]
-        told = [self.lines.answer(r) for r in rows[:few].tolist()]
-        shown = seen[few:]
         if self.shown is None:
-            shown = corrupted(shown, self.module.picture.tokenizer.space, config.corrupt)
-        drawn, said = self.module.loss(
-            asked, target[few:], shown, self.layout, None,
-            told or None, target[:few] if few else None, config.capacity,
-        )  # fmt: skip
-        mean = drawn.sum() / (drawn != 0).sum().clamp(min=1) / self.factors  # of the tokens that were asked for
-        figures, loss = {"draw": mean.detach()}, mean
-        if said is not None:
-            text = said.sum() / (said != 0).sum().clamp(min=1)
-            figures["text"] = text.detach()
-            loss = loss + config.text_weight * text
-        return loss, figures
+            shown = torch.cat([shown[:few], corrupted(shown[few:], self.module.picture.tokenizer.space, config.corrupt)])
+        described = to_describe(target[:few], self.layout, [self.lines.answer(row) for row in rows[:few].tolist()])
+        asked = [None if chance.random() < config.null else self.lines.ask(r, chance) for r in rows[few:].tolist()]
+        drawn = to_learn(asked, self.layout, target[few:], shown[few:], self.module.prompt.predicted)
+        losses = self.module.loss([*drawn, *described], None, config.capacity, done)
+        return self.total(losses)
+
+    def total(self, losses: dict[str, Loss]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of the mean losses, and each of them: "draw" of a choice of picture tokens, "prompt" and
+        "text" of a text token."""
+        weights = {"picture": 1.0, "prompt": self.config.text_weight, "text": self.config.text_weight}
+        means = {name: loss.mean() / (self.factors if name == "picture" else 1) for name, loss in losses.items()}
+        figures = {"draw" if name == "picture" else name: mean.detach() for name, mean in means.items()}
+        return torch.stack([weights[name] * mean for name, mean in means.items()]).sum(), figures
 
     @torch.no_grad()
     def hardness(self, report: Callable[[int, int], None] = lambda done, all: None) -> Float[Tensor, "n"]:
@@ -102,9 +103,8 @@ class ModelLesson:
         found = torch.zeros(len(self.weights))
         for rows in self.weights.nonzero()[:, 0].split(128):
             truth, asked = self._numbers(self.tokens[0, rows]), [self.lines.answer(r) for r in rows.tolist()]
-            drawn, _ = self.module.loss(asked, truth, truth, self.layout, Seeded(rows.tolist()))
-            drawn = drawn.flatten(1)
-            found[rows] = (drawn.sum(1) / (drawn != 0).sum(1).clamp(min=1) / self.factors).cpu()
+            losses = self.module.loss(to_learn(asked, self.layout, truth), Seeded(rows.tolist()))["picture"]
+            found[rows] = (losses.of_documents(len(rows)) / self.factors).cpu()
             report(int(rows[-1]) + 1, len(self.weights))
         return found
 
@@ -129,12 +129,11 @@ class ModelLesson:
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         rows = self.held_out[:: max(1, len(self.held_out) // 256)][:256]
         truth, asked = self._numbers(self.tokens[0, rows]), [self.lines.answer(r) for r in rows.tolist()]
-        reads = self.module.text is not None and self.config.describe > 0
-        seen = (asked, truth) if reads else (None, None)
-        drawn, said = self.module.loss(asked, truth, truth, self.layout, None, *seen, self.config.capacity)
-        figures = {"held_out_draw": float(drawn.sum() / (drawn != 0).sum().clamp(min=1)) / self.factors}
-        if said is not None:
-            figures["held_out_text"] = float(said.sum() / (said != 0).sum())
+        documents = to_learn(asked, self.layout, truth, asked=self.module.prompt.predicted)
+        if self.module.text is not None and self.config.describe > 0:
+            documents += to_describe(truth, self.layout, asked)
+        _, figures = self.total(self.module.loss(documents, None, self.config.capacity))
+        figures = {f"held_out_{name}": float(value) for name, value in figures.items()}
         trained = self.weights.nonzero()[:, 0]
         trained = trained[:: max(1, len(trained) // 24)][:24]
         chosen = torch.cat([trained, rows[:: max(1, len(rows) // 24)][:24]])
@@ -144,11 +143,11 @@ class ModelLesson:
     def _draw(self, rows: Tensor):
         """Drawn pictures, at a glance, beside the version of the true ones that their tokens give; the second half is
         held out."""
-        prompt, glance = self.module.prompt, self.module.exit.glance
-        condition = prompt.read([self.lines.answer(r) for r in rows.tolist()])
-        views, weights = [condition, prompt.null(condition)], torch.tensor([[2.0], [-1.0]])
-        if not self.config.null or isinstance(self.module.picture.head, Unguided):  # no null was learned, or is summed
-            views, weights = [condition], torch.ones(1, 1)
+        model, glance = self.module, self.module.exit.glance
+        documents = to_draw([self.lines.answer(r) for r in rows.tolist()], self.layout)
+        views, weights = [model.opening(documents)], torch.ones(1, 1)
+        if self.config.null and model.picture.head.guidable:  # a null was learned, and can be summed
+            views, weights = [*views, model.opening(documents, null=True)], torch.tensor([[2.0], [-1.0]])
         drawing = Drawing(self.layout, views, weights.expand(-1, len(rows)), Sampling(0.7))
         *_, last = draw(self.module, drawing, Seeded(list(range(len(rows)))))
         ours = glance(last.tokens, self.layout, last.known)

@@ -5,11 +5,10 @@ from kiloword.transformer.blend import Blend, blend_at
 from kiloword.transformer.cache import Cache, KeyValueCache
 from kiloword.transformer.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, GemmaGLUConfig, SwiGLUConfig
-from kiloword.transformer.memory import CrossAttentionConfig, KeyValues, Listening, Memory, attend, stacked
+from kiloword.transformer.memory import CrossAttentionConfig, KeyValues, Memory, attend, stacked
 from kiloword.transformer.modulation import (
     AdaLNConfig,
     AdaLNExitConfig,
-    Modulable,
     SharedAdaLNConfig,
     UnmodulatedConfig,
 )
@@ -23,14 +22,15 @@ from kiloword.transformer.pattern import (
     WrappedRowPattern,
 )
 from kiloword.transformer.position import MutedConfig, RotaryConfig, RoundedConfig, StretchedConfig
-from kiloword.transformer.rows import Stream, Transformer, visible
+from kiloword.transformer.rows import Stream, Transformer, at, visible
+from kiloword.transformer.slots import Slots
 from kiloword.transformer.stack import Stack, StackConfig
 
 __all__ = [
     "AdaLNConfig", "AdaLNExitConfig", "AttentionConfig", "Blend", "Cache", "ColumnPattern", "ConvolutionPattern",
     "CrossAttentionConfig", "EncoderDecoder", "EncoderDecoderConfig", "FullPattern", "GELUConfig", "GeGLUConfig",
-    "GemmaGLUConfig", "KeyValueCache", "KeyValues", "LayerNormConfig", "Listening", "Memory", "Modulable",
+    "GemmaGLUConfig", "KeyValueCache", "KeyValues", "LayerNormConfig", "Memory",
     "MutedConfig", "PatternConfig", "RMSNormConfig", "RotaryConfig", "RoundedConfig", "RowPattern",
-    "SharedAdaLNConfig", "Stack", "StackConfig", "Stream", "StretchedConfig", "SwiGLUConfig", "Transformer",
-    "UnitConfig", "UnmodulatedConfig", "WrappedRowPattern", "attend", "blend_at", "stacked", "visible",
+    "SharedAdaLNConfig", "Slots", "Stack", "StackConfig", "Stream", "StretchedConfig", "SwiGLUConfig", "Transformer",
+    "UnitConfig", "UnmodulatedConfig", "WrappedRowPattern", "at", "attend", "blend_at", "stacked", "visible",
 ]  # fmt: skip

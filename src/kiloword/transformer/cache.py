@@ -22,17 +22,23 @@ class Cache(Protocol):
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]: ...
 
+    def _append_scattered(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The same where the rows do not lie beside each other: they are copied."""
+        end = self.reserve(keys.shape[2]) + keys.shape[2]
+        _, places = self._behind(keys.shape[2])
+        rows = self._scattered
+        assert rows is not None
+        for room, new in ((self.keys[layer], keys), (self.values[layer], values)):
+            room[rows[:, None], :, places] = new.transpose(1, 2)
+        return self.keys[layer][rows, :, :end], self.values[layer][rows, :, :end]
+
     def mask(self, new: Bool[Tensor, "b q q"] | None, count: int) -> Bool[Tensor, "b q c"] | None: ...
 
     def place(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]: ...
 
-    def recall(self, layer: int, read: Callable[[], Tensor]) -> Tensor: ...
+    def recall(self, layer: int, told: object, read: Callable[[], Tensor]) -> Tensor: ...
 
     def advance(self, lengths: Int[Tensor, "b"]) -> None: ...
-
-    def rewind(self, lengths: Int[Tensor, "b"]) -> None: ...
-
-    def fork(self, rows: Int[Tensor, "b2"]) -> "Cache": ...
 
 
 class KeyValueCache:
@@ -44,9 +50,12 @@ class KeyValueCache:
 
     def __init__(self, layers: int, rows: int, capacity: int, heads: int, head_dim: int):
         self.keys, self.values = (untouched(layers, rows, heads, capacity, head_dim) for _ in range(2))
-        self.positions: Tensor | None = None  # kept only for transformers that ask for them
-        self.recalled: dict[int, Tensor] = {}
-        self._hold([0] * rows)
+        self.places = Places(rows, capacity)
+        self._told: object = None
+        self._recalled: dict[int, Tensor] = {}
+        self._numbers = list(range(rows))  # of the rows, among all that there is room for
+        self._scattered: Int[Tensor, "b"] | None = None  # their numbers, where they do not lie beside each other
+        self.hold([0] * rows)
 
     @property
     def capacity(self) -> int:
@@ -55,7 +64,7 @@ class KeyValueCache:
     def to(self, like: Tensor) -> "KeyValueCache":
         """Move to the device and number format of `like`."""
         self.keys, self.values = self.keys.to(like), self.values.to(like)
-        self._hold(self.lengths)
+        self.hold(self.lengths)
         return self
 
     def reserve(self, count: int) -> int:
@@ -69,6 +78,8 @@ class KeyValueCache:
         self, layer: int, keys: Float[Tensor, "b h q d"], values: Float[Tensor, "b h q d"]
     ) -> tuple[Float[Tensor, "b h c d"], Float[Tensor, "b h c d"]]:
         """Write new keys and values behind those held; all that a query may look at."""
+        if self._scattered is not None:
+            return self._append_scattered(layer, keys, values)
         new_keys, new_values, all_keys, all_values = self._rooms(keys.shape[2])[layer]
         if self._level:
             new_keys.copy_(keys)
@@ -78,6 +89,16 @@ class KeyValueCache:
             self.keys[layer][rows, :, places] = keys.transpose(1, 2)
             self.values[layer][rows, :, places] = values.transpose(1, 2)
         return all_keys, all_values
+
+    def _append_scattered(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The same where the rows do not lie beside each other: they are copied."""
+        end = self.reserve(keys.shape[2]) + keys.shape[2]
+        _, places = self._behind(keys.shape[2])
+        rows = self._scattered
+        assert rows is not None
+        for room, new in ((self.keys[layer], keys), (self.values[layer], values)):
+            room[rows[:, None], :, places] = new.transpose(1, 2)
+        return self.keys[layer][rows, :, :end], self.values[layer][rows, :, :end]
 
     def mask(self, new: Bool[Tensor, "b q q"] | None, count: int) -> Bool[Tensor, "b q c"] | None:
         """Who of `count` new places attends to what `append` returns, given how the new ones see each other."""
@@ -91,42 +112,39 @@ class KeyValueCache:
 
     def place(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]:
         """Write where new places sit behind where those held do; the same of all that `append` returns."""
-        if self.positions is None:
-            assert self._longest == 0, "some places were appended without saying where they sit"
-            self.positions = positions.new_zeros(len(self.lengths), self.capacity, 4)
         count = positions.shape[1]
-        self._rooms(count)  # refuses too many
-        rows, places = self._behind(count)
-        self.positions[rows, places] = positions
-        return self.positions[:, : self._longest + count]
+        end = self.reserve(count) + count
+        held = self.places.held(positions, self._longest)
+        numbers = torch.tensor(self._numbers, device=positions.device)
+        held[numbers[:, None], self._behind(count)[1]] = positions
+        return held[numbers, :end]
 
-    def recall(self, layer: int, read: Callable[[], Tensor]) -> Tensor:
-        """What a layer has read of the memory [b, ...], which stays the same: it is read once."""
-        if layer not in self.recalled:
-            self.recalled[layer] = read().detach()
-        return self.recalled[layer]
+    def recall(self, layer: int, told: object, read: Callable[[], Tensor]) -> Tensor:
+        """What a layer has read of `told` [b, ...]: it is read once, as long as the same object is told."""
+        if self._told is not told:
+            self._told, self._recalled = told, {}
+        if layer not in self._recalled:
+            self._recalled[layer] = read().detach()
+        return self._recalled[layer]
 
     def advance(self, lengths: Int[Tensor, "b"]) -> None:
         """Keep the first `lengths[r]` new places of row r."""
-        self._hold([held + new for held, new in zip(self.lengths, lengths.tolist(), strict=True)])
+        self.hold([held + new for held, new in zip(self.lengths, lengths.tolist(), strict=True)])
 
-    def rewind(self, lengths: Int[Tensor, "b"]) -> None:
-        """Forget all but the first `lengths[r]` places of row r."""
-        for held, wanted in zip(self.lengths, lengths.tolist(), strict=True):
-            if not 0 <= wanted <= held:
-                raise ValueError(f"cannot rewind to {wanted} places: {held} are held")
-        self._hold(lengths.tolist())
-
-    def fork(self, rows: Int[Tensor, "b2"]) -> "KeyValueCache":
-        """A cache of its own whose rows are copies of these rows."""
-        twin = object.__new__(KeyValueCache)
-        twin.keys, twin.values = self.keys[:, rows].clone(), self.values[:, rows].clone()
-        twin.positions = None if self.positions is None else self.positions[rows]
-        twin.recalled = {layer: told[rows] for layer, told in self.recalled.items()}
-        twin._hold([self.lengths[row] for row in rows.tolist()])
+    def rows(self, chosen: list[int]) -> "KeyValueCache":
+        """A cache of some of the rows, which writes into this one; how much of it stays is its own affair until it is
+        held here."""
+        twin, first, count = object.__new__(KeyValueCache), chosen[0], len(chosen)
+        twin.keys, twin.values, twin.places, twin._numbers = self.keys, self.values, self.places, list(chosen)
+        twin._scattered, twin._told, twin._recalled = None, None, {}
+        if chosen == list(range(first, first + count)):
+            twin.keys, twin.values = (kept.narrow(1, first, count) for kept in (self.keys, self.values))
+        else:
+            twin._scattered = torch.tensor(chosen, device=self.keys.device)
+        twin.hold([self.lengths[row] for row in chosen])
         return twin
 
-    def _hold(self, lengths: list[int]) -> None:
+    def hold(self, lengths: list[int]) -> None:
         """What a pass asks of the lengths in every layer is worked out once, here."""
         self.lengths = lengths
         self._longest, self._level = max(lengths), min(lengths) == max(lengths)
@@ -149,6 +167,20 @@ class KeyValueCache:
             ends = torch.tensor(self.lengths, device=device)[:, None]
             self._places = torch.arange(len(ends), device=device)[:, None], ends + torch.arange(count, device=device)
         return self._places
+
+
+class Places:
+    """Where the positions held by all rows sit, kept only for transformers that ask for it."""
+
+    def __init__(self, rows: int, capacity: int):
+        self.shape, self.table = (rows, capacity, 4), torch.empty(0)
+
+    def held(self, like: Tensor, held: int) -> Float[Tensor, "_ _ 4"]:
+        """The table to read and to write; it is made by the first who asks, when nothing is `held` yet."""
+        if not self.table.numel():
+            assert held == 0, "some positions were appended without saying where they sit"
+            self.table = like.new_zeros(self.shape)
+        return self.table
 
 
 def untouched(*shape: int) -> Tensor:

@@ -39,7 +39,7 @@ class EncoderDecoderConfig:
 class EncoderDecoder(nn.Module):
     """All rows of a sample see each other, so nothing can be kept in a cache and no order can be causal."""
 
-    causal = False
+    causal = listens = modulated = False
 
     def __init__(self, config: EncoderDecoderConfig):
         super().__init__()

@@ -5,7 +5,6 @@ rows: of any number, without places.
 """
 
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import torch
 from einops import rearrange
@@ -38,7 +37,8 @@ class Memory:
     def lengthened(self, rows: int) -> "Memory":
         """The same with absent rows behind, so that there are as many as this."""
         more = rows - self.present.shape[1]
-        return Memory(pad(self.vectors, (0, 0, 0, more)), pad(self.present, (0, more)))
+        sample = None if self.sample is None else pad(self.sample, (0, more), value=-1)
+        return Memory(pad(self.vectors, (0, 0, 0, more)), pad(self.present, (0, more)), sample)
 
     def gathered(self, samples: Int[Tensor, "r s"]) -> "Memory":
         """The memories of several samples side by side, for packed rows; -1 is no sample."""
@@ -60,15 +60,14 @@ def stacked(memories: list[Memory | None], counts: list[int]) -> Memory | None:
                     like.present.new_zeros(count, longest))
         for memory, count in zip(memories, counts, strict=True)
     ]  # fmt: skip
-    return Memory(torch.cat([memory.vectors for memory in filled]), torch.cat([memory.present for memory in filled]))
-
-
-@runtime_checkable
-class Listening(Protocol):
-    """Transformers that listen to a memory, if `listens` says so."""
-
-    @property
-    def listens(self) -> bool: ...
+    sample = None
+    if any(memory.sample is not None for memory in filled):
+        sample = torch.cat([
+            torch.zeros_like(memory.present, dtype=torch.long) if memory.sample is None else memory.sample
+            for memory in filled
+        ])  # fmt: skip
+    vectors, present = (torch.cat([getattr(memory, name) for memory in filled]) for name in ("vectors", "present"))
+    return Memory(vectors, present, sample)
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class CrossAttention(nn.Module):
         def read() -> Tensor:
             return self.key_values(memory.vectors)
 
-        told = read() if cache is None else cache.recall(layer, read)
+        told = read() if cache is None else cache.recall(layer, memory, read)
         some = heard.any(-1, keepdim=True)
         mixed = attend(self.query(x), told, heard | ~some, self.heads)
         return self.out(mixed) * some

@@ -4,7 +4,6 @@ One matrix for all blocks and a learned offset in each is PixArt's (Chen et al. 
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -12,14 +11,6 @@ from torch import Tensor, nn
 
 # Axes: b rows of the batch, t places in a row (1: the same for all places), w width,
 # w6 six widths.
-
-
-@runtime_checkable
-class Modulable(Protocol):
-    """Transformers that a vector modulates, if `modulated` says so."""
-
-    @property
-    def modulated(self) -> bool: ...
 
 
 @dataclass(frozen=True)

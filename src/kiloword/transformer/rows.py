@@ -5,7 +5,7 @@ are one rule over the span and step of each row.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -41,13 +41,21 @@ class Stream:
     memory: Memory | None = None
     blend: Blend | None = None
     asked: Int[Tensor, "b a"] | None = None  # None: all of them
+    private: Bool[Tensor, "b t"] | None = None  # seen within their own span only; None: none
+    topic: Int[Tensor, "b t"] | None = None  # whose memory a position listens to; None: its sample's
 
 
-@runtime_checkable
 class Transformer(Protocol):
-    """Rows in, hidden vectors of those asked for out; `causal` says that it can keep rows from seeing later ones."""
+    """Positions in, hidden vectors of those asked for out.
+
+    `causal`: it can keep positions from seeing later ones, so that what has been sent can stay in a cache; without it,
+    all of a sample see each other. `listens`: its blocks attend to a context besides. `modulated`: a vector shifts,
+    scales and gates its blocks.
+    """
 
     causal: bool
+    listens: bool
+    modulated: bool
 
     @property
     def width(self) -> int: ...
@@ -65,8 +73,8 @@ def at(rows: Shaped[Tensor, "b t ..."], asked: Int[Tensor, "b a"] | None) -> Sha
 def visible(stream: Stream) -> Bool[Tensor, "b t t"] | None:
     """Whether row i (second axis) attends to row j (third): None where all attend to all.
 
-    It does if both belong to one sample and j is present and j's span is earlier, or it is the same span and either
-    j's step is no later than i's or the span is not causal. Every row attends to itself.
+    It does if both belong to one sample and j is present and j's span is earlier and not private, or it is the same span
+    and either j's step is no later than i's or the span is not causal. Every row attends to itself.
     """
     if stream.span is None:
         return None
@@ -76,6 +84,8 @@ def visible(stream: Stream) -> Bool[Tensor, "b t t"] | None:
     seen = (span_j < span_i) | ((span_j == span_i) & together)
     if stream.sample is not None:
         seen &= stream.sample[:, :, None] == stream.sample[:, None, :]
+    if stream.private is not None:
+        seen &= ~stream.private[:, None, :] | (span_j == span_i)
     if stream.present is not None:
         seen &= stream.present[:, None, :]
     return seen | torch.eye(seen.shape[-1], dtype=torch.bool, device=seen.device)

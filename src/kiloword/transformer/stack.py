@@ -145,7 +145,7 @@ class Stack(nn.Module):
         memory, blend = stream.memory, stream.blend
         if memory is not None and not self.listens:
             raise ValueError("the prompt has a memory, and this transformer listens to none")
-        heard = None if memory is None else memory.heard(stream.sample)
+        heard = None if memory is None else memory.heard(stream.sample if stream.topic is None else stream.topic)
         blended = None if blend is None else blend.place(self.config.depth)
         x, modulation = stream.vectors, self.shared_modulation(stream.modulation)
         alike = memory is None and blend is None and (modulation is None or modulation.shape[1] == 1)

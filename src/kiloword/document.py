@@ -1,0 +1,452 @@
+"""Documents as a stream: segments of text and pictures one after the other, packed into few rows of a batch.
+
+Transfusion (Zhou et al. 2024) and Chameleon (2024) for text and pictures in one stream; packing as in Raffel et al.
+2019. What segments are made of is said in `tokens/segment.py`; here they are vectors already.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from itertools import accumulate
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+
+from kiloword.prompts.prompt import Condition
+from kiloword.tokens import Document, Layout, Picture, Segment, Text
+from kiloword.transformer import Blend, Memory, Stream, stacked
+
+# Axes: b spans, q positions of a span, w width, d documents, t positions of a stream, r rows of c positions, n tokens of
+# a picture.
+
+
+@dataclass(frozen=True)
+class Span:
+    """Positions that belong together, of `b` segments of one kind: prompts, pictures, texts. Where some are absent, the
+    present ones come first.
+
+    A position sees those of earlier spans that are not `private`, and of its own span all, or if it is `causal` those
+    of steps up to its own. `positions` are (time, scale, y, x), the time counted from the span's own beginning, which
+    takes the time `lasts`. `filled`: which positions are fed anything. `modulation` is each position's own, beside what
+    a condition says to all.
+    """
+
+    vectors: Float[Tensor, "b q w"]
+    positions: Float[Tensor, "b q 4"]
+    step: Int[Tensor, "b q"]
+    present: Bool[Tensor, "b q"]
+    causal: bool
+    filled: Bool[Tensor, "b q"]
+    lasts: Int[Tensor, "b"]
+    modulation: Float[Tensor, "b q w"] | None = None
+    private: bool = False
+
+
+def text_span(
+    vectors: Float[Tensor, "b q w"], present: Bool[Tensor, "b q"], causal: bool, first: int = 0, placed: bool = True
+) -> Span:
+    """Positions of text: one unit of time each, in no place if they are not `placed`; `first` is the step of the
+    first."""
+    b, q, _ = vectors.shape
+    time = torch.arange(first, first + q, device=vectors.device).expand(b, -1)
+    positions = torch.zeros(b, q, 4, device=vectors.device)
+    positions[..., 0] = time
+    if not placed:
+        positions[..., 2:] = torch.nan
+    return Span(vectors, positions, time, present, causal, torch.ones_like(present), present.sum(1))
+
+
+def picture_span(
+    vectors: Float[Tensor, "b q w"], layout: Layout, place: Int[Tensor, "b q"], step: Int[Tensor, "b q"], causal: bool,
+    filled: Bool[Tensor, "b q"] | None = None, times: Int[Tensor, "n"] | None = None,
+) -> Span:  # fmt: skip
+    """Positions of a picture, each in the `place` of a token of the layout (-1: nowhere). All stand at one time, and
+    the picture takes a unit of it, unless the `times` of the tokens are given: then it takes a unit for each."""
+    b, q, _ = vectors.shape
+    positions = torch.zeros(b, q, 4, device=vectors.device)
+    if times is not None:
+        positions[..., 0] = times.to(vectors.device)[place]
+    positions[..., 1:] = layout.positions().to(vectors.device)[place.clamp(min=0)]
+    positions[..., 2:].masked_fill_((place < 0)[..., None], torch.nan)
+    present = torch.ones(b, q, dtype=torch.bool, device=vectors.device)
+    filled = present if filled is None else filled
+    lasts = torch.full((b,), 1 if times is None else layout.count, device=vectors.device)
+    return Span(vectors, positions, step, present, causal, filled, lasts)
+
+
+def condition_span(condition: Condition, closed: Bool[Tensor, "b"] | None = None) -> Span:
+    """The prefixes of conditions. Where one is `closed` nothing is drawn or written from its start, which then is one
+    more position behind the prefix."""
+    prefix, present = condition.prefix, condition.present
+    if closed is not None and condition.start is not None and bool(closed.any()):
+        prefix, present = pad(prefix, (0, 0, 0, 1)), pad(present, (0, 1))
+        row, last = torch.arange(len(prefix), device=prefix.device), condition.present.sum(1)
+        prefix = prefix.index_put((row, last), torch.where(closed[:, None], condition.start.to(prefix), prefix[row, last]))
+        present = present.index_put((row, last), closed)
+    return text_span(prefix, present, condition.causal, placed=condition.placed)
+
+
+def twice(document: Document) -> list[Segment]:
+    """A document in which a picture that is asked for, and read on by what follows, stands as it is drawn and again as
+    it is read."""
+    last = len(document) - 1
+    return [
+        part
+        for place, segment in enumerate(document)
+        for part in ([segment, replace(segment, asked=False)] if drawn(segment) and place < last else [segment])
+    ]
+
+
+def to_draw(prompts: Sequence, layout: Layout) -> list[Document]:
+    """A picture of this layout from each prompt."""
+    return [[Text(prompt), Picture(layout, asked=True)] for prompt in prompts]
+
+
+def to_learn(
+    prompts: Sequence, layout: Layout, tokens: Tensor, shown: Tensor | None = None, asked: bool = False
+) -> list[Document]:
+    """The same, with the pictures' `tokens` [b, n, ...] to be predicted, and what is `shown` of them; the prompts too,
+    if they are `asked` for."""
+    shown = tokens if shown is None else shown
+    return [
+        [Text(prompt, asked), Picture(layout, target, True, seen)]
+        for prompt, target, seen in zip(prompts, tokens, shown, strict=True)
+    ]
+
+
+def to_describe(pictures: Tensor, layout: Layout, texts: Sequence[str | None] | None = None) -> list[Document]:
+    """A text about each of the pictures [b, n, ...]; None where it is still to be written."""
+    texts = [None] * len(pictures) if texts is None else texts
+    return [[Picture(layout, tokens), Text(text, True)] for tokens, text in zip(pictures, texts, strict=True)]
+
+
+def drawn(segment: object) -> bool:
+    """Whether a segment is a picture that is asked for."""
+    return isinstance(segment, Picture) and segment.asked
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One span of a document: `row` of the spans in `lot`. `topic` is the number of the condition that it stands under,
+    -1 for none; what is read again after it is `private`, and takes no time."""
+
+    lot: int
+    row: int
+    topic: int = -1
+    private: bool = False
+
+
+@dataclass(frozen=True)
+class Laid:
+    """Documents in the rows of a stream. `where`: for each lot of spans, the place of each position in the rows one
+    after the other (anywhere, if it is absent). How long each document `lasts`, and of how many `spans` it is."""
+
+    stream: Stream
+    where: list[Int[Tensor, "_ _"]]
+    lasts: Int[Tensor, "d"]
+    spans: Int[Tensor, "d"]
+
+    def unpack(self, hidden: Float[Tensor, "r c w"], lot: int) -> Float[Tensor, "_ _ w"]:
+        """The hidden vectors of a lot's spans."""
+        return hidden.flatten(0, 1)[self.where[lot]]
+
+
+def lay(
+    documents: Sequence[Sequence[Piece]], lots: Sequence[Span], condition: Condition | None = None,
+    capacity: int | None = None, modulated: bool = False,
+) -> Laid:  # fmt: skip
+    """Documents as a stream. With a `capacity`, several short ones share a row of about so many positions without
+    seeing each other; without, each has a row of its own.
+
+    A position is modulated by the sum of its own vector and its condition's, and listens to its condition's context;
+    where a transformer is `modulated` and a position has no such vector, it is zeros.
+    """
+    plan = _Plan.of(documents, lots)
+    homes, rows, width = _homes(plan.lengths, capacity)
+    device = lots[0].vectors.device
+    counts = torch.tensor(plan.column("count"), dtype=torch.long, device=device)
+    piece = torch.repeat_interleave(counts)
+    within = torch.arange(len(piece), device=device) - (counts.cumsum(0) - counts)[piece]
+
+    def each(name: str) -> Int[Tensor, "_"]:
+        return torch.tensor(plan.column(name), dtype=torch.long, device=device)[piece]
+
+    home = torch.tensor([row * width + offset for row, offset in homes], dtype=torch.long, device=device)
+    source, target = each("source") + within, home[each("document")] + each("offset") + within
+    origin = torch.full((rows * width,), -1, dtype=torch.long, device=device).scatter(0, target, source)
+    taken = origin.clamp(min=0)
+
+    def gathered(parts: list[Tensor]) -> Tensor:
+        return torch.cat([part.flatten(0, 1) for part in parts])[taken].unflatten(0, (rows, width))
+
+    def spread(name: str, empty: int = 0) -> Int[Tensor, "r c"]:
+        return torch.full_like(origin, empty).scatter(0, target, each(name)).view(rows, width)
+
+    positions, topic = gathered([lot.positions for lot in lots]), spread("topic", -1)
+    positions[..., 0] += spread("time")
+    present = (origin >= 0).view(rows, width)
+    own = None
+    if any(lot.modulation is not None for lot in lots):
+        own = gathered([torch.zeros_like(lot.vectors) if lot.modulation is None else lot.modulation for lot in lots])
+    vectors = gathered([lot.vectors for lot in lots])
+    stream = Stream(
+        vectors, positions, sample=spread("document") if rows < len(documents) else None, span=spread("span"),
+        step=gathered([lot.step for lot in lots]), causal=spread("causal") > 0, present=present,
+        filled=gathered([lot.filled for lot in lots]),
+        modulation=_modulation(own, condition, topic, torch.zeros_like(vectors) if modulated else None),
+        private=spread("private") > 0 if any(plan.column("private")) else None, **_context(condition, topic),
+    )  # fmt: skip
+    sizes = [lot.present.numel() for lot in lots]
+    where = torch.zeros(sum(sizes), dtype=torch.long, device=device).scatter(0, source, target).split(sizes)
+    where = [part.view(lot.present.shape) for part, lot in zip(where, lots, strict=True)]
+    return Laid(stream, where, *(torch.tensor(n, device=device) for n in (plan.lasts, plan.spans)))
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The pieces of all documents, a dictionary of numbers each, and of each document its positions, time and spans."""
+
+    pieces: list[dict[str, int]]
+    lengths: list[int]
+    lasts: list[int]
+    spans: list[int]
+
+    def column(self, name: str) -> list[int]:
+        return [piece[name] for piece in self.pieces]
+
+    @classmethod
+    def of(cls, documents: Sequence[Sequence[Piece]], lots: Sequence[Span]) -> "_Plan":
+        counts, takes = [lot.present.sum(1).tolist() for lot in lots], [lot.lasts.tolist() for lot in lots]
+        firsts = [0, *accumulate(lot.present.numel() for lot in lots)]
+        pieces, ends = [], []
+        for number, document in enumerate(documents):
+            offset = time = 0
+            for span, piece in enumerate(document):
+                lot, count = lots[piece.lot], int(counts[piece.lot][piece.row])
+                source = firsts[piece.lot] + piece.row * lot.present.shape[1]
+                pieces.append({
+                    "document": number, "span": span, "count": count, "source": source, "offset": offset, "time": time,
+                    "topic": piece.topic, "causal": int(lot.causal), "private": int(piece.private),
+                })  # fmt: skip
+                offset, time = offset + count, time + (0 if piece.private else int(takes[piece.lot][piece.row]))
+            ends.append((offset, time, len(document)))
+        lengths, lasts, spans = (list(column) for column in zip(*ends, strict=True))
+        return cls(pieces, lengths, lasts, spans)
+
+
+def _modulation(
+    own: Float[Tensor, "r c w"] | None, condition: Condition | None, topic: Int[Tensor, "r c"],
+    least: Float[Tensor, "r c w"] | None,
+) -> Float[Tensor, "r c w"] | None:  # fmt: skip
+    """The sum of what modulates each position and of what its condition says; `least` if there is neither."""
+    if condition is None or condition.vector is None:
+        return least if own is None else own
+    said = condition.vector[topic.clamp(min=0)].masked_fill((topic < 0)[..., None], 0)
+    return said if own is None else own + said
+
+
+def _context(condition: Condition | None, topic: Int[Tensor, "r c"]) -> dict:
+    """The contexts of the conditions in each row, side by side, and which of them a position listens to."""
+    if condition is None or condition.memory is None:
+        return {}
+    topics = [sorted(set(row) - {-1}) for row in topic.tolist()]
+    most = max(1, *map(len, topics))
+    owners = torch.tensor([row + [-1] * (most - len(row)) for row in topics], device=topic.device)
+    return {"memory": condition.memory.gathered(owners), "topic": topic}
+
+
+def _homes(lengths: list[int], capacity: int | None) -> tuple[list[tuple[int, int]], int, int]:
+    """The row and the offset of each document, how many rows there are, and how wide they are."""
+    if capacity is None:
+        return [(row, 0) for row in range(len(lengths))], len(lengths), max(lengths)
+    width = max(capacity, *lengths)
+    homes, fill = _first_fit(lengths, width)
+    return homes, len(fill), width
+
+
+def _first_fit(lengths: list[int], capacity: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """The row and offset of each document, longest first into the first row with room."""
+    homes, fill = [(0, 0)] * len(lengths), []
+    for document in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
+        row = next((r for r, used in enumerate(fill) if used + lengths[document] <= capacity), len(fill))
+        if row == len(fill):
+            fill.append(0)
+        homes[document] = (row, fill[row])
+        fill[row] += lengths[document]
+    return homes, fill
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What stands before a picture or a text that is asked for, of `b` of them, ready to go through the transformer.
+
+    The stream's present positions come first. `condition` is the one under which the next span stands: its start, its
+    vector and its context. `time` and `spans` say when that span begins and what number it has.
+    """
+
+    stream: Stream
+    condition: Condition
+    time: Int[Tensor, "b"]
+    spans: Int[Tensor, "b"]
+
+    def modulation(self, own: Tensor | None, modulated: bool) -> Float[Tensor, "b #q w"] | None:
+        """What modulates the positions that follow: their `own` vectors and the condition's, or zeros."""
+        said = self.condition.vector
+        if said is None:
+            said = self.condition.prefix.new_zeros(len(self.time), self.condition.prefix.shape[2]) if modulated else None
+        if said is None or own is None:
+            return own if said is None else said[:, None]
+        return own + said[:, None]
+
+    def repeated(self, count: int) -> "Opening":
+        """Every row `count` times, one after the other."""
+
+        def rows(part: Any) -> Any:
+            values = {field.name: getattr(part, field.name) for field in fields(part)}
+            return replace(part, **{name: each(value) for name, value in values.items()})
+
+        def each(value: Any) -> Any:
+            if isinstance(value, Tensor):
+                return value.repeat_interleave(count, dim=0)
+            return rows(value) if is_dataclass(value) else value
+
+        return rows(self)
+
+    @property
+    def lengths(self) -> Int[Tensor, "b"]:
+        """Positions of each row that are there."""
+        assert self.stream.present is not None
+        return self.stream.present.sum(1)
+
+
+def opened(laid: Laid, condition: Condition) -> Opening:
+    """Documents that have been laid, up to where something under this condition follows."""
+    return Opening(laid.stream, condition, laid.lasts, laid.spans)
+
+
+def following(opening: Opening, span: Span, modulated: bool) -> Stream:
+    """The stream of one more span behind each row of an opening, without the opening itself. A span of fewer rows is
+    repeated, for views of the same pictures; each is started by its own condition."""
+    views, condition = len(opening.time) // len(span.vectors), opening.condition
+
+    def each(values: Tensor) -> Tensor:
+        return values.repeat(views, *(1,) * (values.ndim - 1))
+
+    filled, positions = each(span.filled), each(span.positions)
+    positions[..., 0] += opening.time[:, None]
+    vectors = started(each(span.vectors), filled, condition.start)
+    number = opening.spans[:, None].expand(filled.shape)
+    own = None if span.modulation is None else each(span.modulation)
+    return Stream(
+        vectors, positions, span=number, step=each(span.step), causal=torch.full_like(filled, span.causal),
+        present=each(span.present), filled=filled, modulation=opening.modulation(own, modulated),
+        memory=condition.memory,
+    )  # fmt: skip
+
+
+def behind(opening: Opening, span: Span, modulated: bool, blend: Blend | None = None) -> Stream:
+    """The stream of an opening and of one more span behind each of its rows."""
+    first, then = opening.stream, following(opening, span, modulated)
+    if not first.vectors.shape[1]:
+        return replace(then, blend=blend)
+    names = ("vectors", "positions", "span", "step", "causal", "present", "filled")
+    parts: dict = {name: torch.cat([getattr(first, name), getattr(then, name)], dim=1) for name in names}
+    if then.modulation is not None:
+        parts["modulation"] = torch.cat([one.modulation.expand_as(one.vectors) for one in (first, then)], dim=1)
+    if then.memory is not None:
+        parts |= _beside(first, then)
+    return Stream(**parts, blend=blend)
+
+
+def _beside(first: Stream, then: Stream) -> dict:
+    """The contexts of both, and which of them each position listens to."""
+    assert first.memory is not None and then.memory is not None and first.memory.sample is not None
+    own = -2  # no condition has this number
+    present = torch.cat([first.memory.present, then.memory.present], dim=1)
+    owner = torch.cat([first.memory.sample, torch.full_like(then.memory.present, own, dtype=torch.long)], dim=1)
+    topic = torch.cat([first.topic, torch.full_like(then.span, own)], dim=1)
+    return {"memory": Memory(torch.cat([first.memory.vectors, then.memory.vectors], dim=1), present, owner), "topic": topic}
+
+
+def started(
+    vectors: Float[Tensor, "b q w"], real: Bool[Tensor, "b q"], start: Float[Tensor, "b w"] | None
+) -> Float[Tensor, "b q w"]:
+    """Vectors with a condition's `start` added where nothing real is fed."""
+    return vectors if start is None else vectors + torch.where(real[..., None], 0, start[:, None])
+
+
+def join(openings: Sequence[Opening]) -> Opening:
+    """Several views of the same pictures as the rows of one batch."""
+    if len(openings) == 1:
+        return openings[0]
+    conditions = [opening.condition for opening in openings]
+    return Opening(
+        pile([opening.stream for opening in openings]), stacked_conditions(conditions),
+        torch.cat([opening.time for opening in openings]), torch.cat([opening.spans for opening in openings]),
+    )  # fmt: skip
+
+
+def stacked_conditions(conditions: Sequence[Condition]) -> Condition:
+    """Conditions of one kind, without what they say before their pictures, on top of each other."""
+
+    def together(name: str) -> Tensor | None:
+        parts = [getattr(condition, name) for condition in conditions]
+        return None if parts[0] is None else torch.cat(parts)
+
+    memory = stacked([one.memory for one in conditions], [len(one.prefix) for one in conditions])
+    prefix, present = (torch.cat([getattr(one, name)[:, :0] for one in conditions]) for name in ("prefix", "present"))
+    return Condition(prefix, present, together("vector"), together("start"), memory=memory)
+
+
+def of_topics(condition: Condition, topics: Int[Tensor, "b"]) -> Condition:
+    """The conditions of these numbers, without their prefixes; of -1 one that says nothing."""
+    chosen, none = topics.clamp(min=0), (topics < 0)[:, None]
+
+    def some(values: Tensor | None) -> Tensor | None:
+        return None if values is None else values[chosen].masked_fill(none, 0)
+
+    memory = condition.memory
+    if memory is not None:
+        memory = Memory(memory.vectors[chosen], memory.present[chosen] & ~none)
+    prefix, present = condition.prefix[chosen, :0], condition.present[chosen, :0]
+    return Condition(prefix, present, some(condition.vector), some(condition.start), memory=memory)
+
+
+def pile(streams: Sequence[Stream]) -> Stream:
+    """Streams of one width on top of each other, the shorter ones filled up with absent positions. A field that some
+    have and others lack is filled up with what its absence means."""
+    longest = max(stream.vectors.shape[1] for stream in streams)
+    without = {"present": True, "causal": False, "filled": True, "private": False}
+
+    def filled(name: str) -> Tensor | None:
+        parts = [getattr(stream, name) for stream in streams]
+        if all(part is None for part in parts) and not (name == "present" and ragged):
+            return None
+        like = [stream.vectors.shape[:2] for stream in streams]
+        parts = [
+            torch.full(shape, without.get(name, 0), device=stream.vectors.device) if part is None else part
+            for part, shape, stream in zip(parts, like, streams, strict=True)
+        ]
+        return torch.cat([_lengthen(part, longest - part.shape[1]) for part in parts])
+
+    ragged = len({stream.vectors.shape[1] for stream in streams}) > 1
+    names = ("vectors", "positions", "sample", "span", "step", "causal", "present", "filled", "private", "topic")
+    modulation = None
+    if any(stream.modulation is not None for stream in streams):
+        modulation = torch.cat([_spread(stream, longest) for stream in streams])
+    memory = stacked([stream.memory for stream in streams], [len(stream.vectors) for stream in streams])
+    parts: dict = {name: filled(name) for name in names}
+    return Stream(**parts, modulation=modulation, memory=memory)
+
+
+def _spread(stream: Stream, length: int) -> Float[Tensor, "b t w"]:
+    """What modulates each position of a stream that is filled up to a length."""
+    vectors = stream.vectors
+    told = torch.zeros_like(vectors) if stream.modulation is None else stream.modulation.expand(*vectors.shape)
+    return _lengthen(told, length - vectors.shape[1])
+
+
+def _lengthen(values: Tensor, by: int) -> Tensor:
+    return pad(values, (0, 0) * (values.ndim - 2) + (0, by)) if by else values

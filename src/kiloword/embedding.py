@@ -1,0 +1,215 @@
+"""Documents become spans of vectors: every segment through the part of the model that it belongs to, all of one kind at
+once.
+
+Chameleon Team 2024 and Zhou et al. 2024 (Transfusion) for text and pictures in one stream.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
+
+from kiloword.document import Laid, Piece, Span, condition_span, drawn, lay, of_topics, twice
+from kiloword.modality import Modality, TextModality
+from kiloword.noise import Noise, Rows
+from kiloword.prompts.prompt import Condition, Prompt
+from kiloword.tokens import Document, Layout, Picture, Prompted, Segment, Text
+
+# Axes: s segments, n tokens of a segment, d documents, w width, l positions of a lot's spans.
+
+
+@dataclass(frozen=True)
+class Loss:
+    """The losses of all tokens of `s` segments; the `mask` says which of them are asked for."""
+
+    values: Float[Tensor, "s n"]
+    mask: Bool[Tensor, "s n"]
+    document: Int[Tensor, "s"]  # that each segment belongs to
+
+    def masked(self) -> Float[Tensor, "s n"]:
+        """The losses that are asked for, zeros in place of the others."""
+        return torch.where(self.mask, self.values, 0.0)
+
+    def mean(self) -> Float[Tensor, ""]:
+        """Over the tokens that are asked for; 0 if none is."""
+        return self.masked().sum() / self.mask.sum().clamp(min=1)
+
+    def of_documents(self, count: int) -> Float[Tensor, "d"]:
+        """The mean over the tokens of each of `count` documents; 0 for those of which none is asked for."""
+        total = self.values.new_zeros(count).index_add(0, self.document, self.masked().sum(1))
+        tokens = self.values.new_zeros(count).index_add(0, self.document, self.mask.sum(1).to(self.values))
+        return total / tokens.clamp(min=1)
+
+
+def joined(losses: Sequence[Loss]) -> Loss:
+    """Losses of one kind as one; segments of fewer tokens are filled up with masked ones."""
+    longest = max(loss.mask.shape[1] for loss in losses)
+    values, mask = (
+        torch.cat([pad(getattr(loss, name), (0, longest - loss.mask.shape[1])) for loss in losses])
+        for name in ("values", "mask")
+    )
+    return Loss(values, mask, torch.cat([loss.document for loss in losses]))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A segment in its document: the number of the condition that it stands under (-1: none), and whether it comes
+    straight behind it. Of a condition: whether it is closed, so that nothing is drawn or written from its start."""
+
+    segment: Segment | Prompted
+    document: int
+    topic: int
+    direct: bool
+    closed: bool
+    private: bool
+
+
+class Embedding:
+    """The spans of some documents, in `lots` of one kind; which lots are asked for, and how their losses are found."""
+
+    def __init__(self, prompt: Prompt, picture: Modality, text: TextModality | None, documents: Sequence[Document]):
+        self.prompt, self.picture, self.text = prompt, picture, text
+        self.documents = self._placed([prompt.script(twice(document)) for document in documents])
+        self.condition: Condition | None = None
+        self.lots: list[Span] = []
+        self.asked: list[tuple[str, int, Callable[[Tensor], Loss]]] = []  # name, lot, from hidden vectors
+        self._home: dict[int, tuple[int, int]] = {}
+
+    def read_prompts(self, null: bool = False) -> None:
+        """All conditions, or those that stand for no prompt beside them."""
+        places = self._all(lambda place: isinstance(place.segment, Prompted))
+        if not places:
+            return
+        condition = self.prompt.read([place.segment.prompt for place in places])
+        self.condition = self.prompt.null(condition) if null else condition
+        device = condition.prefix.device
+        closed = torch.tensor([place.closed for place in places], device=device)
+        self._add(condition_span(self.condition, closed), places)
+        said = torch.tensor([place.segment.asked for place in places], device=device)
+        if not bool(said.any()):
+            return
+        target, text = self.prompt.target([place.segment.prompt for place in places]), self._writer()
+        mask = said[:, None].expand_as(target)
+        self._ask("prompt", places, mask, lambda hidden: text.head.loss(hidden[:, : target.shape[1]], target, None, None))
+
+    def read_pictures(self) -> None:
+        """All pictures that are read."""
+        for layout, places in self._by_layout(lambda place: isinstance(place.segment, Picture) and not drawn(place.segment)):
+            self._add(self.picture.read_span(stacked([place.segment for place in places]), layout), places)
+
+    def write_texts(self, wanted: Callable[[Place], bool] = lambda place: True) -> None:
+        """All texts that are asked for, and `wanted`."""
+        places = self._all(lambda place: isinstance(place.segment, Text) and wanted(place))
+        if not places:
+            return
+        text = self._writer()
+        ids, present = text.encode([place.segment.words for place in places])
+        self._add(text.span(ids, present, self._starts(places)), places)
+        self._ask("text", places, present, lambda hidden: text.head.loss(hidden, ids, None, None))
+
+    def draw_pictures(self, noise: Noise | None, done: float) -> None:
+        """All pictures that are asked for, each at a moment of its own schedule."""
+        numbers = {id(place): k for k, place in enumerate(self._all(lambda place: drawn(place.segment)))}
+        for layout, places in self._by_layout(lambda place: drawn(place.segment)):
+            rows = torch.tensor([numbers[id(place)] for place in places])
+            self._draw(layout, places, None if noise is None else Rows(noise, rows), done)
+
+    def _draw(self, layout: Layout, places: list[Place], noise: Noise | None, done: float) -> None:
+        picture, order = self.picture, self.picture.order
+        target, shown = stacked([place.segment for place in places]), stacked([p.segment for p in places], shown=True)
+        b, device = len(places), target.device
+        schedule = order.training_schedule(layout, b, noise, done)
+        level = order.training_levels(schedule, noise).to(device)
+        schedule, mask, nothing = schedule.to(device), level > 0, torch.zeros_like(level).bool()
+        if order.gradual:
+            shown, mask = order.noised(shown, level, noise), mask & (level < 1)
+        rank = order.attention_rank(schedule, layout, nothing, level == 0, mask)
+        everything = torch.arange(layout.count, device=device).expand(b, -1)
+        fed = picture.feed(shown, schedule, level, everything, layout)
+        span, memo = picture.drawn_span(fed, schedule, rank, layout, self._starts(places))
+        self._add(span, places)
+        self._ask("picture", places, mask, lambda hidden: picture.head.loss(hidden, target, memo, noise))
+
+    def lay(self, capacity: int | None, modulated: bool, without: Callable[[Place], bool] | None = None) -> Laid:
+        """The documents as a stream, without some of their segments."""
+        pieces = [
+            [Piece(*self._home[id(place)], place.topic, place.private) for place in document
+             if without is None or not without(place)]
+            for document in self.documents
+        ]  # fmt: skip
+        return lay(pieces, self.lots, self.condition, capacity, modulated)
+
+    def condition_of(self, places: list[Place]) -> Condition:
+        """What some segments stand under, one row each: their starts, vectors and contexts."""
+        if self.condition is None:
+            empty = torch.zeros(len(places), 0, self.prompt.width, device=self.lots[0].vectors.device)
+            return Condition(empty, empty[..., 0].bool())
+        topics = torch.tensor([place.topic for place in places], device=self.condition.prefix.device)
+        return replace(of_topics(self.condition, topics), start=self._starts(places))
+
+    def losses(self, laid: Laid, hidden: Float[Tensor, "r c w"]) -> dict[str, Loss]:
+        """What is asked for, by name."""
+        found: dict[str, list[Loss]] = {}
+        for name, lot, of in self.asked:
+            found.setdefault(name, []).append(of(laid.unpack(hidden, lot)))
+        return {name: joined(losses) for name, losses in found.items()}
+
+    def _placed(self, scripts: list[list[Segment | Prompted]]) -> list[list[Place]]:
+        """Raises ValueError for a picture without the prompt that it needs."""
+        documents, topics = [], 0
+        for number, script in enumerate(scripts):
+            places, topic = [], -1
+            for k, segment in enumerate(script):
+                after, before = (script[k + 1] if k + 1 < len(script) else None), (script[k - 1] if k else None)
+                if isinstance(segment, Prompted):
+                    topic, topics = topics, topics + 1
+                goes_on = drawn(after) or (isinstance(after, Text) and after.asked)
+                direct = isinstance(before, Prompted)
+                if drawn(segment) and self.prompt.required and not direct:
+                    raise ValueError("this model draws a picture from a prompt: put a text, or None, straight before it")
+                private = drawn(segment) and after is not None
+                places.append(Place(segment, number, topic, direct, not goes_on, private))
+            documents.append(places)
+        return documents
+
+    def _all(self, wanted: Callable[[Place], bool]) -> list[Place]:
+        return [place for document in self.documents for place in document if wanted(place)]
+
+    def _by_layout(self, wanted: Callable[[Place], bool]) -> list[tuple[Layout, list[Place]]]:
+        groups: dict[Layout, list[Place]] = {}
+        for place in self._all(wanted):
+            groups.setdefault(place.segment.layout, []).append(place)
+        return list(groups.items())
+
+    def _add(self, span: Span, places: list[Place]) -> None:
+        self._home |= {id(place): (len(self.lots), row) for row, place in enumerate(places)}
+        self.lots.append(span)
+
+    def _ask(self, name: str, places: list[Place], mask: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
+        """Of the lot that was added last."""
+        documents = torch.tensor([place.document for place in places], device=mask.device)
+        self.asked.append((name, len(self.lots) - 1, lambda hidden: Loss(loss(hidden), mask, documents)))
+
+    def _starts(self, places: list[Place]) -> Float[Tensor, "s w"] | None:
+        """What the first position of each segment is fed: the start of the condition straight before it, else zeros."""
+        start = None if self.condition is None else self.condition.start
+        if start is None:
+            return None
+        direct = torch.tensor([place.direct for place in places], device=start.device)
+        return start[[place.topic for place in places]].masked_fill(~direct[:, None], 0)
+
+    def _writer(self) -> TextModality:
+        if self.text is None:
+            raise ValueError("this model only draws: it has no text to read or to write")
+        return self.text
+
+
+def stacked(pictures: Sequence[Picture], shown: bool = False) -> Tensor:
+    """The tokens [s, n, ...] of pictures of one layout, or what is shown of them. Raises ValueError if there are none."""
+    tokens = [one.shown if shown and one.shown is not None else one.tokens for one in pictures]
+    if any(one is None for one in tokens):
+        raise ValueError("a picture that is read, or learned, needs tokens")
+    return torch.stack(tokens)  # type: ignore[arg-type]

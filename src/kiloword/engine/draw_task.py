@@ -1,0 +1,182 @@
+"""A drawing as a task: what stands before its pictures first, then step by step the positions that a step needs.
+
+Pope et al. 2022 for keeping what never changes in a cache; Lee et al. 2023 (groupwise diffusion) and Ruhe et al. 2024
+(rolling diffusion) for sending only tokens at work. The slow way stands in `model.py`.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from kiloword.document import behind, following, join, picture_span, started
+from kiloword.drawing import Drawing, DrawingState, Progress
+from kiloword.engine.canvas import RunningCanvas
+from kiloword.engine.task import Batchlet, opening_batchlet
+from kiloword.heads.head import memo_at
+from kiloword.model import ImageModel
+from kiloword.noise import Noise
+from kiloword.tokens import Schedule
+from kiloword.transformer import Stream
+
+# Axes: v views, b pictures, r = v b rows of the batch, n tokens, q tokens now, w width.
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a step sends, which tokens come back, and the head's memo of them."""
+
+    batchlet: Batchlet
+    index: Int[Tensor, "b q"]
+    memo: Any
+
+
+class DrawTask:
+    """The pictures of one drawing. `progress` is how far it has come, None before the first step."""
+
+    def __init__(self, model: ImageModel, drawing: Drawing, noise: Noise):
+        self.state, self.opening = DrawingState(model.picture, drawing, noise), join(drawing.views)
+        self.step, self.rows, self.progress = self.state.first, len(self.opening.time), None
+        self._send = sending(model, self)
+        cached = model.transformer.causal
+        self.capacity = self.opening.stream.vectors.shape[1] + self._send.room if cached else 0
+        self._pending = opening_batchlet(self.opening) if cached else None
+        self._sent: Sent | None = None
+
+    progress: Progress | None
+
+    def ask(self) -> Batchlet | None:
+        if self._pending is not None:
+            return self._pending
+        if self.step == self.state.steps:
+            return None
+        if self._sent is None:
+            self._sent = self._send(self.step)
+        return self._sent.batchlet
+
+    def take(self, hidden: Float[Tensor, "r q w"]) -> None:
+        if self._pending is not None:
+            self._pending = None
+            return
+        sent = self._sent
+        assert sent is not None, "what is taken has been asked for"
+        views = hidden.unflatten(0, (-1, self.state.drawing.count))
+        self.state.sample_into(self.step, sent.index, views, sent.memo)
+        self.progress, self._sent = self.state.progress(self.step), None
+        self.step += 1
+
+
+class Sending:
+    """How the positions of a step are sent; `room` is how many of them a cache must hold at most."""
+
+    room: int
+
+    def __call__(self, step: int) -> Sent:
+        raise NotImplementedError
+
+
+def sending(model: ImageModel, task: DrawTask) -> Sending:
+    """Each position once where it never changes again, those at work where tokens see each other by rank, else all."""
+    if task.state.causal:
+        return EachOnce(model, task)
+    return AtWork(model, task) if model.picture.ranked else AllAnew(model, task)
+
+
+class EachOnce(Sending):
+    """For causal orders: the tokens of a step, which see each other and stay."""
+
+    def __init__(self, model: ImageModel, task: DrawTask):
+        self.state, self.opening, self.head = task.state, task.opening, model.picture.head
+        state, order = task.state, model.picture.order
+        self.index, self.canvas = steps_of(state.schedule), RunningCanvas(model, state.layout)
+        blank = self.opening.condition.prefix.new_zeros(*state.given.shape, 0)
+        place = order.row_positions(state.schedule, state.layout)
+        picture = picture_span(blank, state.layout, place, place, True, times=order.times(state.layout))
+        self.views = task.rows // len(blank)
+        self.positions = picture.positions.repeat(self.views, 1, 1)
+        self.positions[..., 0] += self.opening.time[:, None]
+        self.modulation = self.opening.modulation(None, model.transformer.modulated)
+        self.row, self.room = torch.arange(task.rows, device=place.device)[:, None], state.layout.count
+
+    def __call__(self, step: int) -> Sent:
+        index = self.index[step]
+        fed = self.state.feed(step, index, self.canvas)
+        vectors, memo = self.head.enter(fed, self.state.layout)
+        rows, condition = index.repeat(self.views, 1), self.opening.condition
+        vectors = started(vectors.repeat(self.views, 1, 1), fed.real.repeat(self.views, 1), condition.start)
+        blend = self.state.drawing.blend(torch.full_like(index, step))
+        stream = Stream(
+            vectors, self.positions[self.row, rows], modulation=self.modulation, memory=condition.memory, blend=blend
+        )
+        return Sent(Batchlet(stream, torch.full((len(rows),), index.shape[1])), index, memo)
+
+
+class AllAnew(Sending):
+    """For orders in which all tokens of a picture see each other: all of them every time, and none stays. Without a
+    cache what stands before them is sent again too."""
+
+    def __init__(self, model: ImageModel, task: DrawTask):
+        self.model, self.state, self.opening = model, task.state, task.opening
+        self.room, self.none = task.state.layout.count, torch.zeros(task.rows, dtype=torch.long)
+
+    def __call__(self, step: int) -> Sent:
+        state, transformer = self.state, self.model.transformer
+        everything, visited = state.everything(), state.visited(step)
+        fed, still = state.feed(step, everything), torch.zeros_like(everything)
+        span, memo = self.model.picture.drawn_span(fed, state.schedule, still, state.layout)
+        blend = state.drawing.blend(torch.full_like(everything, step))
+        if transformer.causal:
+            stream = replace(all_together(following(self.opening, span, transformer.modulated)), blend=blend)
+        else:
+            stream = behind(self.opening, span, transformer.modulated, blend)
+        first = stream.vectors.shape[1] - state.layout.count
+        asked = first + visited.repeat(len(self.none) // len(visited), 1)
+        return Sent(Batchlet(replace(stream, asked=asked), self.none), visited, memo_at(memo, visited))
+
+
+class AtWork(Sending):
+    """For orders under which tokens become known little by little: a token is kept in the first step after which it
+    does not change; what has not begun is left out."""
+
+    def __init__(self, model: ImageModel, task: DrawTask):
+        self.model, self.state, self.opening = model, task.state, task.opening
+        self.kept, self.views = torch.zeros_like(task.state.given), task.rows // task.state.drawing.count
+        self.room = 2 * task.state.layout.count
+
+    def __call__(self, step: int) -> Sent:
+        state = self.state
+        level, rank = state.level(step), state.rank(step)
+        fresh = (level == 0) & ~self.kept
+        index, present = tokens_now(fresh, state.schedule.visited(step) & (level > 0), rank)
+        self.kept = self.kept | fresh
+        fed = state.feed(step, index)
+        span, memo = self.model.picture.drawn_span(fed, state.schedule, rank.gather(1, index), state.layout)
+        stream = following(self.opening, replace(span, present=present), self.model.transformer.modulated)
+        stream = stream if fresh.any() or not present.all() else all_together(stream)
+        stream = replace(stream, blend=state.drawing.blend(torch.full_like(index, step)))
+        return Sent(Batchlet(stream, fresh.sum(1).repeat(self.views)), index, memo)
+
+
+def steps_of(schedule: Schedule) -> tuple[Int[Tensor, "b q"], ...]:
+    """The tokens visited in every step, in the order of the picture, where a step is all that a token takes."""
+    steps, counts = schedule.start[0].long().unique(return_counts=True)
+    assert len(steps) == schedule.steps, "some steps visit nothing"
+    return schedule.order.split(counts.tolist(), dim=1)
+
+
+def tokens_now(
+    fresh: Bool[Tensor, "b n"], at_work: Bool[Tensor, "b n"], rank: Int[Tensor, "b n"]
+) -> tuple[Int[Tensor, "b q"], Bool[Tensor, "b q"]]:
+    """The tokens of a step in the order of their ranks, those to be kept first; which of them are there. Others fill up
+    where pictures differ: at a level that stays the same, they change nothing."""
+    needed = fresh | at_work
+    last = rank.max() + 1
+    order = torch.where(needed, rank, last).argsort(dim=1, stable=True)[:, : max(1, int(needed.sum(1).max()))]
+    return order, needed.gather(1, order)
+
+
+def all_together(stream: Stream) -> Stream:
+    """Positions that all see each other, with nothing said of what divides them."""
+    return replace(stream, span=None, step=None, causal=None, present=None, filled=None)

@@ -1,0 +1,144 @@
+"""Tasks: a drawing, a text, a reading as a small state machine that asks for positions and is given hidden vectors.
+
+A task never runs the transformer itself: whoever does is a driver (`drive.py`). The idea of one step at a time, so that
+works can be batched between any two of them, is Yu et al. 2022 (Orca).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from kiloword.document import Opening, following
+from kiloword.heads.head import Sampling
+from kiloword.model import ImageModel
+from kiloword.noise import Noise
+from kiloword.tokens import Document
+from kiloword.transformer import Stream
+
+# Axes: r rows of a batch, q positions now, a of them that are asked for, w width, b texts, m tokens of a text.
+
+
+@dataclass(frozen=True)
+class Batchlet:
+    """What a task sends through the transformer in one pass, and how many of each row's positions stay in its cache.
+
+    Without a span in the stream, all of its positions see each other; positions that do not stay stand last.
+    """
+
+    stream: Stream
+    keep: Int[Tensor, "r"]
+
+
+class Task(Protocol):
+    """Needs a cache of `rows` rows and `capacity` positions; one that keeps nothing (capacity 0) sends all that it
+    needs every time."""
+
+    rows: int
+    capacity: int
+
+    def ask(self) -> Batchlet | None:
+        """What it wants through the transformer next; None when it is finished. It may be asked again before it is
+        given anything, and wants the same."""
+        ...
+
+    def take(self, hidden: Float[Tensor, "r a w"]) -> None:
+        """The hidden vectors of what it has asked for."""
+        ...
+
+
+def opening_batchlet(opening: Opening) -> Batchlet | None:
+    """What stands before: all of it stays; None if nothing does."""
+    return Batchlet(opening.stream, opening.lengths) if opening.stream.vectors.shape[1] else None
+
+
+class WriteTask:
+    """A text for each document, whose last segment is a text that is asked for: token by token until all have ended or
+    the limit is reached. Raises ValueError if the model has no text."""
+
+    def __init__(self, model: ImageModel, documents: Sequence[Document], sampling: Sampling, noise: Noise):
+        if model.text is None:
+            raise ValueError("this model only draws: it has no text to write")
+        self.text, self.sampling, self.noise = model.text, sampling, noise
+        self.opening = model.opening(documents)
+        self.modulation = self.opening.modulation(None, model.transformer.modulated)
+        device, end, limit = self.opening.time.device, self.text.tokenizer.end, self.text.limit
+        self.rows, self.place = len(documents), 0
+        self.capacity = self.opening.stream.vectors.shape[1] + limit
+        self.ids = torch.full((self.rows, limit), end, device=device)
+        self.alive = torch.ones(self.rows, dtype=torch.bool, device=device)
+        self._pending = opening_batchlet(self.opening)
+        schedule, self.line = self.text.schedule(self.rows, limit)
+        self.schedule, self.level = schedule, torch.ones(self.ids.shape, device=device)
+        self._weights = torch.ones(1, self.rows, device=device)
+
+    def ask(self) -> Batchlet | None:
+        if self._pending is not None or self.finished:
+            return self._pending
+        index = torch.full((self.rows, 1), self.place, device=self.ids.device)
+        fed = self.text.order.feed(self.ids, self.schedule, self.level, index, self.line)
+        vectors, _ = self.text.head.enter(fed, self.line)
+        start = self.opening.condition.start
+        vectors = vectors if start is None or self.place else vectors + start[:, None]
+        positions = torch.zeros(self.rows, 1, 4, device=vectors.device)
+        positions[..., 0] = (self.opening.time + self.place)[:, None]
+        stream = Stream(vectors, positions, modulation=self.modulation, memory=self.opening.condition.memory)
+        return Batchlet(stream, torch.ones(self.rows, dtype=torch.long))
+
+    def take(self, hidden: Float[Tensor, "r a w"]) -> None:
+        if self._pending is not None:
+            self._pending = None
+            return
+        chosen = self.text.head.sample(
+            hidden[None], self._weights, None, self.sampling, self.noise, torch.arange(self.rows)
+        )
+        end = self.text.tokenizer.end
+        self.ids[:, self.place] = torch.where(self.alive, chosen[:, 0], end)
+        self.alive = self.alive & (chosen[:, 0] != end)
+        self.place += 1
+
+    @property
+    def finished(self) -> bool:
+        return self.place == self.text.limit or not bool(self.alive.any())
+
+    def texts(self) -> list[str]:
+        """What has been written so far."""
+        return [self.text.tokenizer.decode(row) for row in self.ids.tolist()]
+
+
+class ReadTask:
+    """How likely a model is to write some texts behind documents whose last segment is asked for: several wordings of
+    each, one after the other; what stands before them is read once."""
+
+    def __init__(self, model: ImageModel, documents: Sequence[Document], wordings: Sequence[list[str]]):
+        if model.text is None:
+            raise ValueError("this model only draws: it has no text to read its pictures back in")
+        self.text, self.modulated = model.text, model.transformer.modulated
+        self.wordings = [self.text.encode(list(texts)) for texts in wordings]
+        self.opening = model.opening(documents)
+        self.rows, self.log_likelihoods = len(documents), list[Tensor]()
+        longest = max(ids.shape[1] for ids, _ in self.wordings)
+        self.capacity = self.opening.stream.vectors.shape[1] + longest
+        self._pending = opening_batchlet(self.opening)
+
+    def ask(self) -> Batchlet | None:
+        if self._pending is not None or len(self.log_likelihoods) == len(self.wordings):
+            return self._pending
+        ids, present = self.wordings[len(self.log_likelihoods)]
+        stream = following(self.opening, self.text.span(ids, present, self.opening.condition.start), self.modulated)
+        return Batchlet(stream, torch.zeros(self.rows, dtype=torch.long))
+
+    def take(self, hidden: Float[Tensor, "r a w"]) -> None:
+        if self._pending is not None:
+            self._pending = None
+            return
+        ids, present = self.wordings[len(self.log_likelihoods)]
+        losses = self.text.head.loss(hidden, ids, None, None)
+        self.log_likelihoods.append(-torch.where(present, losses, 0).sum(1))
+
+    def log_likelihood(self) -> Float[Tensor, "r"]:
+        """log p(any one of the wordings | document)."""
+        return torch.stack(self.log_likelihoods).logsumexp(0)
