@@ -2,7 +2,7 @@
 
 Liquid's way (Wu et al. 2024): 26 M parameters (width 384, 8 layers, heads of 96 channels, 8,192 words and as many
 picture tokens), prompts of several lengths, guidance off, as `generate` has one view. Ours goes through
-`kiloword.engine.decode.draw`, theirs through `generate` with its own cache and left padding.
+`kiloword.engine.drive.draw`, theirs through `generate` with its own cache and left padding.
 """
 
 import argparse
@@ -14,10 +14,11 @@ from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor
 
 from kiloword import parts
+from kiloword.drawing import Drawing
 from kiloword.engine import decode
 from kiloword.engine.packed import pack_matrices
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.published import liquid
 from kiloword.published.page import fill

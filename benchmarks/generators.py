@@ -25,11 +25,12 @@ from plain_var import PlainVAR
 from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor, nn
 
-from kiloword.engine.decode import draw
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
 from kiloword.engine.guidance import GuidanceConfig
 from kiloword.engine.packed import pack_matrices
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.published import page
 from kiloword.published.infinity_vae import schedules

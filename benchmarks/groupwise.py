@@ -14,11 +14,12 @@ from unittest.mock import patch
 import torch
 from side_by_side import arguments, show, table, take_turns, use_threads
 
+from kiloword.drawing import Drawing
 from kiloword.engine import gradual
 from kiloword.engine.packed import pack_matrices
 from kiloword.heads.level import ModulatingLevelConfig
 from kiloword.heads.velocity import VelocityConfig
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.orders.denoise import DenoiseConfig
 from kiloword.parts import build

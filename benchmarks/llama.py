@@ -1,6 +1,6 @@
 """Our transformer in the shape of Llama against transformers' LlamaForCausalLM: the same greedy tokens, and how fast.
 
-27.5 M parameters (width 384, 12 layers, 8,192 codes). Ours goes through `kiloword.engine.decode.write`, the way in
+27.5 M parameters (width 384, 12 layers, 8,192 codes). Ours goes through `kiloword.engine.drive.write`, the way in
 which a description is written: one row that stands for a picture, then text. Theirs is `generate` with its own cache.
 """
 

@@ -1,6 +1,6 @@
 """The shipped model's way to draw a picture, token by token: how long each takes, and where the time goes.
 
-The recipe's own sizes with random weights, two views (prompt and null), through `kiloword.engine.decode.draw`.
+The recipe's own sizes with random weights, two views (prompt and null), through `kiloword.engine.drive.draw`.
 """
 
 import statistics
@@ -12,10 +12,11 @@ from collections.abc import Callable
 import torch
 from side_by_side import arguments, bandwidth, show, table, use_threads
 
+from kiloword.drawing import Drawing
 from kiloword.engine import decode
 from kiloword.engine.packed import pack_matrices
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.recipes import load
 

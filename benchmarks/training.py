@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from kiloword.stream import lay, picture_span
 from lightning_fabric import Fabric
 from side_by_side import arguments, show, table, use_threads
 from torch import Tensor
 
 from kiloword.model import ImageModel, prefix_span
 from kiloword.recipes import load
-from kiloword.stream import lay, picture_span
 from kiloword.tokens.space import values_of
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import AdamWConfig

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch.nn.functional import interpolate
 
-from kiloword.engine.decode import write
+from kiloword.engine.drive import write
 from kiloword.engine.painter import Card, Painter
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.factorised import FactorisedConfig

@@ -13,14 +13,19 @@ from torch.nn.functional import avg_pool2d
 from kiloword import parts
 from kiloword.decoders.denoiser import DenoiserConfig
 from kiloword.decoders.diffusion import DiffusionDecoder, DiffusionDecoderConfig
+from kiloword.document import to_describe, to_draw, to_learn
+from kiloword.drawing import Drawing
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.entrance import SeatedEntranceConfig
 from kiloword.heads.factorised import FactorisedConfig
-from kiloword.heads.head import Unguided
-from kiloword.model import Drawing, ImageModel, Modality
+from kiloword.heads.head import Head
+from kiloword.modality import Modality
+from kiloword.model import ImageModel
+from kiloword.noise import Noise
 from kiloword.orders.draft import DraftConfig
 from kiloword.orders.raster import RasterConfig
 from kiloword.prompts.class_label import ClassLabelConfig
+from kiloword.prompts.prompt import Prompt
 from kiloword.prompts.text_prefix import TextPrefixConfig
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bpe import BPEConfig
@@ -222,13 +227,35 @@ def painter(seed: int = 0, **changes) -> DiffusionDecoder:
 def drawing(model: ImageModel, prompts: list, guidance: float = 1.0, **changes) -> Drawing:
     """A request for a picture of each prompt; 1 means no guidance. A head that cannot be guided takes the second view
     and does not look at it."""
-    condition, b = model.prompt.read(prompts), len(prompts)
-    views, weights = [condition], torch.ones(1, b)
+    documents, b = to_draw(prompts, layout_of(model)), len(prompts)
+    views, weights = [model.opening(documents)], torch.ones(1, b)
     if guidance != 1:
-        views = [condition, model.prompt.null(condition)]
-        guidance = 1.0 if isinstance(model.picture.head, Unguided) else guidance
+        views.append(model.opening(documents, null=True))
+        guidance = guidance if model.picture.head.guidable else 1.0
         weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, b)
     return Drawing(layout_of(model), views, weights, **changes)
+
+
+def picture_losses(
+    model: ImageModel, prompts: list, target: Tensor, shown: Tensor | None = None, layout: Layout | None = None,
+    noise: Noise | None = None, **settings,
+) -> Tensor:  # fmt: skip
+    """The loss [b, n] of each token of pictures drawn from prompts, 0 where a token is not asked for."""
+    documents = to_learn(prompts, layout or layout_of(model), target, shown)
+    return model.loss(documents, noise, **settings)["picture"].masked()
+
+
+def text_losses(
+    model: ImageModel, texts: list[str], pictures: Tensor, layout: Layout | None = None, **settings
+) -> Tensor:
+    """The loss [b, m] of each token of texts about pictures [b, n, ...], 0 where a text has ended."""
+    return model.loss(to_describe(pictures, layout or layout_of(model), texts), **settings)["text"].masked()
+
+
+def prompt_losses(model: ImageModel, prompts: list, target: Tensor, shown: Tensor | None = None, **settings) -> Tensor:
+    """The loss [b, m] of each token of prompts that are predicted."""
+    documents = to_learn(prompts, layout_of(model), target, shown, asked=True)
+    return model.loss(documents, **settings)["prompt"].masked()
 
 
 def scales() -> AutoencoderConfig:
@@ -278,13 +305,14 @@ class RecitedConfig:
         return Recited(self)
 
 
-class Recited(nn.Module):
+class Recited(Prompt, nn.Module):
     """Class k is a text of k + 2 rows of features, always the same."""
 
     def __init__(self, config: RecitedConfig):
         super().__init__()
+        self.required = self.modulates = True
         self.memory = config.memory.build()
-        self.width, self.memory_rows = self.memory.width, self.memory.memory_rows
+        self.width, self.context_positions = self.memory.width, self.memory.context_positions
 
     def read(self, prompts: list):
         seeded = torch.Generator().manual_seed
@@ -383,7 +411,7 @@ def way(name: str, seed: int = 0) -> ImageModel:
     return awake(ImageModel(Modality(tokenizer, order, head), prompt, transformer, None, *exits)).eval()
 
 
-class Overheard(nn.Module):
+class Overheard(Head, nn.Module):
     """A head that notes the hidden vectors it is asked about."""
 
     def __init__(self, head):

@@ -63,6 +63,8 @@ class ImageModel(nn.Module):
         tokenizer, head, decoder = self.picture.tokenizer, self.picture.head, self.exit
         if head.modulates and not self.transformer.modulated:
             raise ValueError("the head tells each token's level to the blocks, and nothing modulates the transformer's")
+        if self.transformer.modulated and not (head.modulates or self.prompt.modulates):
+            raise ValueError("the transformer is modulated, and neither the prompt nor the head has a vector for it")
         if self.decoder is None and isinstance(tokenizer, OneWay):
             raise ValueError(tokenizer.way_back)
         if decoder.space != tokenizer.space:

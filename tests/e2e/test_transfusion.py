@@ -11,11 +11,12 @@ from kiloword import parts
 from kiloword.datasets import shards
 from kiloword.datasets.cache import cache_dir
 from kiloword.datasets.emoji import wording
-from kiloword.engine.decode import draw, write
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw, write
 from kiloword.heads.head import Sampling
 from kiloword.heads.level import ModulatingLevelConfig
 from kiloword.heads.velocity import VelocityConfig
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.recipes.tokenizers import put_together, vit
 from kiloword.recipes.transfusion import PATCHES, image_model, stack

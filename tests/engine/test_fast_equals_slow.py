@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from kiloword.engine import decode
-from kiloword.engine.decode import draw
+from kiloword.document import to_draw
+from kiloword.engine import drive
+from kiloword.engine.drive import draw
 from kiloword.heads.head import Sampling
 from kiloword.noise import Seeded
 
@@ -37,7 +38,7 @@ def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
     fast = [progress.tokens for progress in draw(model, drawing, Seeded(seeds))]
     cached = head.take()
     assert all(torch.equal(a, b) for a, b in zip(slow, fast, strict=True))
-    model.loss(prompts, slow[-1], slow[-1], drawing.layout)
+    tiny.picture_losses(model, prompts, slow[-1])
     forced = head.take()
     step = model.picture.order.schedule(drawing.layout, 1, None, None).start[0].argsort()
     assert torch.allclose(cached, uncached, atol=1e-4)
@@ -87,7 +88,7 @@ def test_classes_are_drawn_alike_too(case):
 def test_a_second_prompt_may_take_the_place_of_nothing(tiny_model):
     """A negative prompt is a view like any other, longer or shorter than the first."""
     drawing = tiny.drawing(tiny_model, ["a pear", "a red apple"], guidance=2.0)
-    negative = tiny_model.prompt.read(["a green pear on a blue house", "apple"])
+    negative = tiny_model.opening(to_draw(["a green pear on a blue house", "apple"], drawing.layout))
     drawing = replace(drawing, views=[drawing.views[0], negative])
     slow, fast = list(tiny_model.draw(drawing, Seeded([1, 2]))), list(draw(tiny_model, drawing, Seeded([1, 2])))
     assert torch.equal(slow[-1].tokens, fast[-1].tokens)
@@ -109,16 +110,23 @@ def test_a_whole_given_picture_is_left_as_it_is(tiny_model):
 
 
 @pytest.fixture
-def passes(monkeypatch) -> list[int]:
-    """The number of rows in every pass through the transformer."""
-    rows, read = [], decode.read
+def passes(tiny_model, monkeypatch) -> list[int]:
+    """The number of positions in every pass through the transformer."""
+    positions = []
 
-    def noting(transformer, stream, cache, keep):
-        rows.append(stream.vectors.shape[1])
-        return read(transformer, stream, cache, keep)
+    class Noting:
+        """The same transformer, which notes what it is sent."""
 
-    monkeypatch.setattr(decode, "read", noting)
-    return rows
+        def __init__(self, transformer):
+            self.transformer, self.cache, self.causal = transformer, transformer.cache, transformer.causal
+            self.width, self.listens, self.modulated = transformer.width, transformer.listens, transformer.modulated
+
+        def __call__(self, stream, cache=None):
+            positions.append(stream.vectors.shape[1])
+            return self.transformer(stream, cache)
+
+    monkeypatch.setattr(drive, "lean", Noting)
+    return positions
 
 
 @torch.no_grad()
@@ -131,7 +139,7 @@ def test_who_stops_listening_stops_the_work(tiny_model, passes):
 
 
 @torch.no_grad()
-def test_each_row_goes_through_the_transformer_once(tiny_model, passes):
+def test_each_position_goes_through_the_transformer_once(tiny_model, passes):
     drawing = tiny.drawing(tiny_model, ["a red apple"])
     list(draw(tiny_model, drawing, Seeded([0])))
-    assert passes == [drawing.views[0].prefix.shape[1], *[1] * drawing.layout.count]
+    assert passes == [drawing.views[0].stream.vectors.shape[1], *[1] * drawing.layout.count]

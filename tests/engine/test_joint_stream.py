@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 import joint
 import tiny
-from kiloword.engine.decode import draw, write
+from kiloword.document import Piece, condition_span, lay, to_describe, to_learn
+from kiloword.engine.drive import draw, write
 from kiloword.engine.rerank import read_back
 from kiloword.heads.head import Sampling
-from kiloword.model import ImageModel, prefix_span
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
-from kiloword.stream import lay
 
 CASES = st.fixed_dictionaries(
     {
@@ -24,6 +24,12 @@ CASES = st.fixed_dictionaries(
 )  # fmt: skip
 PROMPTS = st.lists(st.sampled_from([*tiny.TEXTS, "", None]), min_size=1, max_size=3)
 SAMPLINGS = st.sampled_from([Sampling(), Sampling(0.7, top_p=0.9), Sampling(0)])
+
+
+def both(model: ImageModel, prompts: list, tokens: torch.Tensor, shown: torch.Tensor) -> tuple:
+    """The losses of pictures' tokens, and of the tokens of their prompts."""
+    losses = model.loss(to_learn(prompts, tiny.layout_of(model), tokens, shown, asked=True))
+    return losses["picture"].masked(), losses["prompt"].masked()
 
 
 @given(CASES, PROMPTS, st.data())
@@ -38,7 +44,7 @@ def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
     fast = [progress.tokens for progress in draw(model, drawing, Seeded(range(len(prompts))))]
     cached = head.take()
     assert all(torch.equal(a, b) for a, b in zip(slow, fast, strict=True))
-    model.loss(prompts, slow[-1], slow[-1], drawing.layout, capacity=data.draw(st.integers(1, 60)))
+    tiny.picture_losses(model, prompts, slow[-1], capacity=data.draw(st.integers(1, 60)))
     step = model.picture.order.schedule(drawing.layout, 1, None, None).start[0].argsort()
     assert torch.allclose(cached, uncached, atol=1e-4)
     assert torch.allclose(cached, head.take()[:, step], atol=1e-4)
@@ -62,8 +68,8 @@ def test_a_token_changes_only_what_is_predicted_later_and_no_text(case, token):
     shown = tokens.clone()
     shown[:, token] = (shown[:, token] + 1) % 7
     step = model.picture.order.schedule(layout, 1, None, None).start[0]
-    before, said = model.loss(["a pear", None], tokens, tokens, layout)
-    after, still = model.loss(["a pear", None], tokens, shown, layout)
+    before, said = both(model, ["a pear", None], tokens, tokens)
+    after, still = both(model, ["a pear", None], tokens, shown)
     assert torch.allclose(before[:, step <= step[token]], after[:, step <= step[token]], atol=1e-5)
     assert torch.allclose(said, still, atol=1e-5)
     if (step == step[token] + 1).any():
@@ -77,8 +83,8 @@ def test_a_word_changes_only_what_is_said_later_and_every_token(case, place):
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
     words = ["a", "green", "pear", "a", "blue"]
     other = " ".join([*words[:place], "apple", *words[place + 1 :]])
-    before, said = model.loss([" ".join(words)], tokens, tokens, layout)
-    after, anew = model.loss([other], tokens, tokens, layout)
+    before, said = both(model, [" ".join(words)], tokens, tokens)
+    after, anew = both(model, [other], tokens, tokens)
     ids = model.prompt.target([" ".join(words), other])
     first = int((ids[0] != ids[1]).int().argmax())
     assert torch.allclose(said[:, :first], anew[:, :first], atol=1e-5)
@@ -104,14 +110,14 @@ def test_one_layer_hears_of_the_places_of_its_pattern_and_of_all_words(pattern):
     """Rows sit where the token that they are fed does: the row fed with token k predicts token k + 1."""
     model = joint.model(patterns=pattern, seat="fed", depth=1)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
-    before, _ = model.loss(["a pear"], tokens, tokens, layout)
+    before = tiny.picture_losses(model, ["a pear"], tokens)
     for token in range(layout.count - 1):
         shown = tokens.clone()
         shown[:, token] = (shown[:, token] + 1) % 7
-        heard = (model.loss(["a pear"], tokens, shown, layout)[0] - before)[0].abs() > 1e-6
+        heard = (tiny.picture_losses(model, ["a pear"], tokens, shown) - before)[0].abs() > 1e-6
         for fed in range(layout.count - 1):
             assert bool(heard[fed + 1]) == (divmod(token, 2) in near(*divmod(fed, 2), pattern))
-    after, _ = model.loss(["a green pear"], tokens, tokens, layout)
+    after = tiny.picture_losses(model, ["a green pear"], tokens)
     assert ((before - after).abs() > 1e-6).all()
 
 
@@ -120,11 +126,11 @@ def test_the_text_before_a_picture_has_the_likelihood_of_its_words_one_by_one():
     """p(text): each token from those before it; the picture behind them does not matter."""
     model = joint.model()
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
-    _, said = model.loss(["a red apple"], tokens, tokens, layout)
+    _, said = both(model, ["a red apple"], tokens, tokens)
     assert said.shape == (1, joint.LIMIT)
     ids = model.prompt.target(["a red apple"])
     condition = model.prompt.read(["a red apple"])
-    hidden = model.transformer(lay([prefix_span(condition)]))
+    hidden = model.transformer(lay([[Piece(0, 0)]], [condition_span(condition)]).stream)
     weight = model.picture.head.exit.weight
     legal = torch.arange(len(weight)) < model.picture.head.config.first
     logits = (hidden @ weight.T).masked_fill(~legal, -torch.inf).log_softmax(-1)
@@ -137,17 +143,17 @@ def test_the_text_before_a_picture_has_the_likelihood_of_its_words_one_by_one():
 def test_it_reads_and_writes_through_the_shared_head(said):
     model = joint.model()
     layout, pictures = tiny.layout_of(model), tiny.tokens(model, len(said))
-    _, told = model.loss([None], pictures[:1], pictures[:1], layout, captions=said, pictures=pictures)
-    assert len(told) == 1 + len(said)
+    told = tiny.text_losses(model, said, pictures)
+    assert len(told) == len(said)
     likely = read_back(model, pictures, layout, [[text] for text in said])
-    assert torch.allclose(likely, -told[1:].sum(1), atol=1e-4)
-    assert len(write(model, pictures, layout, Sampling(), Seeded(range(len(said))))) == len(said)
+    assert torch.allclose(likely, -told.sum(1), atol=1e-4)
+    assert len(write(model, to_describe(pictures, layout), Sampling(), Seeded(range(len(said))))) == len(said)
 
 
 def test_losses_reach_every_weight_and_the_matrix_once():
     model = joint.model()
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
-    drawn, said = model.loss(["a red apple", None], tokens, tokens, layout)
+    drawn, said = both(model, ["a red apple", None], tokens, tokens)
     (7 * drawn.mean() + said.mean()).backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert [name for name in silent if "tokenizer" not in name] == []

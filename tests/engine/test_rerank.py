@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiny
-from kiloword.engine.decode import draw
+from kiloword.document import Piece, lay
+from kiloword.engine.drive import draw
 from kiloword.engine.painter import Card, Painter
 from kiloword.engine.rerank import candidate_seed, draw_best, first_best, look_at, read_back
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
-from kiloword.stream import lay
 
 CASES = st.sampled_from(tiny.LEGAL)
 SAID = st.lists(st.sampled_from(tiny.TEXTS), min_size=1, max_size=3)
@@ -22,9 +22,10 @@ def token_by_token(model: ImageModel, picture: torch.Tensor, text: str) -> float
     ids, _ = model.text.encode([text])
     total, layout = 0.0, tiny.layout_of(model)
     for place, token in enumerate(ids[0].tolist()):
-        so_far, pick = ids[:, : place + 1], torch.arange(place + 1)[None]
-        spans = [model.reading_span(picture, layout), model.text.span(so_far, torch.ones_like(so_far).bool(), pick)]
-        logits = model.text.head.exit(model.transformer(lay(spans))[0, -1])
+        so_far = ids[:, : place + 1]
+        lots = [model.picture.read_span(picture, layout), model.text.span(so_far, torch.ones_like(so_far).bool())]
+        stream = lay([[Piece(0, 0), Piece(1, 0)]], lots).stream
+        logits = model.text.head.exit(model.transformer(stream)[0, -1])
         total += float(logits.log_softmax(0)[token])
     return total
 

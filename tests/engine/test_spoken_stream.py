@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 import spoken
 import tiny
-from kiloword.engine.decode import draw, write
+from kiloword.document import Piece, lay, text_span, to_describe, to_learn
+from kiloword.engine.drive import draw, write
 from kiloword.engine.rerank import read_back
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
-from kiloword.stream import lay, text_span
 
 CASES = st.fixed_dictionaries({
     "begin": st.sampled_from([None, spoken.BEGIN]), "tied": st.booleans(), "depth": st.integers(1, 2),
@@ -27,7 +27,7 @@ def as_text(model: ImageModel, ids: list[int]) -> torch.Tensor:
     head = model.picture.head
     rows = head.embedding(torch.tensor([ids])) * head.config.gain
     present = torch.ones(1, len(ids), dtype=torch.bool)
-    return model.transformer(lay([text_span(rows, present, causal=True)]))[0] @ head.matrix.T
+    return model.transformer(lay([[Piece(0, 0)]], [text_span(rows, present, causal=True)]).stream)[0] @ head.matrix.T
 
 
 @given(CASES, PROMPTS, st.data())
@@ -42,7 +42,7 @@ def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
     fast = [progress.tokens for progress in draw(model, drawing, Seeded(range(len(prompts))))]
     cached = head.take()
     assert all(torch.equal(a, b) for a, b in zip(slow, fast, strict=True))
-    model.loss(prompts, slow[-1], slow[-1], drawing.layout, capacity=data.draw(st.integers(1, 60)))
+    tiny.picture_losses(model, prompts, slow[-1], capacity=data.draw(st.integers(1, 60)))
     assert torch.allclose(cached, uncached, atol=1e-4)
     assert torch.allclose(cached, head.take(), atol=1e-4)
 
@@ -65,7 +65,7 @@ def test_the_loss_of_a_picture_is_that_of_so_many_more_words(case, prompt):
     ids = [*asked, *(tokens[0] + model.picture.head.config.first).tolist()]
     log = as_text(model, ids[:-1]).log_softmax(-1)[len(asked) - 1 :]
     wanted = -log[torch.arange(layout.count), tokens[0] + model.picture.head.config.first]
-    assert torch.allclose(model.loss([prompt], tokens, tokens, layout)[0][0], wanted, atol=1e-4)
+    assert torch.allclose(tiny.picture_losses(model, [prompt], tokens)[0], wanted, atol=1e-4)
 
 
 @given(CASES, st.lists(st.sampled_from(tiny.TEXTS), min_size=1, max_size=3))
@@ -73,7 +73,7 @@ def test_the_loss_of_a_picture_is_that_of_so_many_more_words(case, prompt):
 def test_the_loss_of_a_caption_is_that_of_words_behind_a_picture_that_is_words(case, said):
     model = spoken.model(**case, limit=20)
     pictures, layout = tiny.tokens(model, len(said)), tiny.layout_of(model)
-    _, told = model.loss([None], pictures[:1], pictures[:1], layout, captions=said, pictures=pictures)
+    told = tiny.text_losses(model, said, pictures)
     begin, words = [] if case["begin"] is None else [spoken.BEGIN], model.text.tokenizer
     cue = words.encode(["This shows:"], 60)[0][0].tolist()
     likely = read_back(model, pictures, layout, [[text] for text in said])
@@ -94,8 +94,8 @@ def test_a_token_changes_only_what_is_predicted_later(case, token):
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
     shown = tokens.clone()
     shown[:, token] = (shown[:, token] + 1) % spoken.CODES
-    before, _ = model.loss(["a pear", None], tokens, tokens, layout)
-    after, _ = model.loss(["a pear", None], tokens, shown, layout)
+    before = tiny.picture_losses(model, ["a pear", None], tokens)
+    after = tiny.picture_losses(model, ["a pear", None], tokens, shown)
     assert torch.equal(before[:, : token + 1], after[:, : token + 1])
     assert ((before - after).abs()[:, token + 1 :] > 1e-7).all()
 
@@ -108,10 +108,10 @@ def test_a_picture_that_is_read_is_read_in_one_direction(case, token):
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
     other = tokens.clone()
     other[:, token] = (other[:, token] + 1) % spoken.CODES
-    spans, _ = model.reading(tokens, layout)
-    others, _ = model.reading(other, layout)
-    first = spans[0].vectors.shape[1] + token
-    one, two = model.transformer(lay(spans)), model.transformer(lay(others))
+    one, two = (model.opening(to_describe(seen, layout)).stream for seen in (tokens, other))
+    first = int((one.vectors != two.vectors).any(2)[0].int().argmax())
+    assert first == (2 if case["begin"] is not None else 1) + token
+    one, two = model.transformer(one), model.transformer(two)
     assert torch.equal(one[:, :first], two[:, :first])
     assert not torch.isclose(one[:, first:], two[:, first:]).all(2).any()
 
@@ -122,9 +122,9 @@ def test_what_is_written_of_a_picture_does_not_depend_on_the_others(seeds):
     model = spoken.model()
     model.text.head.grown.embedding.weight[: spoken.BEGIN] *= 3  # so that some texts end before the limit
     pictures = torch.cat([tiny.tokens(model, 1, seed) for seed in seeds])
-    together = write(model, pictures, tiny.layout_of(model), Sampling(), Seeded(seeds))
+    together = write(model, to_describe(pictures, tiny.layout_of(model)), Sampling(), Seeded(seeds))
     for row, seed in enumerate(seeds):
-        alone = write(model, pictures[row : row + 1], tiny.layout_of(model), Sampling(), Seeded([seed]))
+        alone = write(model, to_describe(pictures[row : row + 1], tiny.layout_of(model)), Sampling(), Seeded([seed]))
         assert alone == [together[row]]
 
 
@@ -132,9 +132,9 @@ def test_what_is_written_of_a_picture_does_not_depend_on_the_others(seeds):
 def test_losses_reach_every_weight_and_the_vocabulary_is_counted_once(tied):
     model = spoken.model(tied=tied)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
-    drawn, told = model.loss(["a red apple", None], tokens, tokens, layout, captions=["a pear"], pictures=tokens[:1])
-    assert told is not None
-    (drawn.mean() + told.mean()).backward()
+    documents = [*to_learn(["a red apple", None], layout, tokens), *to_describe(tokens[:1], layout, ["a pear"])]
+    losses = model.loss(documents)
+    (losses["picture"].mean() + losses["text"].mean()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
     names = [name for name in model.state_dict() if not name.startswith("transformer.")]
     assert names == ["picture.head.embedding.weight", "picture.head.exit.weight"][: 1 if tied else 2]

@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from kiloword.engine.decode import write
+from kiloword.document import Piece, lay, to_describe
+from kiloword.engine.drive import write
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
-from kiloword.stream import lay
 from kiloword.tokenizers.bpe import END
 
 
@@ -20,9 +20,8 @@ def likeliest(model: ImageModel, picture: torch.Tensor) -> str:
     ids: list[int] = []
     while len(ids) < text.limit and END not in ids:
         so_far = torch.tensor([[*ids, END]])  # the last one is what is asked for
-        pick = torch.arange(so_far.shape[1])[None]
-        spans = [model.reading_span(picture, layout), text.span(so_far, torch.ones_like(so_far).bool(), pick)]
-        hidden = model.transformer(lay(spans))[:, -1]
+        lots = [model.picture.read_span(picture, layout), text.span(so_far, torch.ones_like(so_far).bool())]
+        hidden = model.transformer(lay([[Piece(0, 0), Piece(1, 0)]], lots).stream)[:, -1]
         ids.append(int(text.head.exit(hidden).argmax()))
     return text.tokenizer.decode(ids)
 
@@ -33,7 +32,7 @@ def test_the_likeliest_text_is_the_same_without_a_cache(case, seed, early):
     model = tiny.model(*case)
     model.text.head.exit.weight[END] *= early  # so that some texts end before the limit
     pictures = tiny.tokens(model, 3, seed)
-    written = write(model, pictures, tiny.layout_of(model), Sampling(0), Seeded([0, 1, 2]))
+    written = write(model, to_describe(pictures, tiny.layout_of(model)), Sampling(0), Seeded([0, 1, 2]))
     assert written == [likeliest(model, pictures[row : row + 1]) for row in range(3)]
 
 
@@ -42,9 +41,9 @@ def test_the_likeliest_text_is_the_same_without_a_cache(case, seed, early):
 def test_a_text_does_not_depend_on_the_other_pictures(case):
     model = tiny.model(*case)
     pictures = tiny.tokens(model, 3)
-    together = write(model, pictures, tiny.layout_of(model), Sampling(), Seeded([5, 6, 7]))
+    together = write(model, to_describe(pictures, tiny.layout_of(model)), Sampling(), Seeded([5, 6, 7]))
     for row in range(3):
-        alone = write(model, pictures[row : row + 1], tiny.layout_of(model), Sampling(), Seeded([5 + row]))
+        alone = write(model, to_describe(pictures[row : row + 1], tiny.layout_of(model)), Sampling(), Seeded([5 + row]))
         assert alone == [together[row]]
 
 
@@ -52,4 +51,4 @@ def test_a_model_without_text_says_so():
     model = tiny.model("single", "rows", "factorised")
     model.text = None
     with pytest.raises(ValueError, match="only draws"):
-        write(model, tiny.tokens(model, 1), tiny.layout_of(model), Sampling(), Seeded([0]))
+        write(model, to_describe(tiny.tokens(model, 1), tiny.layout_of(model)), Sampling(), Seeded([0]))

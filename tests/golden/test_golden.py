@@ -14,7 +14,7 @@ import torch
 
 import tiny
 from kiloword import checkpoint, parts
-from kiloword.engine.decode import draw, write
+from kiloword.engine.drive import draw, write
 from kiloword.engine.painter import Card, Painter
 from kiloword.engine.rerank import read_back
 from kiloword.heads.categorical import CategoricalConfig

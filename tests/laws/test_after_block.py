@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from kiloword.engine.decode import draw
+from kiloword.engine.drive import draw
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 

@@ -6,9 +6,12 @@ import pytest
 import torch
 
 import tiny
+from kiloword.document import to_describe, to_draw, to_learn
+from kiloword.drawing import Drawing
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel, Text
+from kiloword.modality import TextModality
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.parts import TextConfig
 from kiloword.prompts.class_label import ClassLabelConfig
@@ -25,10 +28,12 @@ def test_it_learns(tokenizer, order, head, prompt):
     pictures = model.picture.tokenizer.encode(tiny.pixels(3), layout)
 
     def learn():
-        return model.loss(
-            PROMPTS[prompt], pictures.target, pictures.shown, layout, captions=list(tiny.TEXTS[:2]),
-            pictures=pictures.shown[:2],
-        )  # fmt: skip
+        documents = [
+            *to_learn(PROMPTS[prompt], layout, pictures.target, pictures.shown),
+            *to_describe(pictures.shown[:2], layout, list(tiny.TEXTS[:2])),
+        ]
+        losses = model.loss(documents)
+        return losses["picture"].masked(), losses["text"].masked()
 
     drawn, told = learn()
     assert drawn.shape == (3, layout.count) and torch.isfinite(drawn).all() and (drawn > 0).all()
@@ -68,15 +73,12 @@ def test_it_draws(tokenizer, order, head, sampling):
 def test_it_is_refused(tokenizer, order, head):
     with pytest.raises(ValueError, match=r"the tokenizer gives|use the draft order|use a pyramid"):
         model = tiny.model(tokenizer, order, head)
-        shown = tiny.tokens(model, 1)
-        model.loss(["a pear"], shown, shown, tiny.layout_of(model))
+        tiny.picture_losses(model, ["a pear"], tiny.tokens(model, 1))
 
 
 def test_modulation_without_a_vector_is_refused():
-    model = tiny.model("single", "rows", "factorised", modulation=tiny.modulated().modulation)
-    shown = tiny.tokens(model, 1)
-    with pytest.raises(ValueError, match="the condition has none"):
-        model.loss(["a pear"], shown, shown, tiny.layout_of(model))
+    with pytest.raises(ValueError, match="modulated, and neither the prompt nor the head has a vector for it"):
+        tiny.model("single", "rows", "factorised", modulation=tiny.modulated().modulation)
 
 
 def test_given_tokens_outside_the_space_are_refused():
@@ -89,7 +91,7 @@ def test_given_tokens_outside_the_space_are_refused():
 def test_a_picture_with_more_tokens_than_learned_places_is_refused():
     model = tiny.model("single", "rows", "factorised")
     layout = model.picture.tokenizer.layout(2 * tiny.ROWS, tiny.COLUMNS)
-    drawing = Drawing(layout, [model.prompt.read(["a pear"])], torch.ones(1, 1))
+    drawing = Drawing(layout, [model.opening(to_draw(["a pear"], layout))], torch.ones(1, 1))
     with pytest.raises(ValueError, match="has 16 tokens, this head has learned 10 places"):
         next(model.draw(drawing, Seeded([0])))
 
@@ -110,6 +112,6 @@ def test_a_text_head_of_another_vocabulary_is_refused():
         ImageModel(model.picture, model.prompt, model.transformer, text(size=7))
 
 
-def text(size: int | None = None, width: int = tiny.WIDTH) -> Text:
+def text(size: int | None = None, width: int = tiny.WIDTH) -> TextModality:
     space = Categorical(size or tiny.words().build().space.size)
     return TextConfig(tiny.words(), CategoricalConfig(space, width)).build()

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from kiloword.engine.decode import draw
+from kiloword.document import Piece, behind, lay, picture_span, text_span, to_draw
+from kiloword.drawing import resumed
+from kiloword.engine.drive import draw
 from kiloword.engine.exit import expected
-from kiloword.model import ImageModel, prefix_span, resumed
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded, euler
 from kiloword.orders.denoise import Denoise, DenoiseConfig
-from kiloword.stream import lay, pack, picture_span, pile, text_span
 from kiloword.tokens import Fed
 from kiloword.transformer import AdaLNExitConfig, SharedAdaLNConfig, visible
 
@@ -35,18 +36,15 @@ def grouped(name: str, groups: tuple[int, float]) -> tuple[int, float]:
     return groups if name in APART else (min(groups[0], 2), groups[1])
 
 
-class Told:
-    """An order whose lesson is one table of levels."""
-
-    causal, painted = False, False
+class Told(Denoise):
+    """An order that is learned at one table of levels."""
 
     def __init__(self, order: Denoise, level: torch.Tensor):
-        self.order, self.level = order, level
-        self.seats, self.feed, self.turns, self.noised = order.seats, order.feed, order.turns, order.noised
-        self.in_groups, self.schedule = order.in_groups, order.schedule
+        super().__init__(order.config)
+        self.level = level
 
-    def lesson(self, layout, batch, noise):
-        return self.level.expand(batch, -1)
+    def training_levels(self, schedule, noise):
+        return self.level.expand(len(schedule.start), -1)
 
 
 @given(NAMES, CLASSES, st.sampled_from([1.0, 2.5]), st.integers(1, 5), st.floats(0, 1))
@@ -64,9 +62,9 @@ def test_one_group_is_plain_flow_matching_step_for_step(name, prompts, guidance,
         velocity = torch.zeros_like(x)
         for view, weight in zip(drawing.views, drawing.weights, strict=True):
             vectors, memo = head.enter(fed, layout)
-            vectors = vectors if view.start is None else vectors + view.start[:, None]
             picture = picture_span(vectors, layout, place, torch.zeros_like(place), causal=False)
-            stream = lay([prefix_span(view), replace(picture, modulation=head.modulation(fed))], view.vector)
+            picture = replace(picture, modulation=head.modulation(fed), filled=torch.zeros_like(level).bool())
+            stream = behind(view, picture, model.transformer.modulated)
             hidden = model.transformer(stream)[:, -layout.count :]
             velocity += weight[:, None, None] * head.velocity(hidden[None], memo)[0]
         clean = x - level[..., None] * velocity
@@ -123,7 +121,7 @@ def test_network_calls_are_those_of_the_formula_and_known_tokens_are_looked_at_o
     model.train()  # so that the stack itself is asked, and not its lean twin
     list(draw(model, drawing, Seeded([1, 2])))
     start = torch.arange(count) * overlap * steps
-    calls = rows[1:] if drawing.views[0].prefix.shape[1] else rows
+    calls = rows[1:] if drawing.views[0].stream.vectors.shape[1] else rows
     assert len(calls) == math.ceil(steps * (1 + overlap * (count - 1)) - 1e-6)
     for step, now in enumerate(calls):
         at_work = ((start < step + 1 - 1e-6) & (start + steps > step + 1e-6)).sum()
@@ -135,27 +133,30 @@ def test_network_calls_are_those_of_the_formula_and_known_tokens_are_looked_at_o
 @torch.no_grad()
 def test_the_level_of_each_token_reaches_its_own_modulation(name):
     model = tiny.way(name)
-    layout, tokens, condition = tiny.layout_of(model), tiny.tokens(model, 2), model.prompt.read([0, 1])
-    place = torch.arange(layout.count).expand(2, -1)
+    layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
+    place, opening = torch.arange(layout.count).expand(2, -1), model.opening(to_draw([0, 1], layout))
+    schedule = model.picture.order.schedule(layout, 2, None, None)
 
     def laid(level: torch.Tensor):
-        span, _ = model.picture_rows(condition, tokens, level, place, torch.zeros_like(place), layout)
-        return lay([prefix_span(condition), span], condition.vector)
+        fed = model.picture.feed(tokens, schedule, level, place, layout)
+        span, _ = model.picture.drawn_span(fed, schedule, torch.zeros_like(place), layout)
+        return behind(opening, span, modulated=True)
 
     level = torch.full((2, layout.count), 0.5)
     other = level.clone()
     other[1, 3] = 0.7
     before, after = laid(level), laid(other)
     moved = (before.modulation - after.modulation).abs().amax(-1) > 1e-4
-    m = condition.prefix.shape[1]
+    m = opening.stream.vectors.shape[1]
     assert moved.nonzero().tolist() == [[1, m + 3]] and torch.equal(before.vectors, after.vectors)
     heard = (model.transformer(before) - model.transformer(after)).abs().amax(-1)
     assert heard[1, m + 3] > 1e-4 and (heard[0] == 0).all()
-    text = lay([text_span(torch.zeros(1, 3, tiny.WIDTH), torch.ones(1, 3).bool(), causal=True)])
-    piled = pile([after, text])
-    packed, where = pack(piled, 40)
-    told = packed.modulation.flatten(0, 1)[where]
-    assert torch.equal(told[:2, : m + layout.count][..., 0], after.modulation[..., 0]) and not told[2, :3].any()
+    fed = model.picture.feed(tokens, schedule, other, place, layout)
+    span, _ = model.picture.drawn_span(fed, schedule, torch.zeros_like(place), layout)
+    text = text_span(torch.zeros(1, 3, tiny.WIDTH), torch.ones(1, 3).bool(), causal=True)
+    packed = lay([[Piece(0, 0)], [Piece(0, 1)], [Piece(1, 0)]], [span, text], capacity=40, modulated=True)
+    told = [packed.unpack(packed.stream.modulation, lot) for lot in (0, 1)]
+    assert torch.equal(told[0], span.modulation) and not told[1].any()
 
 
 @pytest.mark.parametrize("name", [name for name in APART if name != "denoised"])
@@ -173,16 +174,17 @@ def test_a_mixed_stream_is_causal_between_spans_and_full_inside_a_picture(spans)
     """Zhou et al. 2024: a row sees those before it, and all of its own picture."""
     model, laid, picture = tiny.way("denoised"), [], []
     layout, none = tiny.layout_of(model), torch.zeros(1, 8, dtype=torch.bool)
-    turns = model.picture.order.turns(layout, none, none, ~none)
+    schedule = model.picture.order.schedule(layout, 1, None, None)
+    rank = model.picture.order.attention_rank(schedule, layout, none, none, ~none)
     for number, (drawn_one, length) in enumerate(spans):
         rows = layout.count if drawn_one else length
         vectors = torch.zeros(1, rows, tiny.WIDTH)
         if drawn_one:
-            laid.append(picture_span(vectors, layout, torch.arange(rows)[None], turns, causal=True))
+            laid.append(picture_span(vectors, layout, torch.arange(rows)[None], rank, causal=True))
         else:
             laid.append(text_span(vectors, torch.ones(1, rows, dtype=torch.bool), causal=True))
         picture += [number if drawn_one else None] * rows
-    seen = visible(lay(laid))[0]
+    seen = visible(lay([[Piece(lot, 0) for lot in range(len(laid))]], laid).stream)[0]
     for i, row in enumerate(picture):
         for j, other in enumerate(picture):
             assert seen[i, j] == (j <= i or (row is not None and row == other))
@@ -198,7 +200,7 @@ def test_what_has_not_begun_tells_nobody_anything_and_what_is_known_is_seen(name
     model.picture.order = Told(model.picture.order, level)
 
     def loss(shown: torch.Tensor) -> torch.Tensor:
-        return model.loss([0], target, shown, layout, Seeded([4]))[0][0]
+        return tiny.picture_losses(model, [0], target, shown, noise=Seeded([4]))[0]
 
     before = loss(target)
     assert ((before > 0) == ((level > 0) & (level < 1))[0]).all()
@@ -217,10 +219,12 @@ def test_a_loss_of_nothing_is_that_of_the_true_velocity(name, data):
     model = tiny.way(name)
     layout, target = tiny.layout_of(model), tiny.tokens(model, 2)
     head, order = model.picture.head, model.picture.order
-    level = order.lesson(layout, 2, Seeded([data.draw(st.integers(0, 99)), 1]))
+    noise = Seeded([data.draw(st.integers(0, 99)), 1])
+    schedule = order.training_schedule(layout, 2, noise)
+    level = order.training_levels(schedule, noise)
     noised = order.noised(target, level, Seeded([5, 6]))
     noise = Seeded([5, 6]).normal(tuple(target.shape[1:]), torch.arange(2))
-    fed = order.feed(noised, level, torch.arange(layout.count).expand(2, -1), layout)
+    fed = order.feed(noised, schedule, level, torch.arange(layout.count).expand(2, -1), layout)
     _, memo = head.enter(fed, layout)
     head.velocity = lambda hidden, memo: (noise - target)[None]
     hidden = torch.zeros(2, layout.count, tiny.WIDTH)

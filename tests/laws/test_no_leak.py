@@ -27,8 +27,8 @@ def test_a_shown_token_changes_only_what_is_predicted_later(case, data):
     token = data.draw(st.integers(0, layout.count - 1))
     shown = target.clone()
     shown[:, token] = other(model, shown[:, token])
-    before, _ = model.loss(PROMPTS, target, target, layout)
-    after, _ = model.loss(PROMPTS, target, shown, layout)
+    before = tiny.picture_losses(model, PROMPTS, target, target)
+    after = tiny.picture_losses(model, PROMPTS, target, shown)
     later = step > step[token]
     assert torch.allclose(before[:, ~later], after[:, ~later], atol=1e-6)
     if later.any():
@@ -40,12 +40,12 @@ def test_a_shown_token_changes_only_what_is_predicted_later(case, data):
 def test_every_token_hears_the_prompt_and_not_the_other_pictures(case):
     model = tiny.model(*case)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
-    before, _ = model.loss(PROMPTS, tokens, tokens, layout)
-    after, _ = model.loss(["blue house", PROMPTS[1]], tokens, tokens, layout)
+    before = tiny.picture_losses(model, PROMPTS, tokens, tokens)
+    after = tiny.picture_losses(model, ["blue house", PROMPTS[1]], tokens, tokens)
     assert ((before - after)[0].abs() > 1e-6).all()
     assert torch.allclose(before[1], after[1], atol=1e-5)
     changed = torch.cat([other(model, tokens[:1]), tokens[1:]])
-    assert torch.allclose(model.loss(PROMPTS, changed, changed, layout)[0][1], before[1], atol=1e-5)
+    assert torch.allclose(tiny.picture_losses(model, PROMPTS, changed)[1], before[1], atol=1e-5)
 
 
 @given(CASES, st.integers(0, 5))
@@ -55,7 +55,7 @@ def test_a_word_of_a_caption_changes_only_what_is_written_later(case, place):
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
     words = ["a", "green", "pear", "on", "a", "blue", "house"]
     texts = [" ".join(words), " ".join([*words[:place], "apple", *words[place + 1 :]])]
-    told = [model.loss([None], tokens, tokens, layout, captions=[text], pictures=tokens)[1][0] for text in texts]
+    told = [tiny.text_losses(model, [text], tokens)[0] for text in texts]
     assert told[0].shape == told[1].shape
     assert torch.allclose(told[0][:place], told[1][:place], atol=1e-6)
     assert (told[0][place + 1 :] - told[1][place + 1 :]).abs().max() > 1e-4
@@ -66,9 +66,9 @@ def test_a_word_of_a_caption_changes_only_what_is_written_later(case, place):
 def test_a_caption_hears_of_every_token_of_its_picture(case):
     model = tiny.model(*case)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
-    told = model.loss([None], tokens, tokens, layout, captions=["a red apple"], pictures=tokens)[1]
+    told = tiny.text_losses(model, ["a red apple"], tokens)
     for token in range(layout.count):
         changed = tokens.clone()
         changed[:, token] = other(model, changed[:, token])
-        heard = model.loss([None], tokens, tokens, layout, captions=["a red apple"], pictures=changed)[1]
+        heard = tiny.text_losses(model, ["a red apple"], changed)
         assert (told - heard).abs().max() > 1e-5

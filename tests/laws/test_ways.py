@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from kiloword.engine.decode import draw
-from kiloword.heads.head import Sampling, Soft, Unguided
-from kiloword.model import ImageModel, Modality, resumed
+from kiloword.drawing import resumed
+from kiloword.engine.drive import draw
+from kiloword.heads.head import Sampling, Soft
+from kiloword.modality import Modality
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.tokens import Vector
 from kiloword.tokens.space import values_of
@@ -35,7 +37,7 @@ def drawn(way, model, drawing, seeds) -> list:
 def loss(model, prompts, target, shown, seed: int = 5) -> torch.Tensor:
     """The loss of every token under the same chance each time; this one masks some tokens of masked orders only."""
     torch.manual_seed(seed)
-    return model.loss(prompts, target, shown, tiny.layout_of(model))[0]
+    return tiny.picture_losses(model, prompts, target, shown)
 
 
 @pytest.mark.parametrize("name", tiny.WAYS)
@@ -138,7 +140,7 @@ def test_weights_one_and_zero_are_no_guidance_and_weights_may_change_with_the_st
 def test_a_shown_token_changes_only_what_is_predicted_later(name, data):
     model = tiny.way(name)
     layout, target = tiny.layout_of(model), tiny.tokens(model, 2)
-    rank = model.picture.order.rank(layout)
+    rank = model.picture.order.schedule(layout, 1, None, None).start[0]
     token = data.draw(st.integers(0, layout.count - 1))
     shown = target.clone()
     shown[:, token] = tiny.tokens(model, 2, seed=9)[:, token]
@@ -191,7 +193,7 @@ def test_soft_choices_are_distributions_and_become_hard_when_cold():
 @pytest.mark.parametrize("way", [ImageModel.draw, draw])
 def test_a_token_that_is_worked_out_is_never_guided(name, way):
     model = tiny.way(name)
-    assert isinstance(model.picture.head, Unguided)
+    assert not model.picture.head.guidable
     drawing = replace(tiny.drawing(model, [0, 1], 2.0), weights=torch.tensor([[1.0, 2.5], [0.0, -1.5]]))
     with pytest.raises(ValueError, match=r"^a regressed token cannot be guided: guidance is 1 \(off\) .* got 2.5$"):
         drawn(way, model, drawing, [1, 2])

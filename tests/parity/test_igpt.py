@@ -11,10 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kiloword import parts
-from kiloword.engine.decode import draw
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
 from kiloword.engine.painter import Painter
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.published.convert import arrange, convert
 from kiloword.published.igpt import PAGE

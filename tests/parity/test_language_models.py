@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kiloword import parts
-from kiloword.engine.decode import write
+from kiloword.engine.drive import write
 from kiloword.engine.lean import LeanStack, lean
 from kiloword.engine.rerank import read_back
 from kiloword.heads.head import Sampling

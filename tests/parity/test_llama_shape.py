@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from kiloword.stream import lay
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch.nn.functional import scaled_dot_product_attention
 
 from kiloword import parts, published
-from kiloword.engine.decode import draw
+from kiloword.engine.drive import draw
 from kiloword.engine.lean import LeanStack, lean
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel

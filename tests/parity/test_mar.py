@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import load_file
 
 from kiloword import parts, published
-from kiloword.engine.decode import draw
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
 from kiloword.engine.guidance import GuidanceConfig
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.orders.masked import in_order
 from kiloword.published import mar, mar_kl16

@@ -5,9 +5,10 @@ import torch
 from torch.nn.functional import gelu, linear, normalize
 
 from kiloword import parts
-from kiloword.engine.decode import draw
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
 from kiloword.heads.head import Sampling, Unguided
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.published.metamorph_generator import LLAMA_31_8B, PAGE
 from kiloword.published.page import fill, names_of

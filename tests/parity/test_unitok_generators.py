@@ -6,9 +6,10 @@ from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_
 
 import tiny
 from kiloword import parts
-from kiloword.engine.decode import draw
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.published import unitok_generators
 from kiloword.published.page import fill, names_of

@@ -80,6 +80,7 @@ class LeanStack:
 
     def __init__(self, stack: Stack):
         self.stack, self.width, self.cache, self.causal = stack, stack.width, stack.cache, True
+        self.listens, self.modulated = stack.listens, stack.modulated
         self.layers = [LeanBlock(stack.config, block, layer) for layer, block in enumerate(stack.blocks)]
         self.norm, self.one_row = norm_of(stack.config, stack.norm), one_row(stack)
         self.vector: Tensor | None = None

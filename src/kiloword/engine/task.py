@@ -6,7 +6,7 @@ works can be batched between any two of them, is Yu et al. 2022 (Orca).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -33,6 +33,7 @@ class Batchlet:
     keep: Int[Tensor, "r"]
 
 
+@runtime_checkable
 class Task(Protocol):
     """Needs a cache of `rows` rows and `capacity` positions; one that keeps nothing (capacity 0) sends all that it
     needs every time."""

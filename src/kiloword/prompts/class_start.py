@@ -26,7 +26,7 @@ class ClassStartConfig:
 class ClassStart(Prompt, nn.Module):
     """Prompts are class numbers, or None. There are no rows before the picture: its own first row is the class's."""
 
-    required = True
+    required = modulates = True
 
     def __init__(self, config: ClassStartConfig):
         super().__init__()

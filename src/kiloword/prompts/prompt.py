@@ -38,12 +38,14 @@ class Prompt:
     `required`: a picture is drawn behind a condition only, since its first token, its modulation or its context is made
     of it.
     `predicted`: the model may learn to say its prompts itself: `target` is what the positions of a prefix predict.
+    `modulates`: its conditions have a vector that modulates the blocks.
     `context_positions`: how many positions of context a condition has at most; 0 if it has none.
     """
 
     width: int
     required: bool = False
     predicted: bool = False
+    modulates: bool = False
     context_positions: int = 0
 
     def read(self, prompts: list) -> Condition:

@@ -52,7 +52,7 @@ class TextMemory(Prompt, nn.Module):
     as the condition that it stands beside.
     """
 
-    required = True
+    required = modulates = True
 
     def __init__(self, config: TextMemoryConfig):
         super().__init__()

@@ -5,7 +5,7 @@ are one rule over the span and step of each row.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -45,6 +45,7 @@ class Stream:
     topic: Int[Tensor, "b t"] | None = None  # whose memory a position listens to; None: its sample's
 
 
+@runtime_checkable
 class Transformer(Protocol):
     """Positions in, hidden vectors of those asked for out.
 

@@ -14,7 +14,8 @@ from kiloword.engine.painter import Card, Painter
 from kiloword.evaluation.album import Album, fitted
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.factorised import FactorisedConfig
-from kiloword.model import ImageModel, Modality
+from kiloword.modality import Modality
+from kiloword.model import ImageModel
 from kiloword.orders.draft import DraftConfig
 from kiloword.prompts.text_prefix import TextPrefixConfig
 from kiloword.tokenizers.pyramid import PyramidConfig

@@ -54,6 +54,7 @@ def same(count: int, views: int = 1) -> torch.Tensor:
 def test_densities_sum_to_one(name, sampling, weights):
     head = head_of(name)
     tokens = all_tokens(head)
+    assert head.has_density and head.guidable and not head.denoising
     log = head.log_prob(same(tokens.shape[1], len(weights)), torch.tensor(weights)[:, None], tokens, sampling)
     assert log.shape == tokens.shape[:2]
     assert log.exp().sum().item() == pytest.approx(1, abs=1e-5)
@@ -129,10 +130,10 @@ def test_the_entrance_tells_tokens_places_and_unknown_shares_apart(name):
     order = tiny.ORDERS["rows"].build()
     layout = tiny.Layout(((1, 3),))
     shown = torch.tensor([[[1, 1], [2, 1], [1, 1]]]) if head.space.tail else torch.tensor([[1, 2, 1]])
-    pick = torch.arange(3)[None]
+    pick, schedule = torch.arange(3)[None], order.schedule(layout, 1, None, None)
 
     def entered(shown: torch.Tensor, level: float = 1.0) -> torch.Tensor:
-        return head.enter(order.feed(shown, torch.full((1, 3), level), pick, layout), layout)[0][0]
+        return head.enter(order.feed(shown, schedule, torch.full((1, 3), level), pick, layout), layout)[0][0]
 
     plain = entered(shown)
     assert plain.shape == (3, tiny.WIDTH)

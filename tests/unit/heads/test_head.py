@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiloword.heads.head import Sampling, keep, weigh
+from kiloword.heads.head import Head, Sampling, keep, memo_at, weigh
 
 LOGITS = st.lists(st.floats(-6, 6, width=32), min_size=1, max_size=8, unique=True)
 
@@ -66,6 +66,28 @@ def test_guidance_one_is_off():
     off = torch.tensor([[1.0], [0.0]]).expand(2, 3)
     assert torch.equal(weigh(logits, off), logits[0])
     assert torch.equal(weigh(logits[:1], off[:1]), logits[0])
+
+
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=7))
+def test_the_memo_of_some_positions_is_theirs(some):
+    class Chosen:
+        def at(self, index):
+            return "of", index.tolist()
+
+    index, memo = torch.tensor([some, some[::-1]]), torch.rand(2, 5, 3)
+    found = memo_at(memo, index)
+    for row, chosen in enumerate((some, some[::-1])):
+        assert torch.equal(found[row], memo[row, chosen])
+    assert memo_at(None, index) is None and memo_at(Chosen(), index) == ("of", index.tolist())
+
+
+def test_a_head_without_powers_says_so():
+    head, one = Head(), torch.ones(1, 1)
+    assert head.guidable and head.canvas == 0
+    assert not (head.has_density or head.denoising or head.modulates or head.whole)
+    head.refuse_guidance(torch.tensor([[2.0], [-1.0]]))
+    with pytest.raises(ValueError, match="of no token how likely it is"):
+        head.log_prob(torch.zeros(1, 1, 1, 4), one, torch.zeros(1, 1), Sampling())
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import linear
 
 from kiloword.heads.entrance import AxialEntranceConfig
-from kiloword.heads.head import HasDensity, Head, Sampling
+from kiloword.heads.head import Head, Sampling
 from kiloword.heads.joint import JointConfig, JointHead
 from kiloword.noise import Seeded
 from kiloword.tokens import Categorical, Fed, Layout
@@ -28,7 +28,7 @@ def everything(head: JointHead, hidden: torch.Tensor, legal: slice) -> torch.Ten
 
 
 def test_both_views_obey_the_law_of_heads(head):
-    assert isinstance(head, Head) and isinstance(head, HasDensity) and isinstance(head.text, Head)
+    assert isinstance(head, Head) and head.has_density and isinstance(head.text, Head)
     assert head.space == Categorical(PICTURE) and head.text.space == Categorical(TEXT)
     assert len(head.embedding.weight) == len(head.exit.weight) == TEXT + LIMIT + PICTURE
 

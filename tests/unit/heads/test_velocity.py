@@ -1,12 +1,14 @@
 """Velocity head: a U-Net shrinks a picture to rows and grows them again; a step follows the weighed velocity."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from kiloword.heads.head import Denoising, Head, Sampling
+from kiloword.heads.head import Head, Sampling, memo_at
 from kiloword.heads.level import ModulatingLevelConfig
 from kiloword.heads.linear_patches import LinearPatchesConfig, Patches
 from kiloword.heads.unet_patches import UNetPatchesConfig
@@ -76,9 +78,25 @@ def test_a_step_goes_along_the_weighed_velocity_as_far_as_the_levels_say(guidanc
     assert torch.allclose(drawn, expected, atol=1e-4)
 
 
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=8))
+@torch.no_grad()
+def test_the_memo_of_some_tokens_is_theirs(some):
+    torch.manual_seed(0)
+    head, layout = VelocityConfig(Vector(3), 16).build(), Layout(((2, 3),))
+    index, hidden = torch.tensor([some, some[::-1]]), torch.randn(1, 2, 6, 16)
+    _, memo = head.enter(replace(fed(torch.randn(2, 6, 3)), level=torch.rand(2, 6), to=torch.zeros(2, 6)), layout)
+    row = torch.arange(2)[:, None]
+    theirs = head.velocity(hidden[:, row, index], memo_at(memo, index))
+    assert torch.allclose(theirs, head.velocity(hidden, memo)[:, row, index], atol=1e-6)
+    weights = torch.ones(1, 2)
+    drawn = head.sample(hidden[:, row, index], weights, memo_at(memo, index), Sampling(), Seeded([0, 1]), row[:, 0])
+    everything = head.sample(hidden, weights, memo, Sampling(), Seeded([0, 1]), row[:, 0])
+    assert torch.allclose(drawn, everything[row, index], atol=1e-6)
+
+
 def test_laws_are_obeyed_and_what_cannot_be_is_refused():
     head = VelocityConfig(Vector(4), 16, level=ModulatingLevelConfig()).build()
-    assert isinstance(head, Head) and isinstance(head, Denoising) and not head.whole
+    assert isinstance(head, Head) and head.denoising and head.modulates and not head.whole
     assert VelocityConfig(Vector(4), 16, UNetPatchesConfig()).build().whole
     assert isinstance(LinearPatchesConfig().build(4, 16), Patches)
     with pytest.raises(ValueError, match="power of 2 from 2 on, got 3"):

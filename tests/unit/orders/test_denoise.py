@@ -1,33 +1,38 @@
-"""Denoise order: lessons show every kind of moment that a drawing comes through, and noise is mixed in as told."""
+"""Denoise order: trainings show every kind of moment that a drawing comes through, and noise is mixed in as told."""
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiloword.noise import Seeded
+from kiloword.noise import Noise, Seeded
 from kiloword.orders.denoise import Denoise, DenoiseConfig
-from kiloword.orders.order import Gradual, Order
+from kiloword.orders.order import Order
 from kiloword.tokens import Layout
 
 LAYOUT = Layout(((4, 4),))
 
 
-def lessons(count: int = 2000, **changes) -> torch.Tensor:
+def learned(order: Denoise, count: int, noise: Noise) -> torch.Tensor:
+    """The levels at which the tokens of so many pictures are learned."""
+    return order.training_levels(order.training_schedule(LAYOUT, count, noise), noise)
+
+
+def trained(count: int = 2000, **changes) -> torch.Tensor:
     order = Denoise(DenoiseConfig(**changes))
-    assert isinstance(order, Order) and isinstance(order, Gradual)
-    return order.lesson(LAYOUT, count, Seeded(range(count)))
+    assert isinstance(order, Order) and order.gradual and not order.causal
+    return learned(order, count, Seeded(range(count)))
 
 
 def test_pictures_all_at_once_have_one_level_which_is_logit_normal_or_uniform():
     for levels, quarter in (("uniform", 0.25), ("logit-normal", 0.136)):  # P(sigmoid(N) < 1/4) = P(N < -ln 3)
-        level = lessons(grouped=0, kept=0, levels=levels)
+        level = trained(grouped=0, kept=0, levels=levels)
         assert (level == level[:, :1]).all() and ((level > 0) & (level < 1)).all()
         assert abs(float((level[:, 0] < 0.25).float().mean()) - quarter) < 0.03
 
 
 def test_pictures_in_groups_fall_from_the_first_group_to_the_last_as_their_ramps_do():
     for upwards in (False, True):
-        level = lessons(grouped=1, kept=0, upwards=upwards)
+        level = trained(grouped=1, kept=0, upwards=upwards)
         steps = (level.flip(1) if upwards else level).diff(dim=1)  # in the order in which tokens are drawn
         assert (steps >= -1e-6).all() and (steps > 0.01).any()
         at_work = (level > 0) & (level < 1)
@@ -37,9 +42,9 @@ def test_pictures_in_groups_fall_from_the_first_group_to_the_last_as_their_ramps
 
 
 def test_shares_are_those_that_are_asked_for():
-    level = lessons(grouped=0.4, kept=0)
+    level = trained(grouped=0.4, kept=0)
     assert abs(float((level != level[:, :1]).any(1).float().mean()) - 0.4) < 0.05
-    kept = lessons(grouped=0, kept=0.5) == 0
+    kept = trained(grouped=0, kept=0.5) == 0
     assert abs(float(kept.any(1).float().mean()) - 0.5) < 0.08 and abs(float(kept.float().mean()) - 0.25) < 0.03
 
 
@@ -53,7 +58,20 @@ def test_noise_is_mixed_in_as_told(seed, level, loudness):
     assert torch.allclose(found[:, 1], (1 - level) * tokens[:, 1] + level * loudness * noise[:, 1], atol=1e-5)
 
 
-def test_a_picture_s_lesson_is_its_own():
+def test_levels_are_those_of_a_picture_s_own_schedule_at_one_moment():
+    order, noise = Denoise(DenoiseConfig(grouped=0.5, kept=0)), Seeded(range(200))
+    schedule = order.training_schedule(LAYOUT, 200, noise)
+    level, at_once = order.training_levels(schedule, noise), schedule.start.amax(1) == 0
+    assert (schedule.stop == schedule.start + 1).all() and 60 < at_once.sum() < 140
+    for row in (~at_once).nonzero()[:, 0].tolist():
+        at_work = ((level[row] > 0) & (level[row] < 1)).nonzero()[:, 0]
+        if len(at_work):  # any of these tokens tells the moment
+            moment = float(schedule.stop[row, at_work[0]] - level[row, at_work[0]])
+            assert 0 <= moment <= float(schedule.stop[row].max())
+            assert torch.allclose(level[row], schedule.level(moment)[row], atol=1e-5)
+
+
+def test_what_a_picture_learns_is_its_own():
     order = Denoise(DenoiseConfig(grouped=0.5))
-    together = order.lesson(LAYOUT, 3, Seeded([4, 5, 6]))
-    assert torch.equal(order.lesson(LAYOUT, 1, Seeded([5]))[0], together[1])
+    together = learned(order, 3, Seeded([4, 5, 6]))
+    assert torch.equal(learned(order, 1, Seeded([5]))[0], together[1])

@@ -1,4 +1,4 @@
-"""Masked order: as many tokens a step as published, each once, in any order; lessons hide a share by chance."""
+"""Masked order: as many tokens a step as published, each once, in any order; trainings hide a share by chance."""
 
 import math
 
@@ -72,17 +72,26 @@ def test_pictures_have_orders_of_their_own_whatever_the_batch():
 
 
 @given(st.floats(0, 0.999), st.integers(1, 30), st.sampled_from([0.3, 0.7]))
-def test_a_lesson_hides_one_share_of_all_pictures_rounded_up(uniform, tokens, least):
+def test_a_training_hides_one_share_of_all_pictures_rounded_up(uniform, tokens, least):
     class Told:
+        """Numbers of which the single ones are given."""
+
+        shuffles = 0
+
         def uniform(self, shape, rows):
             if shape == ():
                 return torch.full((len(rows),), uniform, dtype=torch.float64)
+            self.shuffles += 1
             return Seeded(range(len(rows))).uniform(shape, rows)
 
         def normal(self, shape, rows):
-            raise AssertionError("a lesson draws no normal numbers")
+            raise AssertionError("a training draws no normal numbers here")
 
-    level = MaskedConfig(least=least).build().lesson(Layout(((tokens, 1),)), 3, Told())
+    order, told = MaskedConfig(least=least).build(), Told()
+    schedule = order.training_schedule(Layout(((tokens, 1),)), 3, told)
+    level = order.training_levels(schedule, told)
+    assert told.shuffles == 1  # the schedule is drawn once, and the levels come of it
+    assert schedule.steps == tokens and torch.equal(level, schedule.level(tokens - int(level[0].sum())))
     share = truncated_normal(least, 0.25, torch.tensor(uniform))
     assert ((level == 0) | (level == 1)).all()
     assert level.sum(1).tolist() == [math.ceil(share * tokens)] * 3
@@ -98,8 +107,9 @@ def test_shares_are_those_of_a_normal_distribution_around_one_cut_on_both_sides(
 
 
 def test_known_tokens_are_fed_themselves_and_unknown_ones_nothing():
-    shown, level = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[0.0, 1.0, 0.0, 1.0]])
-    fed = Masked().feed(shown, level, torch.tensor([[3, 0, 2]]), Layout(((2, 2),)))
+    shown, level, layout = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[0.0, 1.0, 0.0, 1.0]]), Layout(((2, 2),))
+    order = Masked()
+    fed = order.feed(shown, order.schedule(layout, 1, None, None), level, torch.tensor([[3, 0, 2]]), layout)
     assert fed.tokens.tolist() == [[8, 5, 7]] and fed.place.tolist() == [[3, 0, 2]]
     assert fed.real.tolist() == [[False, True, True]] and fed.level.tolist() == [[1, 0, 0]]
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.orders.order import Order
-from kiloword.tokens import Layout
+from kiloword.tokens import Layout, Schedule
 
 SIDES = st.tuples(st.integers(1, 4), st.integers(1, 4))
 GRIDS = st.lists(SIDES, min_size=1, max_size=4).map(tuple)
@@ -28,11 +28,18 @@ def painter(layout: Layout):
 
 def feed(layout: Layout, shown: torch.Tensor, pick: list[int]):
     rows = torch.tensor(pick).expand(len(shown), -1)
-    return ORDER.feed(shown, torch.ones(shown.shape), rows, layout, painter(layout))
+    schedule = ORDER.schedule(layout, len(shown), None, None)
+    return ORDER.feed(shown, schedule, torch.ones(shown.shape), rows, layout, painter(layout))
+
+
+def rank_of(schedule: Schedule, layout: Layout) -> torch.Tensor:
+    """Who sees whom, in the middle of a drawing."""
+    nothing, known = torch.zeros_like(schedule.start).bool(), schedule.known(1)
+    return ORDER.attention_rank(schedule, layout, nothing, known, schedule.visited(1))
 
 
 def test_it_is_an_order_that_paints():
-    assert isinstance(ORDER, Order) and ORDER.causal and ORDER.painted
+    assert isinstance(ORDER, Order) and ORDER.causal and ORDER.painted and not ORDER.gradual
 
 
 @given(GRIDS)
@@ -58,8 +65,11 @@ def test_there_is_a_step_for_every_grid_and_no_other_number_of_them():
 @given(GRIDS)
 def test_every_token_is_to_be_learned_and_sits_in_its_own_place(sizes):
     layout = Layout(sizes)
-    assert (ORDER.lesson(layout, 3, None) == 1).all()
-    assert torch.equal(ORDER.seats(layout), torch.arange(layout.count))
+    schedule = ORDER.training_schedule(layout, 3, None)
+    assert torch.equal(schedule.start, ORDER.schedule(layout, 3, None, None).start)
+    assert (ORDER.training_levels(schedule, None) == 1).all()
+    assert torch.equal(ORDER.row_positions(schedule, layout), torch.arange(layout.count).expand(3, -1))
+    assert ORDER.times(layout) is None and torch.equal(rank_of(schedule, layout), schedule.start.long())
 
 
 @given(GRIDS, st.data())
@@ -93,4 +103,5 @@ def test_a_token_is_fed_to_later_grids_only(sizes, data):
 def test_without_a_canvas_nothing_can_be_fed():
     layout = Layout(((1, 1), (2, 2)))
     with pytest.raises(ValueError, match="no canvas is there"):
-        ORDER.feed(torch.zeros(1, 5), torch.ones(1, 5), torch.tensor([[0]]), layout)
+        schedule = ORDER.schedule(layout, 1, None, None)
+        ORDER.feed(torch.zeros(1, 5), schedule, torch.ones(1, 5), torch.tensor([[0]]), layout)

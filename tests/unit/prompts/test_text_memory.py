@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from kiloword.model import ImageModel, Modality
+from kiloword.modality import Modality
+from kiloword.model import ImageModel
 from kiloword.prompts.text_memory import TextMemory, TextMemoryConfig
 
 ROWS, CHANNELS, WIDTH, HEADS = 6, 5, 8, 2

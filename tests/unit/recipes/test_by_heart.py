@@ -13,9 +13,10 @@ from kiloword import parts
 from kiloword.datasets import shards
 from kiloword.datasets.cache import cache_dir
 from kiloword.datasets.emoji import wording
-from kiloword.engine.decode import draw
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
 from kiloword.heads.head import Sampling
-from kiloword.model import Drawing, ImageModel
+from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.recipes import load, model_run
 from kiloword.recipes.model_run import Pictures

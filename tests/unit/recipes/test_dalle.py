@@ -13,7 +13,7 @@ from kiloword import checkpoint, parts, recipes
 from kiloword.datasets import shards
 from kiloword.datasets.cache import cache_dir
 from kiloword.datasets.emoji import wording
-from kiloword.engine.decode import draw
+from kiloword.engine.drive import draw
 from kiloword.engine.painter import Card, Painter
 from kiloword.heads.head import Sampling
 from kiloword.noise import Seeded

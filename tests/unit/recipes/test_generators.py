@@ -5,8 +5,8 @@ import torch
 
 import studying
 from kiloword import parts
-from kiloword.engine.decode import draw
-from kiloword.model import Drawing
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
 from kiloword.noise import Seeded
 from kiloword.recipes import generators
 

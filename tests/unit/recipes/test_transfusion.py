@@ -5,7 +5,7 @@ import torch
 
 import tiny
 from kiloword import parts
-from kiloword.engine.decode import draw, write
+from kiloword.engine.drive import draw, write
 from kiloword.engine.rerank import read_back
 from kiloword.heads.head import Sampling
 from kiloword.heads.level import ModulatingLevelConfig

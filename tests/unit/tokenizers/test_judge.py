@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tiny
-from kiloword.engine.decode import draw
+from kiloword.engine.drive import draw
 from kiloword.engine.painter import Card, Painter
 from kiloword.engine.rerank import candidate_seed, draw_best, look_at
 from kiloword.noise import Seeded

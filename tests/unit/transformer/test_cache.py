@@ -18,7 +18,7 @@ def fresh(capacity: int = 20) -> KeyValueCache:
 
 def grow(cache: KeyValueCache, held: list[list[float]], count: int, keep: list[int], mark: float) -> None:
     """Append `count` places to every row, check all that comes back, keep some."""
-    new = mark + torch.arange(ROWS * count).view(ROWS, 1, count, 1).expand(-1, -1, -1, 2) / 100
+    new = mark + torch.arange(len(held) * count).view(-1, 1, count, 1).expand(-1, -1, -1, 2) / 100
     for layer in range(LAYERS):
         keys, values = cache.append(layer, new + layer, -new - layer)
         assert (values == -keys).all()
@@ -34,24 +34,37 @@ def grow(cache: KeyValueCache, held: list[list[float]], count: int, keep: list[i
     cache.advance(torch.tensor(keep))
 
 
-@given(st.lists(st.tuples(LENGTHS, LENGTHS), min_size=1, max_size=4))
-def test_rows_keep_their_own_lengths_through_appending_and_rewinding(moves):
+@given(st.lists(LENGTHS, min_size=1, max_size=4))
+def test_rows_keep_their_own_lengths_through_appending(moves):
     cache, held = fresh(capacity=40), [[] for _ in range(ROWS)]
-    for mark, (keep, back) in enumerate(moves, start=1):
+    for mark, keep in enumerate(moves, start=1):
         grow(cache, held, 3, keep, float(mark))
-        held = [row[: max(0, len(row) - less)] for row, less in zip(held, back, strict=True)]
-        cache.rewind(torch.tensor([len(row) for row in held]))
         assert cache.lengths == [len(row) for row in held]
 
 
-@given(LENGTHS, st.lists(st.integers(0, ROWS - 1), min_size=ROWS, max_size=ROWS))
-def test_a_fork_is_a_copy_of_its_rows_and_leaves_the_first_alone(keep, rows):
+@given(LENGTHS, st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=ROWS, unique=True))
+def test_a_cache_of_some_rows_writes_into_the_whole(keep, chosen):
     cache, held = fresh(), [[] for _ in range(ROWS)]
     grow(cache, held, 3, keep, 1.0)
-    twin = cache.fork(torch.tensor(rows))
-    assert twin.lengths == [cache.lengths[row] for row in rows]
-    grow(twin, [list(held[row]) for row in rows], 2, [2] * ROWS, 7.0)
+    some = cache.rows(chosen)
+    assert some.lengths == [keep[row] for row in chosen] and some.capacity == cache.capacity
+    grow(some, [held[row] for row in chosen], 2, [2] * len(chosen), 7.0)
+    assert cache.lengths == keep  # until it is told
+    cache.hold([len(row) for row in held])
     grow(cache, held, 1, [1] * ROWS, 3.0)
+
+
+def test_what_is_told_is_read_once_a_layer_as_long_as_it_is_the_same():
+    cache, reads = fresh(), []
+
+    def read(layer: int, told: torch.Tensor) -> torch.Tensor:
+        return cache.recall(layer, told, lambda: reads.append(layer) or told + layer)
+
+    first, second = torch.zeros(ROWS, 2), torch.ones(ROWS, 2)
+    for _ in range(2):
+        assert read(0, first).sum() == 0 and read(1, first).sum() == 2 * ROWS
+    assert reads == [0, 1]
+    assert read(0, second).sum() == 2 * ROWS and read(0, first).sum() == 0 and reads == [0, 1, 0, 0]
 
 
 def test_the_mask_says_how_new_places_see_each_other():
@@ -74,8 +87,6 @@ def test_too_much_is_refused_with_numbers():
     cache.advance(torch.tensor([1, 3, 2]))
     with pytest.raises(ValueError, match="room for 4 places; 3 are held and 2 more come"):
         cache.append(0, torch.zeros(ROWS, 1, 2, 2), torch.zeros(ROWS, 1, 2, 2))
-    with pytest.raises(ValueError, match="rewind to 2 places: 1 are held"):
-        cache.rewind(torch.tensor([2, 3, 2]))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 5), (1,), (0, 4), (1 << 20, 3)])

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from kiloword.stream import Span, lay, pack, picture_span, pile, text_span, unpack
 
 import tiny
-from kiloword.stream import Span, lay, pack, picture_span, pile, text_span, unpack
 from kiloword.tokens import Layout
 from kiloword.transformer import AttentionConfig, EncoderDecoderConfig, LayerNormConfig, RMSNormConfig, Stream
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from kiloword.stream import lay, pack, pile, text_span, unpack
 
 import tiny
-from kiloword.stream import lay, pack, pile, text_span, unpack
 from kiloword.transformer import CrossAttentionConfig, LayerNormConfig, Memory, Stack, stacked
 
 WIDTH, HEADS = tiny.WIDTH, 2
