@@ -26,7 +26,7 @@ HEADS: dict[str, Callable[[int, int], torch.nn.Module]] = {
 
 
 def weight(name: str, bits: int, width: int) -> int:
-    """Parameters of a head's exit: a matrix and a bias."""
+    """Parameters of a head's output: a matrix and a bias."""
     logits = 2 * bits if name == "bitwise" else 2**bits
     return logits * (width + 1)
 

@@ -6,7 +6,7 @@ import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 import tiny
-from kiloword.heads.grown import GrownConfig
+from kiloword.heads.extended_vocab import ExtendedVocabConfig
 from kiloword.model import ImageModel
 from kiloword.orders.spelled import SpelledConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
@@ -43,7 +43,7 @@ def words() -> WordbookConfig:
 def config(begin: int | None = BEGIN, tied: bool = True, depth: int = 2, limit: int = 8) -> ImageModelConfig:
     """Pictures of 4 rows and 2 columns of tokens."""
     text = words()
-    head = GrownConfig(Categorical(text.size), Categorical(CODES), tiny.WIDTH, tied, gain=4.0 if tied else 1.0)
+    head = ExtendedVocabConfig(Categorical(text.size), Categorical(CODES), tiny.WIDTH, tied, gain=4.0 if tied else 1.0)
     attention = AttentionConfig(2, key_heads=1, head_dim=12, bias=True, out_bias=False)
     stack = tiny.stack(
         depth=depth, attention=attention, feed_forward=GemmaGLUConfig(24), position=RotaryConfig((12, 0, 0, 0))

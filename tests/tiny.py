@@ -40,7 +40,7 @@ from kiloword.tokenizers.vq import VQConfig
 from kiloword.tokens import Bits, Categorical, Codes, Layout, TokenSpace, Vector
 from kiloword.transformer import (
     AdaLNConfig,
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     GELUConfig,
     LayerNormConfig,
@@ -205,7 +205,7 @@ def tokens_of(space: TokenSpace, layout: Layout, count: int, seed: int = 0) -> T
 
 def decoder(space: TokenSpace = Codes(LEVELS), scale: int = 2, patch: int = 2, **changes) -> DiffusionDecoderConfig:
     """Patches of a picture of 8 x 4 pixels, or `scale` times as many, each a token's or a part of one's."""
-    patches = stack(depth=1, modulation=SharedAdaLNConfig(), exit_modulation=AdaLNExitConfig())
+    patches = stack(depth=1, modulation=SharedAdaLNConfig(), output_modulation=AdaLNOutputConfig())
     return DiffusionDecoderConfig(DenoiserConfig(space, stack(depth=1), patches, 2, scale, patch), **changes)
 
 
@@ -306,7 +306,9 @@ def bitwise(bits: int, **changes) -> parts.BitwiseConfig:
 SHADES, LABEL, START = ShadesConfig(), ClassLabelConfig(3, WIDTH), parts.ClassStartConfig(3, WIDTH)
 MUTED = stack(attention=AttentionConfig(2), position=parts.MutedConfig(RotaryConfig((0, 0, 4, 4))))
 COSINE = AttentionConfig(2, bias=True, key_bias=False, query_norm=parts.UnitConfig())
-SHARED = blocks(modulation=parts.SharedAdaLNConfig(), exit_modulation=parts.AdaLNExitConfig(), norm=LayerNormConfig())
+SHARED = blocks(
+    modulation=parts.SharedAdaLNConfig(), output_modulation=parts.AdaLNOutputConfig(), norm=LayerNormConfig()
+)
 VAR = replace(SHARED, attention=COSINE, norm=LayerNormConfig(affine=False), modulation=AdaLNConfig())
 INFINITY = replace(
     VAR, modulation=SharedAdaLNConfig(), listening=parts.CrossAttentionConfig(2),
@@ -360,7 +362,7 @@ WAYS = {
     "denoised": (vectors(), parts.DenoiseConfig(3), velocity(), LABEL, stack()),
     "denoised in groups": (
         vectors(), parts.DenoiseConfig(3, groups=4, overlap=0.5), velocity(parts.ModulatingLevelConfig()), LABEL,
-        stack(modulation=AdaLNConfig(), exit_modulation=AdaLNExitConfig()),
+        stack(modulation=AdaLNConfig(), output_modulation=AdaLNOutputConfig()),
     ),
     "denoised one by one": (
         vectors(), parts.DenoiseConfig(2, groups=8, levels="uniform", upwards=True),

@@ -101,7 +101,7 @@ class Drawing:
     def weights_at(self, step: int) -> Float[Tensor, "v b"]:
         return self.weights if self.weights.ndim == 2 else self.weights[step]
 
-    def exit_weights_at(self, step: int) -> Float[Tensor, "v b"]:
+    def output_weights_at(self, step: int) -> Float[Tensor, "v b"]:
         """With which the head sums the views up: only the first one is left if that has been done before."""
         weights = self.weights_at(step)
         return weights if self.after_block is None else torch.eye(len(weights), 1).expand_as(weights)
@@ -145,7 +145,7 @@ class ImageModel(nn.Module):
         self.check()
 
     @property
-    def exit(self) -> Decoder:
+    def pixel_decoder(self) -> Decoder:
         """What turns tokens into pixels."""
         return Own(self.picture.tokenizer) if self.decoder is None else self.decoder
 
@@ -168,7 +168,7 @@ class ImageModel(nn.Module):
             raise ValueError(f"this order makes tokens known in {takes}, and the head draws them {draws}")
         if (self.picture.order.causal or isinstance(self.picture.order, Gradual)) and not self.transformer.causal:
             raise ValueError("this order draws later tokens from earlier ones, and the transformer shows all to all")
-        tokenizer, head, decoder = self.picture.tokenizer, self.picture.head, self.exit
+        tokenizer, head, decoder = self.picture.tokenizer, self.picture.head, self.pixel_decoder
         modulated = isinstance(self.transformer, Modulable) and self.transformer.modulated
         if isinstance(head, Denoising) and head.modulates and not modulated:
             raise ValueError("the head tells each token's level to the blocks, and nothing modulates the transformer's")
@@ -239,7 +239,7 @@ class ImageModel(nn.Module):
         self, condition: Condition, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"],
         step: Int[Tensor, "b q"], layout: Layout, to: Float[Tensor, "b n"] | None = None,
     ) -> tuple[Span, Any]:  # fmt: skip
-        """The rows that ask for the picked tokens, and what the head wants to be reminded of at the exit; `to` is the
+        """The rows that ask for the picked tokens, and what the head wants to be reminded of at its output; `to` is the
         level after the step."""
         order, head = self.picture.order, self.picture.head
         fed = order.feed(shown, level, pick, layout, self.canvas(layout))
@@ -338,7 +338,7 @@ class ImageModel(nn.Module):
     ) -> None:  # fmt: skip
         """Sample the visited tokens and write those that are not given."""
         rows = torch.arange(len(tokens))
-        weights, sampling = drawing.exit_weights_at(step).to(hidden), drawing.sampling_at(step)
+        weights, sampling = drawing.output_weights_at(step).to(hidden), drawing.sampling_at(step)
         drawn = self.picture.head.sample(hidden, weights, memo, sampling, noise, rows)
         index = rows[:, None]
         fixed = given[index, visited].view(*visited.shape, *(1,) * (tokens.ndim - 2))

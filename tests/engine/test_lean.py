@@ -9,7 +9,7 @@ import tiny
 from kiloword.engine.lean import LeanStack, lean
 from kiloword.transformer import (
     AdaLNConfig,
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     Blend,
     CrossAttentionConfig,
@@ -39,9 +39,9 @@ SHAPES = [
     {
         "attention": AttentionConfig(2, bias=True, key_bias=False, query_norm=UnitConfig(), gain=0.5),
         "feed_forward": GELUConfig(24), "norm": LayerNormConfig(1e-2, affine=False), "modulation": SharedAdaLNConfig(),
-        "exit_modulation": AdaLNExitConfig(),
+        "output_modulation": AdaLNOutputConfig(),
     },
-    {"exit_modulation": AdaLNExitConfig(), "attention": AttentionConfig(4, key_heads=2, head_dim=8, gain=2.0)},
+    {"output_modulation": AdaLNOutputConfig(), "attention": AttentionConfig(4, key_heads=2, head_dim=8, gain=2.0)},
     {"listening": CrossAttentionConfig(4, LayerNormConfig(1e-2))},
     {"listening": CrossAttentionConfig(2, RMSNormConfig(1e-2)), "modulation": AdaLNConfig()},
 ]  # fmt: skip

@@ -120,7 +120,7 @@ def test_a_picture_that_is_read_is_read_in_one_direction(case, token):
 @torch.no_grad()
 def test_what_is_written_of_a_picture_does_not_depend_on_the_others(seeds):
     model = spoken.model()
-    model.text.head.grown.embedding.weight[: spoken.BEGIN] *= 3  # so that some texts end before the limit
+    model.text.head.extended.embedding.weight[: spoken.BEGIN] *= 3  # so that some texts end before the limit
     pictures = torch.cat([tiny.tokens(model, 1, seed) for seed in seeds])
     together = write(model, pictures, tiny.layout_of(model), Sampling(), Seeded(seeds))
     for row, seed in enumerate(seeds):
@@ -137,12 +137,12 @@ def test_losses_reach_every_weight_and_the_vocabulary_is_counted_once(tied):
     (drawn.mean() + told.mean()).backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
     names = [name for name in model.state_dict() if not name.startswith("transformer.")]
-    assert names == ["picture.head.embedding.weight", "picture.head.exit.weight"][: 1 if tied else 2]
+    assert names == ["picture.head.embedding.weight", "picture.head.output.weight"][: 1 if tied else 2]
 
 
 @torch.no_grad()
 def test_a_copy_shares_within_itself_only():
     model = spoken.model()
     twin: ImageModel = copy.deepcopy(model)
-    assert twin.text.head.grown is twin.picture.head and twin.prompt.mouths[0].grown is twin.picture.head
+    assert twin.text.head.extended is twin.picture.head and twin.prompt.mouths[0].extended is twin.picture.head
     assert twin.picture.head is not model.picture.head

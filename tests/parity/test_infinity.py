@@ -192,7 +192,7 @@ def test_cached_and_teacher_forced_agree(folder):
     condition = model.prompt.read(scene.texts())
     given = torch.ones(bits.shape[:2], dtype=torch.bool)
     drawing = Drawing(layout, [condition], torch.ones(1, len(bits)), tokens=bits, given=given)
-    _, answers = heard(model.picture.head.exit, lambda: list(draw(model, drawing, Seeded(range(len(bits))))))
+    _, answers = heard(model.picture.head.output, lambda: list(draw(model, drawing, Seeded(range(len(bits))))))
     assert verify.compare("infinity", "logits", torch.cat(answers, 2)[0], scene.logits()).passed
 
 

@@ -30,7 +30,7 @@ STRETCHED = {
 }  # fmt: skip
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma": ("Gemma", {"head_dim": 16}),
-    "gemma, own exit": ("Gemma", {"head_dim": 8, "num_key_value_heads": 1, "tie_word_embeddings": False}),
+    "gemma, own output": ("Gemma", {"head_dim": 8, "num_key_value_heads": 1, "tie_word_embeddings": False}),
     "llama": ("Llama", {"rms_norm_eps": 1e-5}),
     "llama, biased": ("Llama", {"attention_bias": True, "head_dim": 12}),
     "llama, stretched": ("Llama", {"rope_parameters": STRETCHED, "tie_word_embeddings": True}),
@@ -164,9 +164,9 @@ def test_a_vocabulary_without_room_is_refused_and_grown_fits():
     ours = parts.build(liquid.parts(arguments))
     with pytest.raises(ValueError, match="has 53 rows, 50 words and 20 picture tokens take 70: let its vocabulary"):
         fill(liquid.PAGE, liquid.parts(arguments), ours, there)
-    grown = language_models.grow(there, WORDS, CODES)
-    fill(liquid.PAGE, liquid.parts(arguments), ours, grown)
-    for ours_now, name in ((ours.picture.head.embedding, "model.embed_tokens"), (ours.picture.head.exit, "lm_head")):
+    extended = language_models.grow(there, WORDS, CODES)
+    fill(liquid.PAGE, liquid.parts(arguments), ours, extended)
+    for ours_now, name in ((ours.picture.head.embedding, "model.embed_tokens"), (ours.picture.head.output, "lm_head")):
         weight = there[f"{name}.weight"][:WORDS]
         assert torch.equal(ours_now.weight[:WORDS], weight)
         assert torch.allclose(ours_now.weight[WORDS:], weight.mean(0).expand(CODES, -1))

@@ -167,7 +167,7 @@ def test_cached_and_teacher_forced_agree(folder):
     condition = system.prompt.read(tensors["in.labels"].tolist())
     everything = torch.ones_like(ids, dtype=torch.bool)
     drawing = Drawing(layout, [condition], torch.ones(1, len(ids)), tokens=ids, given=everything)
-    _, answers = var.heard(system.picture.head.exit, lambda: list(draw(system, drawing, Seeded(range(len(ids))))))
+    _, answers = var.heard(system.picture.head.output, lambda: list(draw(system, drawing, Seeded(range(len(ids))))))
     assert verify.compare("var", "logits", torch.cat(answers, 2)[0], tensors["out.tf_logits"]).passed
 
 

@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass, replace
 import pytest
 import torch
 
-import joint
+import shared_vocab
 import spoken
 import tiny
 from kiloword import parts
@@ -38,13 +38,13 @@ EXAMPLES = [
     parts.NothingConfig(8), parts.ClassStartConfig(3, 8), parts.ClassBufferConfig(3, 8, rows=4),
     parts.EncoderDecoderConfig(tiny.stack(), tiny.stack(), 4, (2, 2)),
     parts.MutedConfig(parts.RotaryConfig((0, 0, 4, 4))),
-    parts.SharedAdaLNConfig(), parts.AdaLNExitConfig(), parts.UnitConfig(), parts.TokensOnlyConfig(Categorical(4)),
+    parts.SharedAdaLNConfig(), parts.AdaLNOutputConfig(), parts.UnitConfig(), parts.TokensOnlyConfig(Categorical(4)),
     parts.PatchedConfig(parts.TokensOnlyConfig(Vector(4)), 2),
     tiny.decoder(effort=parts.Effort(3, 2, 0.5, interval=(0.1, 0.8))), replace(MODEL, decoder=tiny.decoder()),
     tiny.one_by_one((3, 2), codes=parts.ProjectedCodesConfig(2)), tiny.one_by_one((3, 2)),
     parts.DirectionsConfig(tiny.autoencoder()), parts.RegressionConfig(Vector(4), 8),
     parts.RegressionConfig(Vector(4), 8, parts.ValueConfig()),
-    joint.config(), parts.RowPattern(), parts.SeatedEntranceConfig(4), spoken.words(),
+    shared_vocab.config(), parts.RowPattern(), parts.SeatedEntranceConfig(4), spoken.words(),
     spoken.config().picture.head, spoken.config().prompt, spoken.config().transformer, parts.SpelledConfig(),
     parts.StretchedConfig(parts.RotaryConfig((8, 0, 0, 0))),
     tiny.RecitedConfig().memory, tiny.INFINITY, tiny.bitwise(5, entrance=parts.ScaleEntranceConfig(3), canvas=5),

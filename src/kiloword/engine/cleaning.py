@@ -29,7 +29,7 @@ def clean(
     `effort` None is the decoder's own. Raises ValueError if the model has no diffusion decoder, and for a level that is
     not above 0 and at most 1.
     """
-    decoder, tokenizer = painter.model.exit, painter.model.picture.tokenizer
+    decoder, tokenizer = painter.model.pixel_decoder, painter.model.picture.tokenizer
     size = max(painter.card.sizes, key=lambda size: min(size[0] / picture.height, size[1] / picture.width))
     small = painter.read_size(size)
     layout = tokenizer.layout(*small)

@@ -39,7 +39,7 @@ def seen(
 
     What is looked at changes nothing. `effort` None is the decoder's own.
     """
-    decoder = model.exit
+    decoder = model.pixel_decoder
     effort = effort or decoder.effort
     if effort.level < 1:
         raise ValueError(f"a drawing is painted from level 1, all noise: {effort.level:g} is for cleaning up a picture")

@@ -113,12 +113,12 @@ class LeanStack:
         return stream.vectors.shape[:2] == (1, 1) and stream.memory is None and stream.blend is None
 
     def _modulation(self, vector: Tensor | None) -> list[tuple[Half, ...]]:
-        """What a vector says to every block and to the exit; nothing where these are not modulated."""
+        """What a vector says to every block and to the output; nothing where these are not modulated."""
         if not self.said or vector is not self.vector:
             shared = self.stack.shared_modulation(vector)
             blocks: list[Any] = list(self.stack.blocks)
             told = [block.modulation(shared) for block in blocks]
-            told.append(self.stack.exit_modulation(vector))
+            told.append(self.stack.output_modulation(vector))
             self.vector, self.said = vector, [halves_of(by) for by in told]
         return self.said
 

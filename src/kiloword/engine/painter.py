@@ -120,7 +120,8 @@ class Painter:
         seeds = [seed + index for index in range(request.n)]
         size = request.size or self.card.sizes[0]
         layout = self.model.picture.tokenizer.layout(*self.read_size(size))
-        self.model.exit.steps(layout, request.effort or self.model.exit.effort)  # one that cannot be made is refused
+        decoder = self.model.pixel_decoder
+        decoder.steps(layout, request.effort or decoder.effort)  # one that cannot be made is refused
         drawing, original, fresh = self._edit(self._drawing(request, layout), request, size)
         texts = [self.wordings(request.prompt, request.style) if isinstance(request.prompt, str) else []] * request.n
         drawn = draw_best(self.model, drawing, seeds, texts, request.candidates, self.judge)
@@ -144,7 +145,7 @@ class Painter:
 
     def read_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of what the tokenizer takes, for a picture of this size."""
-        scale = self.model.exit.scale
+        scale = self.model.pixel_decoder.scale
         return size[0] // scale, size[1] // scale
 
     @property

@@ -29,7 +29,7 @@ from kiloword.tokenizers.patched import PatchedConfig
 from kiloword.tokenizers.pixelwise import PixelwiseConfig
 from kiloword.tokens import Bits
 from kiloword.transformer import (
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     CrossAttentionConfig,
     GELUConfig,
@@ -68,7 +68,7 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
         norm=norm,
         position=RoundedConfig(RotaryConfig((0, 0, half, half), (1e4, 1e4, 1e4, 1e4))),
         modulation=SharedAdaLNConfig(),
-        exit_modulation=AdaLNExitConfig(),
+        output_modulation=AdaLNOutputConfig(),
         listening=CrossAttentionConfig(heads, LayerNormConfig(norm.eps)),
     )
     tokenizer, space = _tokenizer(arguments), Bits(bits)
@@ -99,7 +99,7 @@ def _tokenizer(arguments: dict[str, Any]) -> AutoencoderConfig:
 WEIGHTS = {
     "picture.head.embedding.weight": "word_embed.weight", "picture.head.embedding.bias": "word_embed.bias",
     "picture.head.entrance.start": "pos_start", "picture.head.entrance.scale.weight": "lvl_embed.weight",
-    "picture.head.exit.weight": "head.weight", "picture.head.exit.bias": "head.bias",
+    "picture.head.output.weight": "head.weight", "picture.head.output.bias": "head.bias",
     "prompt.norm.weight": "text_norm.weight",
     "prompt.pool.key_values.weight": "text_proj_for_sos.ca.mat_kv.weight",
     "prompt.pool.key_values.value_bias": "text_proj_for_sos.ca.v_bias",
@@ -139,7 +139,7 @@ def theirs(name: str, config: ImageModelConfig) -> From:
             return From(("cfg_uncond",), changed=partial(lengthened, rows=config.prompt.rows))
         case ["transformer", "shared_modulation", "linear", kind]:
             return From((f"shared_ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
-        case ["transformer", "exit_modulation", "linear", kind]:
+        case ["transformer", "output_modulation", "linear", kind]:
             return From((f"head_nm.ada_lin.1.{kind}",), changed=partial(reordered, order=(1, 0)))
         case ["transformer", "blocks", number, *rest]:
             return _of_block(block_name(int(number), config.transformer.depth), ".".join(rest), config.transformer)

@@ -120,7 +120,7 @@ class Scene:
 
     def logits(self) -> Float[Tensor, "b n k"]:
         hidden = self.model.transformer(self.stream(self.encoded().shown))
-        return self.head.exit(hidden)
+        return self.head.output(hidden)
 
     def first_block(self, part: Callable[[Any], nn.Module], count: int) -> Tensor:
         """What a part of the first block says of the first rows."""
@@ -143,9 +143,9 @@ class Scene:
         sampling = tuple(Sampling(temperature, top_k=1) for temperature in temperatures)
         request = Drawing(layout, [condition, null], weights, sampling, **how)
         noise, steps = Seeded([0] * len(texts)), []
-        _, answers = heard(self.head.exit, lambda: steps.extend(draw(self.model, request, noise)))
+        _, answers = heard(self.head.output, lambda: steps.extend(draw(self.model, request, noise)))
         logits = [
-            weigh(answer, request.exit_weights_at(step)) / temperatures[step] for step, answer in enumerate(answers)
+            weigh(answer, request.output_weights_at(step)) / temperatures[step] for step, answer in enumerate(answers)
         ]
         return Drawn(steps[-1].tokens, self.latent(steps[-1].tokens, layout), torch.cat(logits, 1))
 

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from kiloword.engine.decode import draw
 from kiloword.engine.painter import Card
-from kiloword.heads.grown import GrownConfig, GrownHead
+from kiloword.heads.extended_vocab import ExtendedVocabConfig, ExtendedVocabHead
 from kiloword.heads.head import Sampling, keep, weigh
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
@@ -48,7 +48,7 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     if "tokenizer" in arguments:
         tokenizer = chameleon.parts(arguments["tokenizer"])
     tied, gain = language_models.tied(arguments), language_models.gain(arguments)
-    head = GrownConfig(words, codes, arguments["hidden_size"], tied, gain)
+    head = ExtendedVocabConfig(words, codes, arguments["hidden_size"], tied, gain)
     wordbook = WordbookConfig(words.size, arguments["eos"], arguments.get("wordbook", ""))
     return ImageModelConfig(
         picture=ModalityConfig(tokenizer, SpelledConfig(), head),
@@ -69,14 +69,14 @@ def theirs(name: str, config: ImageModelConfig) -> From:
         assert isinstance(config.transformer, StackConfig)
         return language_models.theirs(name.removeprefix("transformer."), config.transformer)
     head = config.picture.head
-    assert isinstance(head, GrownConfig)
+    assert isinstance(head, ExtendedVocabConfig)
     room = partial(language_models.with_room, words=head.text.size, pictures=head.picture.size)
     return From((HEAD[name],), changed=room)
 
 
 HEAD = {
     "picture.head.embedding.weight": "model.embed_tokens.weight",
-    "picture.head.exit.weight": "lm_head.weight",
+    "picture.head.output.weight": "lm_head.weight",
 }
 
 
@@ -137,7 +137,7 @@ def drawn(
     request = Drawing(Layout(((1, steps),)), views, weights, Sampling(0))
     taken: list[Tensor] = []
     work = way(model, request, Seeded([0] * b))
-    hidden, _ = heard(head_of(model).leaving, lambda: taken.extend(now.tokens for now in work))
+    hidden, _ = heard(head_of(model).output_projection, lambda: taken.extend(now.tokens for now in work))
     logits = head_of(model).logits(torch.cat(hidden, dim=2))
     return taken[-1], logits.flatten(0, 1), weigh(logits, weights)
 
@@ -152,9 +152,9 @@ def said(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c"]]:
     return [values[:count] for values, count in zip(logits, counts.tolist(), strict=True)]
 
 
-def head_of(model: ImageModel) -> GrownHead:
+def head_of(model: ImageModel) -> ExtendedVocabHead:
     """The whole vocabulary."""
-    assert isinstance(model.picture.head, GrownHead)
+    assert isinstance(model.picture.head, ExtendedVocabHead)
     return model.picture.head
 
 

@@ -50,9 +50,9 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
 
 NAMES = {
     "picture.head.connector.": "model.mm_projector.",
-    "picture.head.exit.": "vision_head.",
+    "picture.head.output.": "vision_head.",
     "text.head.embedding.": "model.embed_tokens.",
-    "text.head.exit.": "lm_head.",
+    "text.head.output.": "lm_head.",
 }
 
 

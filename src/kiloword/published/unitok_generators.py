@@ -72,8 +72,8 @@ def theirs(name: str, config: ImageModelConfig) -> From:
             return From(tuple(f"tok_embeddings.codebooks.{book}.weight" for book in range(books)))
         case "before":
             return From(tuple(f"output.codebooks.{book}.weight" for book in range(books - 1)))
-        case "exit.weight" | "exit.bias" as matrix:
-            return From((f"output.linear_head.{matrix.removeprefix('exit.')}",))
+        case "output.weight" | "output.bias" as matrix:
+            return From((f"output.linear_head.{matrix.removeprefix('output.')}",))
         case "depth.norm.weight":
             return From(("output.norm.weight",))
         case inner if inner.startswith("depth.blocks."):

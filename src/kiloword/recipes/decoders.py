@@ -24,7 +24,7 @@ from kiloword.training.denoising_lesson import DenoisingConfig, DenoisingLesson,
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import MuonConfig
 from kiloword.transformer import (
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     RMSNormConfig,
     RotaryConfig,
@@ -79,7 +79,7 @@ def patches(width: int, depth: int) -> StackConfig:
     """A stack over patches, each modulated by its own level."""
     return StackConfig(
         width, depth, AttentionConfig(width // 64, query_norm=RMSNormConfig()), SwiGLUConfig.beside(width),
-        position=RotaryConfig((0, 0, 32, 32)), modulation=SharedAdaLNConfig(), exit_modulation=AdaLNExitConfig(),
+        position=RotaryConfig((0, 0, 32, 32)), modulation=SharedAdaLNConfig(), output_modulation=AdaLNOutputConfig(),
     )  # fmt: skip
 
 
@@ -112,7 +112,7 @@ def train_decoder(recipe: DecoderRecipe, data: Path, out: Path, report: Report, 
     model = parts.build(config)
     checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
     tokenizer = model.picture.tokenizer
-    before = model.exit.scale
+    before = model.pixel_decoder.scale
     torch.manual_seed(recipe.training.seed)
     scale = recipe.scale if config.decoder is None else before
     pictures = pictures_for(data, card.sizes[0][0] // before * scale, recipe.data)

@@ -17,7 +17,7 @@ from kiloword.datasets import shards
 from kiloword.datasets.emoji import wording
 from kiloword.engine.painter import Card, Painter
 from kiloword.evaluation.album import draw_of
-from kiloword.heads.joint import JointConfig
+from kiloword.heads.shared_vocab import SharedVocabConfig
 from kiloword.model import ImageModel
 from kiloword.orders.denoise import DenoiseConfig
 from kiloword.parts import ImageModelConfig
@@ -120,7 +120,7 @@ def train_recipe(
     if recipe.judge is not None and judge is None:
         judge = taught_judge(recipe.judge, config, recipe, pictures, out, report)
     folder = out / "checkpoint"
-    checkpoint.save(folder, Painter(model, card(recipe, model.exit.scale), judge=judge), config)
+    checkpoint.save(folder, Painter(model, card(recipe, model.pixel_decoder.scale), judge=judge), config)
     return folder
 
 
@@ -148,7 +148,7 @@ def with_merges(model: ImageModelConfig, merges: BPEConfig) -> ImageModelConfig:
     if text is None:
         return model
     space = Categorical(merges.build().space.size)
-    if isinstance(text.head, JointConfig):
+    if isinstance(text.head, SharedVocabConfig):
         head = replace(text.head, text=space)
         model = replace(model, picture=replace(model.picture, head=head))
     else:

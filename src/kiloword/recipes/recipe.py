@@ -5,6 +5,7 @@ import typing
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
+from kiloword import aliases
 from kiloword.parts import ImageModelConfig
 from kiloword.tokenizers.judge import JudgeConfig
 from kiloword.training.loop import TrainingConfig
@@ -62,6 +63,7 @@ def _set(config: Any, path: list[str], value: str, whole: str) -> Any:
     if not is_dataclass(config) or isinstance(config, type):
         raise ValueError(f"{whole}: there is nothing to set below a {type(config).__name__}")
     known = [field.name for field in fields(config)]
+    path = [aliases.field_of(path[0], known), *path[1:]]
     if path[0] not in known:
         raise ValueError(f"{whole}: {type(config).__name__} has no field {path[0]!r}; it has {', '.join(known)}")
     old = getattr(config, path[0])

@@ -144,7 +144,7 @@ class ModelLesson:
     def _draw(self, rows: Tensor):
         """Drawn pictures, at a glance, beside the version of the true ones that their tokens give; the second half is
         held out."""
-        prompt, glance = self.module.prompt, self.module.exit.glance
+        prompt, glance = self.module.prompt, self.module.pixel_decoder.glance
         condition = prompt.read([self.lines.answer(r) for r in rows.tolist()])
         views, weights = [condition, prompt.null(condition)], torch.tensor([[2.0], [-1.0]])
         if not self.config.null or isinstance(self.module.picture.head, Unguided):  # no null was learned, or is summed

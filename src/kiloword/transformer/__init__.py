@@ -8,7 +8,7 @@ from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, GemmaGLUC
 from kiloword.transformer.memory import CrossAttentionConfig, KeyValues, Listening, Memory, attend, stacked
 from kiloword.transformer.modulation import (
     AdaLNConfig,
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     Modulable,
     SharedAdaLNConfig,
     UnmodulatedConfig,
@@ -27,7 +27,7 @@ from kiloword.transformer.rows import Stream, Transformer, visible
 from kiloword.transformer.stack import Stack, StackConfig
 
 __all__ = [
-    "AdaLNConfig", "AdaLNExitConfig", "AttentionConfig", "Blend", "Cache", "ColumnPattern", "ConvolutionPattern",
+    "AdaLNConfig", "AdaLNOutputConfig", "AttentionConfig", "Blend", "Cache", "ColumnPattern", "ConvolutionPattern",
     "CrossAttentionConfig", "EncoderDecoder", "EncoderDecoderConfig", "FullPattern", "GELUConfig", "GeGLUConfig",
     "GemmaGLUConfig", "KeyValueCache", "KeyValues", "LayerNormConfig", "Listening", "Memory", "Modulable",
     "MutedConfig", "PatternConfig", "RMSNormConfig", "RotaryConfig", "RoundedConfig", "RowPattern",

@@ -11,7 +11,7 @@ from kiloword.transformer.attention import AttentionConfig
 from kiloword.transformer.cache import Cache, KeyValueCache
 from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, GemmaGLUConfig, SwiGLUConfig
 from kiloword.transformer.memory import CrossAttentionConfig, Deaf, Memory
-from kiloword.transformer.modulation import AdaLNConfig, AdaLNExitConfig, SharedAdaLNConfig, UnmodulatedConfig
+from kiloword.transformer.modulation import AdaLNConfig, AdaLNOutputConfig, SharedAdaLNConfig, UnmodulatedConfig
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 from kiloword.transformer.pattern import PatternConfig, masks_by_layer
 from kiloword.transformer.position import MutedConfig, RotaryConfig, RoundedConfig, StretchedConfig
@@ -32,7 +32,7 @@ class StackConfig:
     position: RotaryConfig | MutedConfig | RoundedConfig | StretchedConfig | None = None
     modulation: UnmodulatedConfig | AdaLNConfig | SharedAdaLNConfig = UnmodulatedConfig()
     dropout: float = 0.0
-    exit_modulation: UnmodulatedConfig | AdaLNExitConfig = UnmodulatedConfig()
+    output_modulation: UnmodulatedConfig | AdaLNOutputConfig = UnmodulatedConfig()
     patterns: tuple[PatternConfig, ...] = ()
     listening: CrossAttentionConfig | None = None  # None: to no memory
 
@@ -91,7 +91,7 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = config.norm.build(config.width)
         self.shared_modulation = config.modulation.shared(config.width)
-        self.exit_modulation = config.exit_modulation.build(config.width)
+        self.output_modulation = config.output_modulation.build(config.width)
         head_dim = config.attention.head_dim or config.width // config.attention.heads
         self.rotary = config.position.build(head_dim) if config.position else None
         self._initialise()
@@ -117,8 +117,8 @@ class Stack(nn.Module):
 
     @property
     def modulated(self) -> bool:
-        """Whether its blocks, or its exit, are modulated."""
-        parts = (self.config.modulation, self.config.exit_modulation)
+        """Whether its blocks, or its output, are modulated."""
+        parts = (self.config.modulation, self.config.output_modulation)
         return not all(isinstance(part, UnmodulatedConfig) for part in parts)
 
     def cache(self, rows: int, capacity: int) -> KeyValueCache:
@@ -155,5 +155,5 @@ class Stack(nn.Module):
             x = block(x, angles, masks[layer], modulation, cache, layer, memory, heard, asked if last else None)
             if blend is not None and layer == blended:
                 x = blend.of(x)
-        hidden = self.exit_modulation(stream.modulation).enter(0, self.norm(x))
+        hidden = self.output_modulation(stream.modulation).enter(0, self.norm(x))
         return hidden if alike else at(hidden, stream.asked)

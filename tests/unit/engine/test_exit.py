@@ -46,7 +46,7 @@ def test_streaming_changes_nothing_and_counts_the_steps_of_painting(effort):
     steps = alone[0].steps
     tokens = 10  # of the draft and of the picture
     one = painter("diffusion")
-    assert steps == tokens + one.model.exit.steps(tiny.layout_of(one.model), effort or Effort())
+    assert steps == tokens + one.model.pixel_decoder.steps(tiny.layout_of(one.model), effort or Effort())
     for partials in (1, 5, None):
         shown = looks("diffusion", partials, effort=effort)
         assert [look.step for look in shown] == sorted(shown_steps(steps, partials))
@@ -125,9 +125,9 @@ def test_efforts_that_cannot_be_made_are_refused():
 
 
 def test_a_model_without_a_decoder_of_its_own_ends_with_its_tokenizer(tiny_model):
-    assert tiny_model.decoder is None and tiny_model.exit.tokenizer is tiny_model.picture.tokenizer
+    assert tiny_model.decoder is None and tiny_model.pixel_decoder.tokenizer is tiny_model.picture.tokenizer
     model = ImageModel(tiny_model.picture, tiny_model.prompt, tiny_model.transformer, tiny_model.text, tiny.painter())
-    assert model.exit is model.decoder and any(name.startswith("decoder.") for name in model.state_dict())
+    assert model.pixel_decoder is model.decoder and any(name.startswith("decoder.") for name in model.state_dict())
 
 
 def test_a_smaller_card_is_read_as_what_the_tokenizer_takes():

@@ -39,7 +39,7 @@ def test_the_last_id_is_the_pictures_first_row_and_the_others_stand_before(promp
     condition = PROMPT.read(prompts)
     assert condition.causal and condition.placed
     for row, prompt in enumerate(prompts):
-        vectors = MODEL.text.head.grown.embedding(torch.tensor(PROMPT.ids(prompt))) * 4.0
+        vectors = MODEL.text.head.extended.embedding(torch.tensor(PROMPT.ids(prompt))) * 4.0
         count = len(vectors) - 1
         assert condition.present[row].tolist() == [i < count for i in range(condition.prefix.shape[1])]
         assert torch.equal(condition.prefix[row, :count], vectors[:-1])
@@ -57,7 +57,7 @@ def test_the_null_condition_is_that_of_no_prompt(prompts):
 @torch.no_grad()
 def test_a_picture_that_is_shown_stands_between_marks_too():
     before, after = PROMPT.frame(3)
-    table = MODEL.text.head.grown.embedding.weight * 4.0
+    table = MODEL.text.head.extended.embedding.weight * 4.0
     told = [spoken.CLOSE, *ids_of("This shows:")]
     assert torch.equal(before.prefix, table[[spoken.BEGIN, spoken.OPEN]].expand(3, -1, -1)) and before.start is None
     assert torch.equal(after.prefix, table[told[:-1]].expand(3, -1, -1))

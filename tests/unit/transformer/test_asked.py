@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tiny
 from kiloword.transformer import (
     AdaLNConfig,
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     Blend,
     CrossAttentionConfig,
@@ -25,7 +25,7 @@ B, T = 2, 5
 SHAPES = {
     "plain": {}, "grouped": {"attention": AttentionConfig(4, key_heads=2, head_dim=8)},
     "rotary": {"position": RotaryConfig((2, 2, 2, 2))}, "patterned": {"patterns": (RowPattern(),)},
-    "modulated": {"modulation": AdaLNConfig(), "exit_modulation": AdaLNExitConfig()},
+    "modulated": {"modulation": AdaLNConfig(), "output_modulation": AdaLNOutputConfig()},
     "listening": {"listening": CrossAttentionConfig(2)},
 }  # fmt: skip
 ASKED = st.lists(st.integers(0, T - 1), min_size=2, max_size=2 * T).map(

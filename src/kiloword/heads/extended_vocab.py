@@ -1,4 +1,4 @@
-"""Grown head: the vocabulary of a language model with the tokens of pictures behind its words.
+"""Extended vocabulary: the vocabulary of a language model with the tokens of pictures behind its words.
 
 Wu et al. 2024 (Liquid, section 3.1): 8,192 rows are appended to what is otherwise Gemma, Qwen or Llama.
 """
@@ -18,11 +18,11 @@ from kiloword.tokens import Categorical, Fed, Layout
 
 
 @dataclass(frozen=True)
-class GrownConfig:
+class ExtendedVocabConfig:
     """Ids of `text`, then ids of `picture`. Both modalities name one and the same config and share what is built of it.
 
-    `tied` shares the matrix of entrance and exit; vectors are multiplied by `gain` at the entrance (Gemma's is the root
-    of the width).
+    `tied` shares the matrix of embedding and output; embeddings are multiplied by `gain` (Gemma's is the root of the
+    width).
     """
 
     text: Categorical
@@ -33,18 +33,18 @@ class GrownConfig:
 
     def __post_init__(self):
         if not isinstance(self.text, Categorical) or not isinstance(self.picture, Categorical):
-            raise ValueError(f"a grown head predicts Categorical tokens, got {self.text} and {self.picture}")
+            raise ValueError(f"an extended vocabulary predicts Categorical tokens, got {self.text} and {self.picture}")
 
     @property
     def first(self) -> int:
         """The vocabulary's first id of a picture."""
         return self.text.size
 
-    def build(self) -> "GrownHead":
-        return GrownHead(self)
+    def build(self) -> "ExtendedVocabHead":
+        return ExtendedVocabHead(self)
 
 
-class GrownHead(nn.Module):
+class ExtendedVocabHead(nn.Module):
     """One vocabulary. This is the head of pictures and owns it; `text` is the head of texts.
 
     Rows that are fed nothing are zeros: what the prompt ends with stands there.
@@ -52,26 +52,26 @@ class GrownHead(nn.Module):
 
     canvas = 0
 
-    def __init__(self, config: GrownConfig):
+    def __init__(self, config: ExtendedVocabConfig):
         super().__init__()
         self.config, self.space, self.width = config, config.picture, config.width
         size = config.first + config.picture.size
         self.embedding = nn.Embedding(size, config.width)
         nn.init.normal_(self.embedding.weight, std=config.width**-0.5 if config.tied else 0.02)
-        self.exit = None if config.tied else nn.Linear(config.width, size, bias=False)
-        if self.exit is not None:
-            nn.init.normal_(self.exit.weight, std=config.width**-0.5)
-        self.leaving = Leaving()
+        self.output = None if config.tied else nn.Linear(config.width, size, bias=False)
+        if self.output is not None:
+            nn.init.normal_(self.output.weight, std=config.width**-0.5)
+        self.output_projection = OutputProjection()
 
     @property
-    def text(self) -> "GrownText":
+    def text(self) -> "ExtendedVocabText":
         """The same vocabulary as texts see it."""
-        return GrownText(self)
+        return ExtendedVocabText(self)
 
     @property
     def matrix(self) -> Float[Tensor, "c w"]:
-        """Of the exit."""
-        return self.embedding.weight if self.exit is None else self.exit.weight
+        """Of the output projection."""
+        return self.embedding.weight if self.output is None else self.output.weight
 
     def vectors(self, ids: Int[Tensor, "b q"], fed: Fed) -> Float[Tensor, "b q w"]:
         """Of ids of the whole vocabulary, where anything is fed."""
@@ -79,7 +79,7 @@ class GrownHead(nn.Module):
 
     def logits(self, hidden: Float[Tensor, "*b q w"], ids: slice = slice(None)) -> Float[Tensor, "*b q k"]:
         """Of some ids of the vocabulary; the others are not worked out at all."""
-        return self.leaving(hidden, self.matrix[ids]).float()
+        return self.output_projection(hidden, self.matrix[ids]).float()
 
     @property
     def pictures(self) -> slice:
@@ -121,32 +121,32 @@ class GrownHead(nn.Module):
         return torch.log_softmax(logits, -1).gather(-1, tokens[..., None])[..., 0]
 
 
-class Leaving(nn.Module):
-    """The exit without its weights, so that one can listen to what leaves."""
+class OutputProjection(nn.Module):
+    """The output projection without its weights, so that a hook can see what goes in."""
 
     def forward(self, hidden: Float[Tensor, "*b q w"], matrix: Float[Tensor, "k w"]) -> Float[Tensor, "*b q k"]:
         return linear(hidden, matrix)
 
 
-class GrownText:
-    """The grown head as the head of texts: no module, for it owns nothing."""
+class ExtendedVocabText:
+    """The extended vocabulary as the head of texts: no module, for it owns nothing."""
 
     canvas = 0
 
-    def __init__(self, grown: GrownHead):
-        self.grown, self.space, self.width = grown, grown.config.text, grown.width
+    def __init__(self, extended: ExtendedVocabHead):
+        self.extended, self.space, self.width = extended, extended.config.text, extended.width
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
-        return self.grown.vectors(fed.tokens, fed), None
+        return self.extended.vectors(fed.tokens, fed), None
 
     def loss(
         self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q"], memo: None = None, noise: Noise | None = None
     ) -> Float[Tensor, "b q"]:
-        return self.grown.surprise(hidden, target)
+        return self.extended.surprise(hidden, target)
 
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
         noise: Noise, rows: Int[Tensor, "b"],
     ) -> Int[Tensor, "b q"]:  # fmt: skip
-        logits = weigh(self.grown.logits(hidden, self.grown.words), weights)
+        logits = weigh(self.extended.logits(hidden, self.extended.words), weights)
         return choose(logits, sampling, noise.uniform((hidden.shape[2],), rows))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import joint
+import shared_vocab
 import tiny
 from kiloword.engine.decode import draw, write
 from kiloword.engine.rerank import read_back
@@ -18,7 +18,7 @@ from kiloword.stream import lay
 
 CASES = st.fixed_dictionaries(
     {
-        "patterns": st.sampled_from(sorted(joint.PATTERNS)), "seat": st.sampled_from(["fed", "asked"]),
+        "patterns": st.sampled_from(sorted(shared_vocab.PATTERNS)), "seat": st.sampled_from(["fed", "asked"]),
         "path": st.sampled_from(["rows", "snake"]), "depth": st.integers(1, 3),
     }
 )  # fmt: skip
@@ -29,7 +29,7 @@ SAMPLINGS = st.sampled_from([Sampling(), Sampling(0.7, top_p=0.9), Sampling(0)])
 @given(CASES, PROMPTS, st.data())
 @torch.no_grad()
 def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
-    model = joint.model(**case)
+    model = shared_vocab.model(**case)
     model.picture.head = head = tiny.Overheard(model.picture.head)
     mask = torch.rand(len(prompts), 8, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 9)))) < 0.3
     drawing = tiny.drawing(model, prompts, tokens=tiny.tokens(model, len(prompts), seed=5), given=mask)
@@ -47,7 +47,7 @@ def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
 @given(CASES, PROMPTS, SAMPLINGS, st.sampled_from([1.0, 2.5]))
 @torch.no_grad()
 def test_every_step_is_the_same_with_guidance(case, prompts, sampling, guidance):
-    model = joint.model(**case)
+    model = shared_vocab.model(**case)
     drawing = tiny.drawing(model, prompts, guidance, sampling=sampling)
     seeds = range(len(prompts))
     for a, b in zip(model.draw(drawing, Seeded(seeds)), draw(model, drawing, Seeded(seeds)), strict=True):
@@ -57,7 +57,7 @@ def test_every_step_is_the_same_with_guidance(case, prompts, sampling, guidance)
 @given(CASES, st.integers(0, 7))
 @torch.no_grad()
 def test_a_token_changes_only_what_is_predicted_later_and_no_text(case, token):
-    model = joint.model(**case)
+    model = shared_vocab.model(**case)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
     shown = tokens.clone()
     shown[:, token] = (shown[:, token] + 1) % 7
@@ -73,7 +73,7 @@ def test_a_token_changes_only_what_is_predicted_later_and_no_text(case, token):
 @given(CASES, st.integers(0, 4))
 @torch.no_grad()
 def test_a_word_changes_only_what_is_said_later_and_every_token(case, place):
-    model = joint.model(**case)
+    model = shared_vocab.model(**case)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
     words = ["a", "green", "pear", "a", "blue"]
     other = " ".join([*words[:place], "apple", *words[place + 1 :]])
@@ -102,7 +102,7 @@ def near(row: int, column: int, pattern: str, rows: int = 4, columns: int = 2) -
 @torch.no_grad()
 def test_one_layer_hears_of_the_places_of_its_pattern_and_of_all_words(pattern):
     """Rows sit where the token that they are fed does: the row fed with token k predicts token k + 1."""
-    model = joint.model(patterns=pattern, seat="fed", depth=1)
+    model = shared_vocab.model(patterns=pattern, seat="fed", depth=1)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
     before, _ = model.loss(["a pear"], tokens, tokens, layout)
     for token in range(layout.count - 1):
@@ -118,24 +118,24 @@ def test_one_layer_hears_of_the_places_of_its_pattern_and_of_all_words(pattern):
 @torch.no_grad()
 def test_the_text_before_a_picture_has_the_likelihood_of_its_words_one_by_one():
     """p(text): each token from those before it; the picture behind them does not matter."""
-    model = joint.model()
+    model = shared_vocab.model()
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
     _, said = model.loss(["a red apple"], tokens, tokens, layout)
-    assert said.shape == (1, joint.LIMIT)
+    assert said.shape == (1, shared_vocab.LIMIT)
     ids = model.prompt.target(["a red apple"])
     condition = model.prompt.read(["a red apple"])
     hidden = model.transformer(lay([prefix_span(condition)]))
-    weight = model.picture.head.exit.weight
+    weight = model.picture.head.output.weight
     legal = torch.arange(len(weight)) < model.picture.head.config.first
     logits = (hidden @ weight.T).masked_fill(~legal, -torch.inf).log_softmax(-1)
-    padded = torch.where(ids == 0, model.text.head.space.size + torch.arange(joint.LIMIT), ids)
+    padded = torch.where(ids == 0, model.text.head.space.size + torch.arange(shared_vocab.LIMIT), ids)
     assert torch.allclose(said, -logits.gather(-1, padded[..., None])[..., 0], atol=1e-4)
 
 
 @given(st.lists(st.sampled_from(tiny.TEXTS), min_size=1, max_size=3))
 @torch.no_grad()
 def test_it_reads_and_writes_through_the_shared_head(said):
-    model = joint.model()
+    model = shared_vocab.model()
     layout, pictures = tiny.layout_of(model), tiny.tokens(model, len(said))
     _, told = model.loss([None], pictures[:1], pictures[:1], layout, captions=said, pictures=pictures)
     assert len(told) == 1 + len(said)
@@ -145,7 +145,7 @@ def test_it_reads_and_writes_through_the_shared_head(said):
 
 
 def test_losses_reach_every_weight_and_the_matrix_once():
-    model = joint.model()
+    model = shared_vocab.model()
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
     drawn, said = model.loss(["a red apple", None], tokens, tokens, layout)
     (7 * drawn.mean() + said.mean()).backward()
@@ -157,7 +157,7 @@ def test_losses_reach_every_weight_and_the_matrix_once():
 
 @torch.no_grad()
 def test_a_copy_shares_within_itself_only():
-    model = joint.model()
+    model = shared_vocab.model()
     twin: ImageModel = copy.deepcopy(model)
-    assert twin.text.head.joint is twin.picture.head and twin.prompt.doors[0].joint is twin.picture.head
+    assert twin.text.head.shared is twin.picture.head and twin.prompt.doors[0].shared is twin.picture.head
     assert twin.picture.head is not model.picture.head

@@ -1,4 +1,4 @@
-"""The grown head: words and picture tokens in one vocabulary, each kind of row draws its own."""
+"""The extended vocabulary: words and picture tokens in one vocabulary, each kind of row draws its own."""
 
 import math
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tiny
-from kiloword.heads.grown import GrownConfig
+from kiloword.heads.extended_vocab import ExtendedVocabConfig
 from kiloword.heads.head import HasDensity, Head, Sampling
 from kiloword.noise import Seeded
 from kiloword.tokens import Categorical, Fed, Layout
@@ -18,7 +18,7 @@ SAMPLINGS = [Sampling(), Sampling(0.7, top_k=2), Sampling(1.3, top_p=0.8)]
 
 def head_of(tied: bool = True, gain: float = 3.0):
     torch.manual_seed(0)
-    return GrownConfig(Categorical(WORDS), Categorical(CODES), tiny.WIDTH, tied, gain).build()
+    return ExtendedVocabConfig(Categorical(WORDS), Categorical(CODES), tiny.WIDTH, tied, gain).build()
 
 
 def hidden(views: int, b: int, q: int) -> torch.Tensor:
@@ -89,7 +89,7 @@ def test_each_kind_of_row_draws_its_own_ids_only():
 def test_logits_of_some_ids_are_those_of_all_and_what_leaves_can_be_heard():
     head, states = head_of(False), hidden(1, 2, 3)
     heard = []
-    head.leaving.register_forward_hook(lambda _, given, out: heard.append(given[0]))
+    head.output_projection.register_forward_hook(lambda _, given, out: heard.append(given[0]))
     some = head.logits(states, head.pictures)
     assert torch.allclose(head.logits(states)[..., WORDS:], some, atol=1e-6)
     assert all(torch.equal(given, states) for given in heard) and len(heard) == 2

@@ -6,7 +6,7 @@ from torch.nn.functional import linear
 
 from kiloword.heads.entrance import AxialEntranceConfig
 from kiloword.heads.head import HasDensity, Head, Sampling
-from kiloword.heads.joint import JointConfig, JointHead
+from kiloword.heads.shared_vocab import SharedVocabConfig, SharedVocabHead
 from kiloword.noise import Seeded
 from kiloword.tokens import Categorical, Fed, Layout
 
@@ -15,22 +15,22 @@ LAYOUT, LINE = Layout(((2, 3),)), Layout(((1, LIMIT),))
 
 
 @pytest.fixture
-def head() -> JointHead:
+def head() -> SharedVocabHead:
     torch.manual_seed(0)
-    return JointConfig(Categorical(TEXT), Categorical(PICTURE), WIDTH, LIMIT, AxialEntranceConfig(2, 3)).build()
+    return SharedVocabConfig(Categorical(TEXT), Categorical(PICTURE), WIDTH, LIMIT, AxialEntranceConfig(2, 3)).build()
 
 
-def everything(head: JointHead, hidden: torch.Tensor, legal: slice) -> torch.Tensor:
+def everything(head: SharedVocabHead, hidden: torch.Tensor, legal: slice) -> torch.Tensor:
     """Log probabilities over the whole vocabulary with what is illegal masked."""
     mask = torch.ones(TEXT + LIMIT + PICTURE, dtype=torch.bool)
     mask[legal] = False
-    return linear(hidden, head.exit.weight).masked_fill(mask, -torch.inf).log_softmax(-1)
+    return linear(hidden, head.output.weight).masked_fill(mask, -torch.inf).log_softmax(-1)
 
 
 def test_both_views_obey_the_law_of_heads(head):
     assert isinstance(head, Head) and isinstance(head, HasDensity) and isinstance(head.text, Head)
     assert head.space == Categorical(PICTURE) and head.text.space == Categorical(TEXT)
-    assert len(head.embedding.weight) == len(head.exit.weight) == TEXT + LIMIT + PICTURE
+    assert len(head.embedding.weight) == len(head.output.weight) == TEXT + LIMIT + PICTURE
 
 
 def test_losses_are_those_of_the_whole_vocabulary_with_the_other_kind_forbidden(head):
@@ -70,12 +70,12 @@ def test_a_picture_row_adds_its_row_and_column_and_nothing_stands_where_nothing_
 
 @torch.no_grad()
 def test_only_legal_values_are_drawn_and_any_padding_ends_a_text(head):
-    head.exit.weight[TEXT : TEXT + LIMIT] += 1.0
+    head.output.weight[TEXT : TEXT + LIMIT] += 1.0
     hidden, weights, rows = torch.randn(1, 64, 20, WIDTH), torch.ones(1, 64), torch.arange(64)
     for view, size in ((head, PICTURE), (head.text, TEXT)):
         drawn = view.sample(hidden, weights, None, Sampling(), Seeded(range(64)), rows)
         assert drawn.shape == (64, 20) and drawn.unique().tolist() == list(range(size))
-    head.exit.weight[TEXT + 2] += 100 * hidden[0, 0, 0] / hidden[0, 0, 0].norm() ** 2
+    head.output.weight[TEXT + 2] += 100 * hidden[0, 0, 0] / hidden[0, 0, 0].norm() ** 2
     first = hidden[:, :1, :1]
     assert head.text.sample(first, weights[:, :1], None, Sampling(0), Seeded([0]), torch.arange(1)).tolist() == [[0]]
 
@@ -91,6 +91,6 @@ def test_densities_sum_to_one(head):
 
 def test_sizes_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="got 0 places and 0"):
-        JointConfig(Categorical(3), Categorical(3), 8, 0, AxialEntranceConfig(1, 1))
+        SharedVocabConfig(Categorical(3), Categorical(3), 8, 0, AxialEntranceConfig(1, 1))
     with pytest.raises(ValueError, match="one of its 3 ids, got 2 places and 3"):
-        JointConfig(Categorical(3), Categorical(3), 8, 2, AxialEntranceConfig(1, 1), pad=3)
+        SharedVocabConfig(Categorical(3), Categorical(3), 8, 2, AxialEntranceConfig(1, 1), pad=3)

@@ -1,4 +1,4 @@
-"""Joint head: text and pictures out of one vocabulary, each row allowed the ids of its own kind only.
+"""Shared vocabulary: text and pictures out of one, each row allowed the ids of its own kind only.
 
 Ramesh et al. 2021 (DALL-E, section 2.2 and figure 10): 16,384 words, 256 paddings and 8,192 codes in one matrix.
 """
@@ -19,7 +19,7 @@ from kiloword.tokens import Categorical, Fed, Layout
 
 
 @dataclass(frozen=True)
-class JointConfig:
+class SharedVocabConfig:
     """Ids of `text`, then a padding for each of `limit` places of a text, then ids of `picture`.
 
     Both modalities name one and the same config, and share what is built of it. `pad` is the id of a text that stands
@@ -35,7 +35,7 @@ class JointConfig:
 
     def __post_init__(self):
         if not isinstance(self.text, Categorical) or not isinstance(self.picture, Categorical):
-            raise ValueError(f"a joint head predicts Categorical tokens, got {self.text} and {self.picture}")
+            raise ValueError(f"a shared vocabulary predicts Categorical tokens, got {self.text} and {self.picture}")
         if self.limit < 1 or not 0 <= self.pad < self.text.size:
             raise ValueError(
                 f"a text has at least 1 place and its padding is one of its {self.text.size} ids, "
@@ -47,32 +47,32 @@ class JointConfig:
         """The vocabulary's first id of a picture."""
         return self.text.size + self.limit
 
-    def build(self) -> "JointHead":
-        return JointHead(self)
+    def build(self) -> "SharedVocabHead":
+        return SharedVocabHead(self)
 
 
-class JointHead(nn.Module):
+class SharedVocabHead(nn.Module):
     """One matrix in, one out. This is the head of pictures and owns both; `text` is the head of texts."""
 
     canvas = 0
 
-    def __init__(self, config: JointConfig):
+    def __init__(self, config: SharedVocabConfig):
         super().__init__()
         self.config, self.space, self.width = config, config.picture, config.width
         size = config.first + config.picture.size
         self.embedding = nn.Embedding(size, config.width)
-        self.exit = nn.Linear(config.width, size, bias=False)
+        self.output = nn.Linear(config.width, size, bias=False)
         self.entrance = config.entrance.build(config.width)
         self.word_place = nn.Embedding(config.limit + 1, config.width)
         self.start = nn.Parameter(torch.empty(config.width))
         for parameter in (self.embedding.weight, self.word_place.weight, self.start):
             nn.init.normal_(parameter, std=0.02)
-        nn.init.normal_(self.exit.weight, std=config.width**-0.5)
+        nn.init.normal_(self.output.weight, std=config.width**-0.5)
 
     @property
-    def text(self) -> "JointText":
+    def text(self) -> "SharedVocabText":
         """The same vocabulary as texts see it."""
-        return JointText(self)
+        return SharedVocabText(self)
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
         return self.entrance(self.embedding(fed.tokens + self.config.first), fed, layout), None
@@ -80,7 +80,7 @@ class JointHead(nn.Module):
     def logits(self, hidden: Float[Tensor, "*b q w"], texts: bool = False) -> Float[Tensor, "*b q k"]:
         """Logits of the ids that are legal in rows of pictures, or of texts; the others are not worked out at all."""
         first = self.config.first
-        return linear(hidden, self.exit.weight[:first] if texts else self.exit.weight[first:]).float()
+        return linear(hidden, self.output.weight[:first] if texts else self.output.weight[first:]).float()
 
     def loss(
         self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q"], memo: None = None, noise: Noise | None = None
@@ -102,25 +102,25 @@ class JointHead(nn.Module):
         return torch.log_softmax(logits, -1).gather(-1, tokens[..., None])[..., 0]
 
 
-class JointText:
-    """The joint head as the head of texts: no module, for it owns nothing. The memo is the places of the rows."""
+class SharedVocabText:
+    """The shared vocabulary as the head of texts: no module, for it owns nothing. The memo is places of rows."""
 
     canvas = 0
 
-    def __init__(self, joint: JointHead):
-        self.joint, self.space, self.width = joint, joint.config.text, joint.width
+    def __init__(self, shared: SharedVocabHead):
+        self.shared, self.space, self.width = shared, shared.config.text, shared.width
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Int[Tensor, "b q"]]:
         """A row is fed the token of the place before its own."""
-        joint = self.joint
-        if int(fed.place.max()) >= len(joint.word_place.weight):
-            raise ValueError(f"this head has learned texts of {joint.config.limit} tokens: the text is too long")
-        words = joint.embedding(self.placed(fed.tokens, (fed.place - 1).clamp(min=0)))
-        return torch.where(fed.real[..., None], words, joint.start) + joint.word_place(fed.place), fed.place
+        shared = self.shared
+        if int(fed.place.max()) >= len(shared.word_place.weight):
+            raise ValueError(f"this head has learned texts of {shared.config.limit} tokens: the text is too long")
+        words = shared.embedding(self.placed(fed.tokens, (fed.place - 1).clamp(min=0)))
+        return torch.where(fed.real[..., None], words, shared.start) + shared.word_place(fed.place), fed.place
 
     def placed(self, ids: Int[Tensor, "b q"], place: Int[Tensor, "b q"]) -> Int[Tensor, "b q"]:
         """Ids of a text in the vocabulary: each padding becomes that of its place."""
-        return torch.where(ids == self.joint.config.pad, self.space.size + place, ids)
+        return torch.where(ids == self.shared.config.pad, self.space.size + place, ids)
 
     def loss(
         self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q"], memo: Int[Tensor, "b q"] | None = None,
@@ -128,7 +128,7 @@ class JointText:
     ) -> Float[Tensor, "b q"]:  # fmt: skip
         """Without a memo the rows are those of whole texts, from the first place on."""
         place = torch.arange(target.shape[1], device=target.device).expand_as(target) if memo is None else memo
-        wanted, logits = self.placed(target, place), self.joint.logits(hidden, texts=True)
+        wanted, logits = self.placed(target, place), self.shared.logits(hidden, texts=True)
         return cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(target.shape)
 
     def sample(
@@ -136,6 +136,6 @@ class JointText:
         sampling: Sampling, noise: Noise, rows: Int[Tensor, "b"],
     ) -> Int[Tensor, "b q"]:  # fmt: skip
         """Whichever padding is drawn, it ends the text."""
-        logits = weigh(self.joint.logits(hidden, texts=True), weights)
+        logits = weigh(self.shared.logits(hidden, texts=True), weights)
         drawn = choose(logits, sampling, noise.uniform((hidden.shape[2],), rows))
-        return torch.where(drawn < self.space.size, drawn, self.joint.config.pad)
+        return torch.where(drawn < self.space.size, drawn, self.shared.config.pad)

@@ -4,7 +4,7 @@ import torch
 
 import tiny
 from kiloword.heads.entrance import AxialEntranceConfig
-from kiloword.heads.joint import JointConfig
+from kiloword.heads.shared_vocab import SharedVocabConfig
 from kiloword.model import ImageModel
 from kiloword.orders.raster import RasterConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
@@ -28,7 +28,7 @@ PATTERNS = {
 def config(patterns: str = "mixed", seat: str = "fed", path: str = "rows", depth: int = 2) -> ImageModelConfig:
     """A picture of 4 rows and 2 columns of tokens behind 9 words; rows that sit nowhere are not turned by any angle."""
     words = Categorical(tiny.words().build().space.size)
-    head = JointConfig(words, Categorical(7), tiny.WIDTH, LIMIT, AxialEntranceConfig(4, 4))
+    head = SharedVocabConfig(words, Categorical(7), tiny.WIDTH, LIMIT, AxialEntranceConfig(4, 4))
     tokenizer = AutoencoderConfig(tiny.vit(), tiny.vit(), GumbelConfig(7, 3))
     changes = {"position": None} if seat == "fed" else {}
     return ImageModelConfig(

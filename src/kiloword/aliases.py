@@ -1,0 +1,40 @@
+"""Aliases: what the tags, fields and weights of older checkpoints, runs and `--set` are called today.
+
+Old names stay readable, and are never written. A tag never changes its meaning; an alias is one more name for it.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+TAGS = {
+    "adaln-exit": "adaln-output",
+    "grown": "extended-vocab",
+    "joint": "shared-vocab",
+}  # parts of a config.json
+FIELDS = {
+    "exit_modulation": "output_modulation",
+}  # of parts and recipes: wherever a config has the new field and not the old one
+WEIGHTS = {
+    "exit": "output",
+    "exit_modulation": "output_modulation",
+}  # modules on the way to a weight: `head.exit.weight`
+
+
+def field_of(name: str, known: Collection[str]) -> str:
+    """The field among the `known` ones that a name means; the name itself if none is."""
+    new = FIELDS.get(name, name)
+    return new if name not in known and new in known else name
+
+
+def weights_of(tensors: Mapping[str, Value], known: Collection[str]) -> dict[str, Value]:
+    """The same tensors, each under its name of today wherever a module knows that one and not the old."""
+    return {_weight(name, known): value for name, value in tensors.items()}
+
+
+def _weight(name: str, known: Collection[str]) -> str:
+    if name in known:
+        return name
+    new = ".".join(WEIGHTS.get(module, module) for module in name.split("."))
+    return new if new in known else name
