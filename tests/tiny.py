@@ -272,7 +272,7 @@ def one_by_one(sizes: tuple[int, ...], **changes) -> parts.MulticodeHeadConfig:
 class RecitedConfig:
     """A memory of texts of different lengths, one a class."""
 
-    memory: parts.TextMemoryConfig = parts.TextMemoryConfig(6, WIDTH, 2, rows=5)
+    memory: parts.TextContextConfig = parts.TextContextConfig(6, WIDTH, 2, rows=5)
 
     def build(self) -> "Recited":
         return Recited(self)
@@ -334,7 +334,7 @@ WAYS = {
         SHADES, RasterConfig("random"), CategoricalConfig(Categorical(5), WIDTH, entrance=SeatedEntranceConfig(8)),
         START, blocks(),
     ),
-    "spelled like a word": (SHADES, parts.SpelledConfig(), HEADS["categorical"], LABEL, stack()),
+    "raster in time": (SHADES, parts.Raster1DConfig(), HEADS["categorical"], LABEL, stack()),
     "codes one by one": (autoencoder(), RasterConfig(), one_by_one(LEVELS), LABEL, stack()),
     "codes one by one, masked": (autoencoder(), parts.MaskedConfig(3), one_by_one(LEVELS), LABEL, stack()),
     "projected codes": (

@@ -12,6 +12,9 @@ TAGS = {
     "adaln-exit": "adaln-output",
     "grown": "extended-vocab",
     "joint": "shared-vocab",
+    "spelled": "raster-1d",
+    "spoken": "chat-template",
+    "text-memory": "text-context",
 }  # parts of a config.json
 FIELDS = {
     "exit_modulation": "output_modulation",

@@ -33,15 +33,15 @@ from kiloword.orders.draft import DraftConfig
 from kiloword.orders.masked import MaskedConfig
 from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.orders.raster import RasterConfig
-from kiloword.orders.spelled import SpelledConfig
+from kiloword.orders.raster_1d import Raster1DConfig
+from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.prompts.class_buffer import ClassBufferConfig
 from kiloword.prompts.class_label import ClassLabelConfig
 from kiloword.prompts.class_start import ClassStartConfig
 from kiloword.prompts.features import FeaturesConfig
 from kiloword.prompts.nothing import NothingConfig
 from kiloword.prompts.prompt import Prompt
-from kiloword.prompts.spoken import SpokenConfig
-from kiloword.prompts.text_memory import TextMemoryConfig
+from kiloword.prompts.text_context import TextContextConfig
 from kiloword.prompts.text_prefix import TextPrefixConfig
 from kiloword.prompts.text_stream import TextStreamConfig
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
@@ -107,7 +107,7 @@ class ModalityConfig:
     """How pictures become tokens, in which order and through which head."""
 
     tokenizer: TokenizerConfig
-    order: DraftConfig | RasterConfig | SpelledConfig | NextScaleConfig | MaskedConfig | DenoiseConfig
+    order: DraftConfig | RasterConfig | Raster1DConfig | NextScaleConfig | MaskedConfig | DenoiseConfig
     head: (
         BitwiseConfig | FactorisedConfig | CategoricalConfig | DiffusionConfig | SharedVocabConfig | ExtendedVocabConfig
         | MulticodeHeadConfig | RegressionConfig | VelocityConfig
@@ -145,7 +145,7 @@ class TextConfig:
 
 PromptConfig = (
     TextPrefixConfig | ClassLabelConfig | ClassStartConfig | ClassBufferConfig | FeaturesConfig | NothingConfig
-    | TextStreamConfig | SpokenConfig | TextMemoryConfig
+    | TextStreamConfig | ChatTemplateConfig | TextContextConfig
 )  # fmt: skip
 
 
@@ -166,11 +166,11 @@ class ImageModelConfig:
         return ImageModel(picture, self._prompt(text), self.transformer.build(), text, decoder)
 
     def _prompt(self, text: Text | None) -> Prompt:
-        if not isinstance(self.prompt, TextStreamConfig | SpokenConfig):
+        if not isinstance(self.prompt, TextStreamConfig | ChatTemplateConfig):
             return self.prompt.build()
         if text is None:
             raise ValueError("a prompt in the stream goes through the model's text, and this model has none")
-        if isinstance(self.prompt, SpokenConfig):
+        if isinstance(self.prompt, ChatTemplateConfig):
             return self.prompt.build(text.head, text.tokenizer)
         return self.prompt.build(text.head)
 
@@ -190,6 +190,7 @@ PARTS: dict[str, type] = {
     "bsq-scales": BSQScalesConfig,
     "categorical": CategoricalConfig,
     "categorical-space": Categorical,
+    "chat-template": ChatTemplateConfig,
     "class-buffer": ClassBufferConfig,
     "class-label": ClassLabelConfig,
     "class-start": ClassStartConfig,
@@ -240,6 +241,7 @@ PARTS: dict[str, type] = {
     "projected-codes": ProjectedCodesConfig,
     "pyramid": PyramidConfig,
     "raster": RasterConfig,
+    "raster-1d": Raster1DConfig,
     "regression": RegressionConfig,
     "residual": ResidualConfig,
     "rms-norm": RMSNormConfig,
@@ -252,14 +254,12 @@ PARTS: dict[str, type] = {
     "shared-adaln": SharedAdaLNConfig,
     "shared-vocab": SharedVocabConfig,
     "siglip": SigLIPConfig,
-    "spelled": SpelledConfig,
-    "spoken": SpokenConfig,
     "stack": StackConfig,
     "stretched": StretchedConfig,
     "summed-codes": SummedCodesConfig,
     "swiglu": SwiGLUConfig,
     "text": TextConfig,
-    "text-memory": TextMemoryConfig,
+    "text-context": TextContextConfig,
     "text-prefix": TextPrefixConfig,
     "text-stream": TextStreamConfig,
     "text-tower": TextTowerConfig,

@@ -159,5 +159,5 @@ def test_losses_reach_every_weight_and_the_matrix_once():
 def test_a_copy_shares_within_itself_only():
     model = shared_vocab.model()
     twin: ImageModel = copy.deepcopy(model)
-    assert twin.text.head.shared is twin.picture.head and twin.prompt.doors[0].shared is twin.picture.head
+    assert twin.text.head.shared is twin.picture.head and twin.prompt.embedders[0].shared is twin.picture.head
     assert twin.picture.head is not model.picture.head

@@ -4,12 +4,13 @@ The null condition is for classifier-free guidance (Ho and Salimans 2022).
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from kiloword.tokens import Fed, Layout
 from kiloword.transformer import Memory, stacked
 
 # Axes: b pictures, m rows of the condition, w width.
@@ -64,6 +65,16 @@ class Remembered(Protocol):
     """Prompts whose conditions have a memory, of at most so many rows, for transformers that listen to one."""
 
     memory_rows: int
+
+
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """What turns text tokens into rows: the head of the model's own text."""
+
+    @property
+    def width(self) -> int: ...
+
+    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b m w"], Any]: ...
 
 
 def join(views: list[Condition]) -> Condition:

@@ -17,7 +17,7 @@ from kiloword.heads.bitwise import BitwiseConfig
 from kiloword.heads.entrance import ScaleEntranceConfig
 from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
-from kiloword.prompts.text_memory import TextMemoryConfig
+from kiloword.prompts.text_context import TextContextConfig
 from kiloword.published import infinity_vae
 from kiloword.published.infinity_stages import stages
 from kiloword.published.llamagen import pairs_apart
@@ -75,7 +75,7 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     if arguments.get("apply_spatial_patchify"):
         tokenizer, space = PatchedConfig(tokenizer, PATCH), Bits(bits * PATCH**2)
     head = BitwiseConfig(space, width, entrance=ScaleEntranceConfig(GRIDS), canvas=space.dim)
-    prompt = TextMemoryConfig(
+    prompt = TextContextConfig(
         channels, width, 64 if width > 4096 else channels // 128, arguments.get("text_maxlen", 512),
         arguments.get("text_encoder", ""),
     )  # fmt: skip
@@ -131,7 +131,7 @@ def theirs(name: str, config: ImageModelConfig) -> From:
         return infinity_vae.theirs(rest, tokenizer)
     if name in WEIGHTS:
         return From((WEIGHTS[name],))
-    assert isinstance(config.transformer, StackConfig) and isinstance(config.prompt, TextMemoryConfig)
+    assert isinstance(config.transformer, StackConfig) and isinstance(config.prompt, TextContextConfig)
     match name.split("."):
         case ["prompt", "pool", "query"]:
             return From(("text_proj_for_sos.ca.mat_q",), changed=Tensor.flatten)

@@ -19,9 +19,9 @@ from kiloword.heads.extended_vocab import ExtendedVocabConfig, ExtendedVocabHead
 from kiloword.heads.head import Sampling, keep, weigh
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
-from kiloword.orders.spelled import SpelledConfig
+from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
-from kiloword.prompts.spoken import Spoken, SpokenConfig
+from kiloword.prompts.chat_template import ChatTemplate, ChatTemplateConfig
 from kiloword.published import chameleon, language_models
 from kiloword.published.listen import heard
 from kiloword.published.page import Figure, File, From, Page, Record, Stages, Variant
@@ -51,8 +51,8 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     head = ExtendedVocabConfig(words, codes, arguments["hidden_size"], tied, gain)
     wordbook = WordbookConfig(words.size, arguments["eos"], arguments.get("wordbook", ""))
     return ImageModelConfig(
-        picture=ModalityConfig(tokenizer, SpelledConfig(), head),
-        prompt=SpokenConfig(arguments["boi"], arguments["eoi"], arguments["unconditional"], arguments.get("bos")),
+        picture=ModalityConfig(tokenizer, Raster1DConfig(), head),
+        prompt=ChatTemplateConfig(arguments["boi"], arguments["eoi"], arguments["unconditional"], arguments.get("bos")),
         transformer=language_models.stack_of(arguments),
         text=TextConfig(wordbook, head, limit=CAPTION),
     )
@@ -162,7 +162,7 @@ def lesson(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
     """What is learned from a prompt and a picture: all ids, and those that the loss asks for; both end with the id that
     closes a picture and the one that ends a text."""
     prompt, codes = parted(model, ids)
-    assert isinstance(model.prompt, Spoken) and model.text is not None
+    assert isinstance(model.prompt, ChatTemplate) and model.text is not None
     end = torch.tensor([model.prompt.config.close, model.text.tokenizer.end])
     whole = torch.cat([prompt, codes + head_of(model).config.first, end])
     labels = torch.where(torch.arange(len(whole)) < len(prompt), LEFT_OUT, whole)

@@ -57,7 +57,7 @@ def test_a_checkpoint_keeps_one_vocabulary_and_draws_the_same(tmp_path):
     card = Card("tiny", ((tiny.ROWS, tiny.COLUMNS),))
     checkpoint.save(tmp_path / "dalle", Painter(model, card), config, dtype=torch.float32)
     again = checkpoint.load(tmp_path / "dalle").model
-    assert again.text.head.shared is again.picture.head and again.prompt.doors[0].shared is again.picture.head
+    assert again.text.head.shared is again.picture.head and again.prompt.embedders[0].shared is again.picture.head
     *_, drawn = draw(model, tiny.drawing(model, ["a pear"]), Seeded([1]))
     *_, same = draw(again, tiny.drawing(again, ["a pear"]), Seeded([1]))
     assert torch.equal(drawn.tokens, same.tokens)

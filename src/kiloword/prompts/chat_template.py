@@ -1,35 +1,24 @@
-"""Spoken prompts: what a language model is told before it draws, and round a picture that it is shown.
+"""Chat template: what a language model is told before it draws, and round a picture that it is shown.
 
 Wu et al. 2024 (Liquid): begin, text, a phrase that asks for a picture, open; after a picture close, and a phrase that
 asks for its caption.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from kiloword.prompts.prompt import Condition
+from kiloword.prompts.prompt import Condition, TextEmbedder
 from kiloword.tokens import Fed, Layout
 from kiloword.tokens.words import Words
 
 # Axes: b pictures, m tokens of a text, w width.
 
 
-@runtime_checkable
-class Mouth(Protocol):
-    """What turns text tokens into rows: the head of the model's own text."""
-
-    @property
-    def width(self) -> int: ...
-
-    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b m w"], Any]: ...
-
-
 @dataclass(frozen=True)
-class SpokenConfig:
+class ChatTemplateConfig:
     """Ids of special words: `begin` starts all (None: nothing does), `open` and `close` stand round pictures, `nothing`
     stands for a text that is left out. `request` ends prompts, `cue` stands between a picture and its caption.
 
@@ -48,12 +37,12 @@ class SpokenConfig:
         if self.limit < 1:
             raise ValueError(f"the limit of a prompt must be at least 1 token, got {self.limit}")
 
-    def build(self, mouth: Mouth, words: Words) -> "Spoken":
-        """`mouth` is the entrance of the model's text, `words` its tokenizer."""
-        return Spoken(self, mouth, words)
+    def build(self, embedder: TextEmbedder, words: Words) -> "ChatTemplate":
+        """`embedder` is the entrance of the model's text, `words` its tokenizer."""
+        return ChatTemplate(self, embedder, words)
 
 
-class Spoken(nn.Module):
+class ChatTemplate(nn.Module):
     """Prompts are texts; the ids of a whole prompt, from `begin` to `open`, as a vector; or None.
 
     Rows are causal. The last one, `open`, predicts the picture's first token and so is the picture's first row.
@@ -61,10 +50,10 @@ class Spoken(nn.Module):
 
     device: Tensor
 
-    def __init__(self, config: SpokenConfig, mouth: Mouth, words: Words):
+    def __init__(self, config: ChatTemplateConfig, embedder: TextEmbedder, words: Words):
         super().__init__()
-        self.config, self.width, self.words = config, mouth.width, words
-        self.mouths = (mouth,)  # in a tuple, for its weights are counted as those of the model's text
+        self.config, self.width, self.words = config, embedder.width, words
+        self.embedders = (embedder,)  # in a tuple, for its weights are counted as those of the model's text
         self.register_buffer("device", torch.empty(0), persistent=False)
 
     def ids(self, prompt: Any) -> list[int]:
@@ -106,7 +95,7 @@ class Spoken(nn.Module):
         ids = torch.tensor([text + [0] * (longest - len(text)) for text in texts], device=device)
         place = torch.arange(longest, device=device).expand_as(ids)
         fed = Fed(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros(ids.shape, device=device), place)
-        rows, _ = self.mouths[0].enter(fed, Layout(((1, longest),)))
+        rows, _ = self.embedders[0].enter(fed, Layout(((1, longest),)))
         if not started:
             return Condition(rows, place < counts[:, None], causal=True)
         start = rows[torch.arange(len(texts), device=device), counts - 1]

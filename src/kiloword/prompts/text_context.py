@@ -1,4 +1,4 @@
-"""Text as a memory: rows of any number that every block listens to, and one vector that they are pooled into.
+"""Text as context for cross-attention: rows of any number, and one vector that they are pooled into.
 
 Han et al. 2024 (Infinity: Scaling Bitwise AutoRegressive Modeling), with features of a foreign encoder, T5 (Raffel et
 al. 2019).
@@ -21,7 +21,7 @@ from kiloword.transformer import KeyValues, Memory, RMSNormConfig, attend
 
 
 @dataclass(frozen=True)
-class TextMemoryConfig:
+class TextContextConfig:
     """Prompts of at most `rows` rows of so many `channels`, pooled by so many `heads`.
 
     `encoder` is the text encoder that they are the features of, a folder or owner/name on the hub; it is not part of
@@ -41,18 +41,18 @@ class TextMemoryConfig:
         if self.heads < 1 or self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
 
-    def build(self) -> "TextMemory":
-        return TextMemory(self)
+    def build(self) -> "TextContext":
+        return TextContext(self)
 
 
-class TextMemory(nn.Module):
+class TextContext(nn.Module):
     """Prompts are features [m, c]; features with a mask, a pair; texts, which the encoder reads; or None.
 
     The pooled vector starts the picture and modulates the blocks. The null condition has learned features, as many rows
     as the condition that it stands beside.
     """
 
-    def __init__(self, config: TextMemoryConfig):
+    def __init__(self, config: TextContextConfig):
         super().__init__()
         self.config, self.width, self.memory_rows = config, config.width, config.rows
         self.norm = RMSNormConfig(config.eps).build(config.channels)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import spoken
+import chat_template
 import tiny
 from kiloword.engine.decode import draw, write
 from kiloword.engine.rerank import read_back
@@ -17,7 +17,7 @@ from kiloword.noise import Seeded
 from kiloword.stream import lay, text_span
 
 CASES = st.fixed_dictionaries({
-    "begin": st.sampled_from([None, spoken.BEGIN]), "tied": st.booleans(), "depth": st.integers(1, 2),
+    "begin": st.sampled_from([None, chat_template.BEGIN]), "tied": st.booleans(), "depth": st.integers(1, 2),
 })  # fmt: skip
 PROMPTS = st.lists(st.sampled_from([*tiny.TEXTS, "", None]), min_size=1, max_size=3)
 
@@ -33,7 +33,7 @@ def as_text(model: ImageModel, ids: list[int]) -> torch.Tensor:
 @given(CASES, PROMPTS, st.data())
 @torch.no_grad()
 def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
-    model = spoken.model(**case)
+    model = chat_template.model(**case)
     model.picture.head = head = tiny.Overheard(model.picture.head)
     mask = torch.rand(len(prompts), 8, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 9)))) < 0.3
     drawing = tiny.drawing(model, prompts, tokens=tiny.tokens(model, len(prompts), seed=5), given=mask)
@@ -50,7 +50,7 @@ def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
 @given(CASES, PROMPTS, st.sampled_from([1.0, 7.0]))
 @torch.no_grad()
 def test_every_step_is_the_same_with_guidance(case, prompts, guidance):
-    model, seeds = spoken.model(**case), range(len(prompts))
+    model, seeds = chat_template.model(**case), range(len(prompts))
     drawing = tiny.drawing(model, prompts, guidance, sampling=Sampling(0.9, top_k=4, top_p=0.9))
     for a, b in zip(model.draw(drawing, Seeded(seeds)), draw(model, drawing, Seeded(seeds)), strict=True):
         assert torch.equal(a.tokens, b.tokens)
@@ -59,7 +59,7 @@ def test_every_step_is_the_same_with_guidance(case, prompts, guidance):
 @given(CASES, st.sampled_from([*tiny.TEXTS, None]))
 @torch.no_grad()
 def test_the_loss_of_a_picture_is_that_of_so_many_more_words(case, prompt):
-    model = spoken.model(**case)
+    model = chat_template.model(**case)
     tokens, layout = tiny.tokens(model, 1), tiny.layout_of(model)
     asked = model.prompt.ids(prompt)
     ids = [*asked, *(tokens[0] + model.picture.head.config.first).tolist()]
@@ -71,16 +71,16 @@ def test_the_loss_of_a_picture_is_that_of_so_many_more_words(case, prompt):
 @given(CASES, st.lists(st.sampled_from(tiny.TEXTS), min_size=1, max_size=3))
 @torch.no_grad()
 def test_the_loss_of_a_caption_is_that_of_words_behind_a_picture_that_is_words(case, said):
-    model = spoken.model(**case, limit=20)
+    model = chat_template.model(**case, limit=20)
     pictures, layout = tiny.tokens(model, len(said)), tiny.layout_of(model)
     _, told = model.loss([None], pictures[:1], pictures[:1], layout, captions=said, pictures=pictures)
-    begin, words = [] if case["begin"] is None else [spoken.BEGIN], model.text.tokenizer
+    begin, words = [] if case["begin"] is None else [chat_template.BEGIN], model.text.tokenizer
     cue = words.encode(["This shows:"], 60)[0][0].tolist()
     likely = read_back(model, pictures, layout, [[text] for text in said])
     for picture, text, losses, found in zip(pictures, said, told, likely, strict=True):
         code = (picture + model.picture.head.config.first).tolist()
-        told_ids = [*words.encode([text], 60)[0][0].tolist(), spoken.END]
-        before = [*begin, spoken.OPEN, *code, spoken.CLOSE, *cue]
+        told_ids = [*words.encode([text], 60)[0][0].tolist(), chat_template.END]
+        before = [*begin, chat_template.OPEN, *code, chat_template.CLOSE, *cue]
         log = as_text(model, [*before, *told_ids[:-1]]).log_softmax(-1)[len(before) - 1 :]
         wanted = -log[torch.arange(len(told_ids)), told_ids]
         assert torch.allclose(losses[: len(told_ids)], wanted, atol=1e-4) and not losses[len(told_ids) :].any()
@@ -90,10 +90,10 @@ def test_the_loss_of_a_caption_is_that_of_words_behind_a_picture_that_is_words(c
 @given(CASES, st.integers(0, 7))
 @torch.no_grad()
 def test_a_token_changes_only_what_is_predicted_later(case, token):
-    model = spoken.model(**case)
+    model = chat_template.model(**case)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
     shown = tokens.clone()
-    shown[:, token] = (shown[:, token] + 1) % spoken.CODES
+    shown[:, token] = (shown[:, token] + 1) % chat_template.CODES
     before, _ = model.loss(["a pear", None], tokens, tokens, layout)
     after, _ = model.loss(["a pear", None], tokens, shown, layout)
     assert torch.equal(before[:, : token + 1], after[:, : token + 1])
@@ -104,10 +104,10 @@ def test_a_token_changes_only_what_is_predicted_later(case, token):
 @torch.no_grad()
 def test_a_picture_that_is_read_is_read_in_one_direction(case, token):
     """What an earlier token says does not depend on later ones, unlike in models that see a picture at a glance."""
-    model = spoken.model(**case)
+    model = chat_template.model(**case)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
     other = tokens.clone()
-    other[:, token] = (other[:, token] + 1) % spoken.CODES
+    other[:, token] = (other[:, token] + 1) % chat_template.CODES
     spans, _ = model.reading(tokens, layout)
     others, _ = model.reading(other, layout)
     first = spans[0].vectors.shape[1] + token
@@ -119,8 +119,8 @@ def test_a_picture_that_is_read_is_read_in_one_direction(case, token):
 @given(st.lists(st.integers(0, 99), min_size=1, max_size=3, unique=True))
 @torch.no_grad()
 def test_what_is_written_of_a_picture_does_not_depend_on_the_others(seeds):
-    model = spoken.model()
-    model.text.head.extended.embedding.weight[: spoken.BEGIN] *= 3  # so that some texts end before the limit
+    model = chat_template.model()
+    model.text.head.extended.embedding.weight[: chat_template.BEGIN] *= 3  # so that some texts end before the limit
     pictures = torch.cat([tiny.tokens(model, 1, seed) for seed in seeds])
     together = write(model, pictures, tiny.layout_of(model), Sampling(), Seeded(seeds))
     for row, seed in enumerate(seeds):
@@ -130,7 +130,7 @@ def test_what_is_written_of_a_picture_does_not_depend_on_the_others(seeds):
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_losses_reach_every_weight_and_the_vocabulary_is_counted_once(tied):
-    model = spoken.model(tied=tied)
+    model = chat_template.model(tied=tied)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
     drawn, told = model.loss(["a red apple", None], tokens, tokens, layout, captions=["a pear"], pictures=tokens[:1])
     assert told is not None
@@ -142,7 +142,7 @@ def test_losses_reach_every_weight_and_the_vocabulary_is_counted_once(tied):
 
 @torch.no_grad()
 def test_a_copy_shares_within_itself_only():
-    model = spoken.model()
+    model = chat_template.model()
     twin: ImageModel = copy.deepcopy(model)
-    assert twin.text.head.extended is twin.picture.head and twin.prompt.mouths[0].extended is twin.picture.head
+    assert twin.text.head.extended is twin.picture.head and twin.prompt.embedders[0].extended is twin.picture.head
     assert twin.picture.head is not model.picture.head

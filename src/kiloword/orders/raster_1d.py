@@ -1,4 +1,4 @@
-"""Spelled order: a picture's tokens follow each other in time like the letters of a word, row by row.
+"""1D raster order: a picture's tokens follow each other in time like the letters of a word, row by row.
 
 Language models draw so, to whom a picture is more text: Chameleon Team 2024; Wu et al. 2024 (Liquid).
 """
@@ -13,14 +13,14 @@ from kiloword.tokens import Layout
 
 
 @dataclass(frozen=True)
-class SpelledConfig:
+class Raster1DConfig:
     """For layouts of one grid."""
 
-    def build(self) -> "Spelled":
-        return Spelled()
+    def build(self) -> "Raster1D":
+        return Raster1D()
 
 
-class Spelled(Raster):
+class Raster1D(Raster):
     """Raster order whose rows take a unit of time each, when they are drawn and when they are read."""
 
     def moments(self, layout: Layout) -> Int[Tensor, "n"]:

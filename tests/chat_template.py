@@ -8,9 +8,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 import tiny
 from kiloword.heads.extended_vocab import ExtendedVocabConfig
 from kiloword.model import ImageModel
-from kiloword.orders.spelled import SpelledConfig
+from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
-from kiloword.prompts.spoken import SpokenConfig
+from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.tokenizers.wordbook import WordbookConfig
 from kiloword.tokens import Categorical
 from kiloword.transformer import AttentionConfig, GemmaGLUConfig, RotaryConfig
@@ -48,8 +48,8 @@ def config(begin: int | None = BEGIN, tied: bool = True, depth: int = 2, limit: 
     stack = tiny.stack(
         depth=depth, attention=attention, feed_forward=GemmaGLUConfig(24), position=RotaryConfig((12, 0, 0, 0))
     )
-    prompt = SpokenConfig(OPEN, CLOSE, NOTHING, begin, " Draw this.", "This shows:", limit=60)
-    pictures = ModalityConfig(tiny.ShadesConfig(CODES), SpelledConfig(), head)
+    prompt = ChatTemplateConfig(OPEN, CLOSE, NOTHING, begin, " Draw this.", "This shows:", limit=60)
+    pictures = ModalityConfig(tiny.ShadesConfig(CODES), Raster1DConfig(), head)
     return ImageModelConfig(pictures, prompt, stack, TextConfig(text, head, limit=limit))
 
 

@@ -1,4 +1,4 @@
-"""A text as a memory: its own rows, whatever stands beside it; a pooled vector; a null condition as long as it is."""
+"""A text as context: its own rows, whatever stands beside it; a pooled vector; a null condition as long as it is."""
 
 import pytest
 import torch
@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 
 import tiny
 from kiloword.model import ImageModel, Modality
-from kiloword.prompts.text_memory import TextMemory, TextMemoryConfig
+from kiloword.prompts.text_context import TextContext, TextContextConfig
 
 ROWS, CHANNELS, WIDTH, HEADS = 6, 5, 8, 2
 LENGTHS = st.lists(st.integers(1, ROWS), min_size=1, max_size=4)
 
 
-def made() -> TextMemory:
+def made() -> TextContext:
     torch.manual_seed(0)
-    return tiny.awake(TextMemoryConfig(CHANNELS, WIDTH, HEADS, ROWS).build())
+    return tiny.awake(TextContextConfig(CHANNELS, WIDTH, HEADS, ROWS).build())
 
 
 def features(length: int, seed: int = 0) -> torch.Tensor:
@@ -92,7 +92,7 @@ def test_a_prompt_longer_than_the_memory_is_refused_and_nothing_is_cut_off():
 
 
 def test_the_encoder_reads_one_more_than_fits_and_leaves_the_wording_alone():
-    encoder = TextMemoryConfig(CHANNELS, WIDTH, HEADS, ROWS, "t5").build().encoder
+    encoder = TextContextConfig(CHANNELS, WIDTH, HEADS, ROWS, "t5").build().encoder
     assert (encoder.name, encoder.limit, encoder.wording("A “Cat” of www.cats.com")) == (
         "t5", ROWS + 1, "A “Cat” of www.cats.com",
     )  # fmt: skip
@@ -111,9 +111,9 @@ def test_wrong_prompts_are_refused():
     with pytest.raises(ValueError, match="for features, not for texts"):
         prompt.read(["a pear"])
     with pytest.raises(ValueError, match="width 8 is not a multiple of 3 heads"):
-        TextMemoryConfig(CHANNELS, WIDTH, 3)
+        TextContextConfig(CHANNELS, WIDTH, 3)
     with pytest.raises(ValueError, match="at least one channel and one row, got 0 and 512"):
-        TextMemoryConfig(0, WIDTH, HEADS)
+        TextContextConfig(0, WIDTH, HEADS)
 
 
 @pytest.mark.parametrize("without,missing", [("prompt", "the prompt has none"), ("transformer", "listens to none")])

@@ -1,17 +1,17 @@
-"""Spoken prompts: the words and marks that a language model is asked with, and those round a picture it is shown."""
+"""Chat template: the words and marks that a language model is asked with, and those round a picture it is shown."""
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import spoken
+import chat_template
 import tiny
 from kiloword.model import prefix_span
+from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.prompts.prompt import Framing, Prompt
-from kiloword.prompts.spoken import SpokenConfig
 
-MODEL = spoken.model()
+MODEL = chat_template.model()
 PROMPT = MODEL.prompt
 PROMPTS = st.lists(st.sampled_from([*tiny.TEXTS, "", None]), min_size=1, max_size=4)
 
@@ -24,12 +24,12 @@ def test_it_obeys_the_laws():
     assert isinstance(PROMPT, Prompt) and isinstance(PROMPT, Framing)
 
 
-@pytest.mark.parametrize("begin", [None, spoken.BEGIN])
+@pytest.mark.parametrize("begin", [None, chat_template.BEGIN])
 def test_a_text_stands_between_its_marks_with_the_request_behind_it(begin):
-    prompt = spoken.model(begin=begin).prompt
+    prompt = chat_template.model(begin=begin).prompt
     first = [] if begin is None else [begin]
-    assert prompt.ids("a pear") == [*first, *ids_of("a pear Draw this."), spoken.OPEN]
-    assert prompt.ids(None) == [*first, spoken.NOTHING, spoken.OPEN]
+    assert prompt.ids("a pear") == [*first, *ids_of("a pear Draw this."), chat_template.OPEN]
+    assert prompt.ids(None) == [*first, chat_template.NOTHING, chat_template.OPEN]
     assert prompt.ids(torch.tensor([3, 9])) == [3, 9]
 
 
@@ -58,8 +58,9 @@ def test_the_null_condition_is_that_of_no_prompt(prompts):
 def test_a_picture_that_is_shown_stands_between_marks_too():
     before, after = PROMPT.frame(3)
     table = MODEL.text.head.extended.embedding.weight * 4.0
-    told = [spoken.CLOSE, *ids_of("This shows:")]
-    assert torch.equal(before.prefix, table[[spoken.BEGIN, spoken.OPEN]].expand(3, -1, -1)) and before.start is None
+    told = [chat_template.CLOSE, *ids_of("This shows:")]
+    opened = table[[chat_template.BEGIN, chat_template.OPEN]]
+    assert torch.equal(before.prefix, opened.expand(3, -1, -1)) and before.start is None
     assert torch.equal(after.prefix, table[told[:-1]].expand(3, -1, -1))
     assert torch.equal(after.start, table[told[-1:]].expand(3, -1))
 
@@ -80,4 +81,4 @@ def test_wrong_prompts_are_refused():
         with pytest.raises(ValueError, match="a prompt of ids is a vector of whole numbers"):
             PROMPT.read([wrong])
     with pytest.raises(ValueError, match="at least 1 token, got 0"):
-        SpokenConfig(1, 2, 3, limit=0)
+        ChatTemplateConfig(1, 2, 3, limit=0)
