@@ -270,9 +270,9 @@ def one_by_one(sizes: tuple[int, ...], **changes) -> parts.MulticodeHeadConfig:
 
 @dataclass(frozen=True)
 class RecitedConfig:
-    """A memory of texts of different lengths, one a class."""
+    """A context of texts of different lengths, one a class."""
 
-    memory: parts.TextContextConfig = parts.TextContextConfig(6, WIDTH, 2, rows=5)
+    context: parts.TextContextConfig = parts.TextContextConfig(6, WIDTH, 2, rows=5)
 
     def build(self) -> "Recited":
         return Recited(self)
@@ -283,15 +283,15 @@ class Recited(nn.Module):
 
     def __init__(self, config: RecitedConfig):
         super().__init__()
-        self.memory = config.memory.build()
-        self.width, self.memory_rows = self.memory.width, self.memory.memory_rows
+        self.context = config.context.build()
+        self.width, self.context_rows = self.context.width, self.context.context_rows
 
     def read(self, prompts: list):
         seeded = torch.Generator().manual_seed
-        return self.memory.read([None if k is None else torch.randn(k + 2, 6, generator=seeded(k)) for k in prompts])
+        return self.context.read([None if k is None else torch.randn(k + 2, 6, generator=seeded(k)) for k in prompts])
 
     def null(self, condition):
-        return self.memory.null(condition)
+        return self.context.null(condition)
 
 
 def flipping(*grids: tuple[int, int]) -> AutoencoderConfig:
@@ -311,7 +311,7 @@ SHARED = blocks(
 )
 VAR = replace(SHARED, attention=COSINE, norm=LayerNormConfig(affine=False), modulation=AdaLNConfig())
 INFINITY = replace(
-    VAR, modulation=SharedAdaLNConfig(), listening=parts.CrossAttentionConfig(2),
+    VAR, modulation=SharedAdaLNConfig(), cross_attention=parts.CrossAttentionConfig(2),
     position=parts.RoundedConfig(RotaryConfig((0, 0, 4, 4))),
 )  # fmt: skip
 MAR = parts.EncoderDecoderConfig(blocks(norm=LayerNormConfig()), blocks(), buffer=3, grid=(4, 2))

@@ -18,10 +18,12 @@ TAGS = {
 }  # parts of a config.json
 FIELDS = {
     "exit_modulation": "output_modulation",
+    "listening": "cross_attention",
 }  # of parts and recipes: wherever a config has the new field and not the old one
 WEIGHTS = {
     "exit": "output",
     "exit_modulation": "output_modulation",
+    "listening": "cross_attention",
 }  # modules on the way to a weight: `head.exit.weight`
 
 

@@ -11,12 +11,12 @@ from kiloword.transformer import (
     AdaLNConfig,
     AdaLNOutputConfig,
     AttentionConfig,
-    Blend,
+    Context,
     CrossAttentionConfig,
     GeGLUConfig,
     GELUConfig,
+    HiddenGuidance,
     LayerNormConfig,
-    Memory,
     MutedConfig,
     RMSNormConfig,
     RotaryConfig,
@@ -42,8 +42,8 @@ SHAPES = [
         "output_modulation": AdaLNOutputConfig(),
     },
     {"output_modulation": AdaLNOutputConfig(), "attention": AttentionConfig(4, key_heads=2, head_dim=8, gain=2.0)},
-    {"listening": CrossAttentionConfig(4, LayerNormConfig(1e-2))},
-    {"listening": CrossAttentionConfig(2, RMSNormConfig(1e-2)), "modulation": AdaLNConfig()},
+    {"cross_attention": CrossAttentionConfig(4, LayerNormConfig(1e-2))},
+    {"cross_attention": CrossAttentionConfig(2, RMSNormConfig(1e-2)), "modulation": AdaLNConfig()},
 ]  # fmt: skip
 POSITIONS = [None, RotaryConfig((2, 2, 2, 2)), MutedConfig(RotaryConfig((0, 0, 4, 4)))]
 
@@ -83,7 +83,7 @@ def run(whole: Stack, b: int, seed: int, data) -> None:
     caches = [transformer.cache(b, 12) for transformer in (whole, quick)]
     lengths = data.draw(st.lists(st.integers(0, 5), min_size=b, max_size=b))
     modulation = torch.randn(b, 1, tiny.WIDTH, generator=generator)
-    memory = memory_of(whole, b, generator, data)
+    context = context_of(whole, b, generator, data)
     for count, kept in [(5, lengths), *[(1, [1] * b)] * 3, (2, [2] * b), (1, [1] * b)]:
         if count == 2:
             modulation = torch.randn(b, 1, tiny.WIDTH, generator=generator)
@@ -92,7 +92,7 @@ def run(whole: Stack, b: int, seed: int, data) -> None:
         if isinstance(position, MutedConfig):  # some rows sit nowhere
             places[..., 2:].masked_fill_(torch.rand(b, count, 1, generator=generator) < 0.5, torch.nan)
         before = vectors.clone()
-        stream = Stream(vectors, places, modulation=modulation, memory=memory)
+        stream = Stream(vectors, places, modulation=modulation, context=context)
         one, two = whole(stream, caches[0]), quick(stream, caches[1])
         assert torch.allclose(one, two, atol=1e-4) and torch.equal(vectors, before)
         for cache in caches:
@@ -103,33 +103,33 @@ def run(whole: Stack, b: int, seed: int, data) -> None:
     assert torch.equal(quick(alone), whole(alone))
 
 
-def memory_of(whole: Stack, b: int, generator: torch.Generator, data) -> Memory | None:
-    """Of up to four rows a sample, or of none, for those who listen; some times there is no memory at all."""
-    lengths = data.draw(st.lists(st.integers(0, 4), min_size=b, max_size=b)) if whole.listens else []
+def context_of(whole: Stack, b: int, generator: torch.Generator, data) -> Context | None:
+    """Of up to four rows a sample, or of none, for those who attend to one; some times there is no context at all."""
+    lengths = data.draw(st.lists(st.integers(0, 4), min_size=b, max_size=b)) if whole.cross_attends else []
     if not lengths or data.draw(st.booleans()):
         return None
     present = torch.arange(4) < torch.tensor(lengths)[:, None]
-    return Memory(torch.randn(b, 4, tiny.WIDTH, generator=generator), present)
+    return Context(torch.randn(b, 4, tiny.WIDTH, generator=generator), present)
 
 
 @torch.no_grad()
 def test_a_memory_is_heard_read_once_and_refused_by_those_who_do_not_listen():
-    listening, deaf = (told(stack(listening=listens)) for listens in (CrossAttentionConfig(2), None))
-    read, quick = [], lean(listening)
-    for block in listening.blocks:
-        block.listening.attention.key_values.register_forward_hook(lambda *_: read.append(1))
+    reading, plain = (told(stack(cross_attention=across)) for across in (CrossAttentionConfig(2), None))
+    read, quick = [], lean(reading)
+    for block in reading.blocks:
+        block.cross_attention.attention.key_values.register_forward_hook(lambda *_: read.append(1))
     vectors, places = torch.randn(2, 1, tiny.WIDTH), torch.zeros(2, 1, 4)
-    memories = [Memory(torch.randn(2, 3, tiny.WIDTH), torch.ones(2, 3, dtype=torch.bool)) for _ in range(2)]
+    contexts = [Context(torch.randn(2, 3, tiny.WIDTH), torch.ones(2, 3, dtype=torch.bool)) for _ in range(2)]
     answers = []
-    for memory in (*memories, None):
+    for context in (*contexts, None):
         cache = quick.cache(2, 4)
         for _ in range(3):
-            answers.append(quick(Stream(vectors, places, memory=memory), cache))
+            answers.append(quick(Stream(vectors, places, context=context), cache))
             cache.advance(torch.tensor([1, 1]))
-    assert len(read) == 2 * len(listening.blocks)
+    assert len(read) == 2 * len(reading.blocks)
     assert all((answers[i] - answers[j]).abs().amax() > 1e-3 for i, j in ((0, 3), (0, 6), (3, 6)))
-    with pytest.raises(ValueError, match="this transformer listens to none"):
-        lean(deaf)(Stream(vectors, places, memory=memories[0]), deaf.cache(2, 4))
+    with pytest.raises(ValueError, match="this transformer attends to none"):
+        lean(plain)(Stream(vectors, places, context=contexts[0]), plain.cache(2, 4))
 
 
 @given(st.integers(-3, 2), st.lists(st.sampled_from([1.0, 2.5, -0.5]), min_size=4, max_size=4))
@@ -137,10 +137,10 @@ def test_a_memory_is_heard_read_once_and_refused_by_those_who_do_not_listen():
 def test_views_are_blended_after_the_same_block(block, guidance):
     whole = told(stack())
     weights = torch.tensor(guidance).view(2, 2)  # of two pictures, at two places each
-    blend = Blend(block, torch.stack([weights, 1 - weights]))
+    between = HiddenGuidance(block, torch.stack([weights, 1 - weights]))
     generator = torch.Generator().manual_seed(1)
     vectors, places = torch.randn(4, 2, tiny.WIDTH, generator=generator), torch.zeros(4, 2, 4)
-    one, two = (t(Stream(vectors, places, blend=blend), t.cache(4, 2)) for t in (whole, lean(whole)))
+    one, two = (t(Stream(vectors, places, hidden_guidance=between), t.cache(4, 2)) for t in (whole, lean(whole)))
     plain = whole(Stream(vectors, places), whole.cache(4, 2))
     assert torch.allclose(one, two, atol=1e-4)
     assert ((two - plain).abs().amax() < 1e-4) == (guidance == [1.0] * 4)

@@ -49,7 +49,7 @@ EXAMPLES = [
     chat_template.config().picture.head, chat_template.config().prompt, chat_template.config().transformer,
     parts.Raster1DConfig(),
     parts.StretchedConfig(parts.RotaryConfig((8, 0, 0, 0))),
-    tiny.RecitedConfig().memory, tiny.INFINITY, tiny.bitwise(5, entrance=parts.ScaleEntranceConfig(3), canvas=5),
+    tiny.RecitedConfig().context, tiny.INFINITY, tiny.bitwise(5, entrance=parts.ScaleEntranceConfig(3), canvas=5),
     *(part for name in tiny.GRADUAL for part in tiny.WAYS[name][1:3]),
     Bits(3), Categorical(4), Codes((2, 3)), Vector(5),
     parts.JudgeConfig(WORDS, tiny.stack(), Categorical(4), tiny.stack(), 9),
@@ -127,7 +127,7 @@ def test_every_old_tag_and_field_of_a_config_is_read():
         told += old
         assert parts.from_json(json.loads(old)) == config
     assert all(f'"part": "{tag}"' in told for tag in aliases.TAGS)
-    assert '"exit_modulation": ' in told
+    assert '"exit_modulation": ' in told and '"listening": ' in told
 
 
 def test_no_alias_is_the_name_of_a_part():

@@ -1,8 +1,8 @@
 """Lean: a stack as straight code over plain tensors, for steps of few rows.
 
 With one row a step, calling modules and allocating results takes longer than the arithmetic (Pope et al. 2022); here
-little is called, nothing is allocated twice, what a condition's vector says and who hears its memory is worked out once
-a drawing, and the numbers are those of the stack.
+little is called, nothing is allocated twice, what a condition's vector says and who attends to its context is worked
+out once a drawing, and the numbers are those of the stack.
 """
 
 import math
@@ -22,11 +22,11 @@ from kiloword.engine.one_row import one_row
 from kiloword.engine.packed import Packed
 from kiloword.transformer import (
     Cache,
+    Context,
     CrossAttentionConfig,
     GELUConfig,
     KeyValueCache,
     LayerNormConfig,
-    Memory,
     RMSNormConfig,
     Stack,
     StackConfig,
@@ -35,7 +35,7 @@ from kiloword.transformer import (
     UnitConfig,
 )
 
-# Axes: b rows of the batch, t places in a row, r = b t, c places attended to, m rows of memory, w width, d channels of
+# Axes: b rows of the batch, t places in a row, r = b t, c places attended to, m rows of context, w width, d channels of
 # a head, k numbers on their way into a matrix that adds.
 
 LEAST = 1e-12  # what a vector is divided by at least, as in torch.nn.functional.normalize
@@ -59,20 +59,20 @@ def lean(transformer: Transformer) -> Transformer:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """A memory, who listens to which of its rows (None: all to all), and which rows hear anything (None: all)."""
+class MaskedContext:
+    """A context, who attends to which of its rows (None: all to all), and which rows attend to anything (None: all)."""
 
-    memory: Memory
+    context: Context
     mask: Bool[Tensor, "b 1 #t m"] | None
     some: Bool[Tensor, "b #t 1"] | None
 
 
-def heard_of(memory: Memory) -> Heard:
-    """A memory as it is heard where each row of the batch is one sample."""
-    mask = memory.heard(None)
+def masked(context: Context) -> MaskedContext:
+    """A context where each row of the batch is one sample."""
+    mask = context.mask(None)
     some = mask.any(-1, keepdim=True)
     mask = None if mask.all() else (mask | ~some)[:, None]
-    return Heard(memory, mask, None if some.all() else some)
+    return MaskedContext(context, mask, None if some.all() else some)
 
 
 class LeanStack:
@@ -84,33 +84,33 @@ class LeanStack:
         self.norm, self.one_row = norm_of(stack.config, stack.norm), one_row(stack)
         self.vector: Tensor | None = None
         self.said: list[tuple[Half, ...]] = []
-        self.heard: Heard | None = None
+        self.context: MaskedContext | None = None
 
     @torch.no_grad()
     def __call__(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
-        deaf = stream.memory is not None and not self.stack.listens
-        if cache is None or stream.span is not None or stream.asked is not None or deaf:
+        unread = stream.context is not None and not self.stack.cross_attends
+        if cache is None or stream.span is not None or stream.asked is not None or unread:
             return self.stack(stream, cache)
-        if self.heard is None or self.heard.memory is not stream.memory:
-            self.heard = None if stream.memory is None else heard_of(stream.memory)
+        if self.context is None or self.context.context is not stream.context:
+            self.context = None if stream.context is None else masked(stream.context)
         angles = None if self.stack.rotary is None else self.stack.rotary.angles(stream.positions)
         if self.one_row is not None and self._alone(stream) and isinstance(cache, KeyValueCache):
             return self.one_row(stream.vectors, angles, cache)
-        blend = stream.blend
-        blended = None if blend is None else blend.place(len(self.layers))
+        hidden_guidance = stream.hidden_guidance
+        blended = None if hidden_guidance is None else hidden_guidance.place(len(self.layers))
         mask = cache.mask(None, stream.vectors.shape[1])
         mask = None if mask is None else mask[:, None]
         x = stream.vectors.clone()
         *blocks, leave = self._modulation(stream.modulation)
         for layer, halves in zip(self.layers, blocks, strict=True):
-            layer(x, angles, mask, halves, cache, self.heard)
-            if blend is not None and layer.layer == blended:
-                x = blend.of(x)
+            layer(x, angles, mask, halves, cache, self.context)
+            if hidden_guidance is not None and layer.layer == blended:
+                x = hidden_guidance.of(x)
         return entered(self.norm, x, leave, 0)
 
     def _alone(self, stream: Stream) -> bool:
-        """Whether a step is one row that neither hears nor is blended with anything."""
-        return stream.vectors.shape[:2] == (1, 1) and stream.memory is None and stream.blend is None
+        """Whether a step is one row, without context and hidden guidance."""
+        return stream.vectors.shape[:2] == (1, 1) and stream.context is None and stream.hidden_guidance is None
 
     def _modulation(self, vector: Tensor | None) -> list[tuple[Half, ...]]:
         """What a vector says to every block and to the output; nothing where these are not modulated."""
@@ -135,7 +135,8 @@ class LeanBlock:
         self.query_norm = query_norm_of(attention)
         self.think = hidden_of(config.feed_forward, block.feed_forward)
         self.out, self.down = Adding(attention.out), Adding(block.feed_forward.out)
-        self.listen = None if config.listening is None else LeanListener(config.listening, block.listening, layer)
+        across = config.cross_attention
+        self.across = None if across is None else LeanCrossAttention(across, block.cross_attention, layer)
 
     def __call__(
         self,
@@ -144,13 +145,13 @@ class LeanBlock:
         mask: Bool[Tensor, "b 1 t c"] | None,
         halves: tuple[Half, ...],
         cache: Cache,
-        heard: Heard | None,
+        context: MaskedContext | None,
     ) -> None:
         """Add to x what the block has to say."""
         mixed = self._attend(entered(self.norm, x, halves, 0), angles, mask, cache)
         self.out(x, mixed, halves, 0)
-        if self.listen is not None and heard is not None:
-            self.listen(x, heard, cache)
+        if self.across is not None and context is not None:
+            self.across(x, context, cache)
         self.down(x, self.think(entered(self.thought_norm, x, halves, 1).flatten(0, 1)), halves, 1)
 
     def _attend(
@@ -177,8 +178,8 @@ class LeanBlock:
         return mixed.transpose(1, 2).reshape(b * t, -1)
 
 
-class LeanListener:
-    """A block's cross-attention; the cache keeps the keys and values of the memory as the stack does."""
+class LeanCrossAttention:
+    """A block's cross-attention; the cache keeps the keys and values of the context as the stack does."""
 
     def __init__(self, config: CrossAttentionConfig, listener: Any, layer: int):
         attention = listener.attention
@@ -187,18 +188,18 @@ class LeanListener:
         self.out: Change = attention.out.forward
         self.key_values: Change = attention.key_values
 
-    def __call__(self, x: Float[Tensor, "b t w"], heard: Heard, cache: Cache) -> None:
-        """Add to x what its rows hear."""
+    def __call__(self, x: Float[Tensor, "b t w"], context: MaskedContext, cache: Cache) -> None:
+        """Add to x what its rows attend to."""
         b, t, _ = x.shape
-        told = cache.recall(self.layer, lambda: self.key_values(heard.memory.vectors))
+        told = cache.cached_context(self.layer, lambda: self.key_values(context.context.vectors))
         keys, values = told.view(b, told.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
         queries = self.query(self.norm(x).flatten(0, 1)).view(b, t, self.heads, -1).transpose(1, 2)
-        mixed = scaled_dot_product_attention(queries, keys, values, heard.mask)
+        mixed = scaled_dot_product_attention(queries, keys, values, context.mask)
         change = self.out(mixed.transpose(1, 2).reshape(b * t, -1)).view_as(x)
-        if heard.some is None:
+        if context.some is None:
             x.add_(change)
         else:
-            x.addcmul_(change, heard.some.to(change))
+            x.addcmul_(change, context.some.to(change))
 
 
 class Adding:
@@ -245,7 +246,7 @@ def hidden_of(config: Any, network: Any) -> Change:
 
 
 def norm_of(config: StackConfig | CrossAttentionConfig, norm: Any) -> Change:
-    """The norm of a stack, or of those who listen."""
+    """The norm of a stack, or of cross-attention."""
     if isinstance(config.norm, LayerNormConfig):
         return lambda x: layer_norm(x, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
     return rms(norm.weight, norm.eps)

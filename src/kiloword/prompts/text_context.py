@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from kiloword.prompts.prompt import Condition
 from kiloword.prompts.text_encoder import TextEncoder
-from kiloword.transformer import KeyValues, Memory, RMSNormConfig, attend
+from kiloword.transformer import Context, KeyValues, RMSNormConfig, attend
 
 # Axes: b pictures, m rows of a text (_: texts of different lengths), c channels of the foreign encoder, w width.
 
@@ -54,7 +54,7 @@ class TextContext(nn.Module):
 
     def __init__(self, config: TextContextConfig):
         super().__init__()
-        self.config, self.width, self.memory_rows = config, config.width, config.rows
+        self.config, self.width, self.context_rows = config, config.width, config.rows
         self.norm = RMSNormConfig(config.eps).build(config.channels)
         self.pool = Pool(config.channels, config.width, config.heads)
         self.enter = nn.Linear(config.channels, config.width)
@@ -71,8 +71,8 @@ class TextContext(nn.Module):
         return self._condition([self._features(told[p] if isinstance(p, str) else p) for p in prompts])
 
     def null(self, condition: Condition) -> Condition:
-        assert condition.memory is not None
-        return self._condition([self.nothing[:count] for count in condition.memory.present.sum(1).tolist()])
+        assert condition.context is not None
+        return self._condition([self.nothing[:count] for count in condition.context.present.sum(1).tolist()])
 
     def _features(self, prompt: Any) -> Float[Tensor, "m c"]:
         """The rows that count. Raises ValueError for too many, for features of another size, and where none counts."""
@@ -90,7 +90,7 @@ class TextContext(nn.Module):
             features = features[mask.bool()]
         if len(features) > rows:
             found = f"{len(features)} rows or more"
-            raise ValueError(f"the prompt has {found}, the memory holds {rows}: say it in fewer words")
+            raise ValueError(f"the prompt has {found}, the context holds {rows}: say it in fewer words")
         return features.to(self.nothing)
 
     def _condition(self, texts: list[Float[Tensor, "_ c"]]) -> Condition:
@@ -100,7 +100,7 @@ class TextContext(nn.Module):
         vector = self.pool(features, present)
         rows = self.out(gelu(self.enter(features), approximate="tanh"))
         none = present[:, :0]
-        return Condition(rows[:, :0], none, vector, start=vector, memory=Memory(rows, present))
+        return Condition(rows[:, :0], none, vector, start=vector, context=Context(rows, present))
 
 
 class Pool(nn.Module):

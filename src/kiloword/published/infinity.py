@@ -69,7 +69,7 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
         position=RoundedConfig(RotaryConfig((0, 0, half, half), (1e4, 1e4, 1e4, 1e4))),
         modulation=SharedAdaLNConfig(),
         output_modulation=AdaLNOutputConfig(),
-        listening=CrossAttentionConfig(heads, LayerNormConfig(norm.eps)),
+        cross_attention=CrossAttentionConfig(heads, LayerNormConfig(norm.eps)),
     )
     tokenizer, space = _tokenizer(arguments), Bits(bits)
     if arguments.get("apply_spatial_patchify"):
@@ -111,11 +111,12 @@ WEIGHTS = {
 BLOCK = {
     "attention.query_norm.scale": "sa.scale_mul_1H11", "attention.value_bias": "sa.v_bias",
     "attention.out.weight": "sa.proj.weight", "attention.out.bias": "sa.proj.bias",
-    "listening.norm.weight": "ca_norm.weight", "listening.norm.bias": "ca_norm.bias",
-    "listening.attention.query.weight": "ca.mat_q.weight", "listening.attention.query.bias": "ca.mat_q.bias",
-    "listening.attention.key_values.weight": "ca.mat_kv.weight",
-    "listening.attention.key_values.value_bias": "ca.v_bias",
-    "listening.attention.out.weight": "ca.proj.weight", "listening.attention.out.bias": "ca.proj.bias",
+    "cross_attention.norm.weight": "ca_norm.weight", "cross_attention.norm.bias": "ca_norm.bias",
+    "cross_attention.attention.query.weight": "ca.mat_q.weight",
+    "cross_attention.attention.query.bias": "ca.mat_q.bias",
+    "cross_attention.attention.key_values.weight": "ca.mat_kv.weight",
+    "cross_attention.attention.key_values.value_bias": "ca.v_bias",
+    "cross_attention.attention.out.weight": "ca.proj.weight", "cross_attention.attention.out.bias": "ca.proj.bias",
     "feed_forward.up.weight": "ffn.fc1.weight", "feed_forward.up.bias": "ffn.fc1.bias",
     "feed_forward.out.weight": "ffn.fc2.weight", "feed_forward.out.bias": "ffn.fc2.bias",
 }  # fmt: skip
@@ -163,7 +164,7 @@ def turned(bias: Tensor, heads: int) -> Tensor:
 
 
 def lengthened(learned: Tensor, rows: int) -> Tensor:
-    """As many rows as the memory holds: the authors cut the others off, or fill up with zeros."""
+    """As many rows as the context holds: the authors cut the others off, or fill up with zeros."""
     return pad(learned[:rows], (0, 0, 0, max(0, rows - len(learned))))
 
 

@@ -111,7 +111,7 @@ class Scene:
         level = torch.ones(pick.shape)
         step = model.picture.order.schedule(layout, len(shown), None, None).start.long()
         span, _ = model.picture_rows(condition, shown, level, pick, step, layout)
-        return lay([prefix_span(condition), span], condition.vector, memory=condition.memory)
+        return lay([prefix_span(condition), span], condition.vector, context=condition.context)
 
     def inputs(self, shown: Int[Tensor, "b n d"]) -> Tensor:
         """What the rows behind the first grid are fed."""
@@ -168,14 +168,15 @@ class Scene:
         return torch.stack([cos[:, :pairs], sin[:, pairs:]])
 
     def rounded(self, work: Callable[[], Tensor]) -> Tensor:
-        """The same with queries, keys and values of the memory rounded to bfloat16, as the authors' attention takes
+        """The same with queries, keys and values of the context rounded to bfloat16, as the authors' attention takes
         them."""
 
         def halve(_: nn.Module, inputs: Any, output: Tensor) -> Tensor:
             return output.bfloat16().float()
 
         blocks: list[Any] = list(self.stack.blocks)
-        parts = [part for b in blocks for part in (b.listening.attention.query, b.listening.attention.key_values)]
+        across = [block.cross_attention.attention for block in blocks]
+        parts = [part for each in across for part in (each.query, each.key_values)]
         hooks = [part.register_forward_hook(halve) for part in parts]
         try:
             return work()
@@ -216,13 +217,13 @@ def stages(record: Record) -> Stages:
         ours = scene.stack.shared_modulation(condition().vector[:, None]).unflatten(-1, (6, -1))
         return ours[:, :, [HALVES.index(number) for number in range(len(HALVES))]]
 
-    def memory() -> Tensor:
-        told = condition().memory
+    def context() -> Tensor:
+        told = condition().context
         return told.vectors[told.present]
 
     table: dict[str, Callable[[], Tensor]] = {
         "cond_BD": lambda: condition().vector,
-        "ca_kv": memory,
+        "ca_kv": context,
         "gss": modulation,
         "rope_cos_sin": lambda: scene.angles(tensors["rope_cos_sin"].shape[1]),
         "tf_inputs": lambda: scene.inputs(scene.encoded().shown),
@@ -231,7 +232,7 @@ def stages(record: Record) -> Stages:
         "bsc_targets": lambda: scene.encoded(flipped=True).target,
         "bsc_loss": scene.loss,
         "sa0": lambda: scene.first_block(lambda block: block.attention, tensors["sa0"].shape[1]),
-        "ca0": lambda: scene.first_block(lambda block: block.listening.attention, tensors["ca0"].shape[1]),
+        "ca0": lambda: scene.first_block(lambda block: block.cross_attention.attention, tensors["ca0"].shape[1]),
         "block0": lambda: scene.first_block(lambda block: block, tensors["block0"].shape[1]),
         "tf_logits": lambda: scene.logits()[:, tensors["logits_positions"]],
     }

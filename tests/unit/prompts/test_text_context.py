@@ -23,7 +23,7 @@ def features(length: int, seed: int = 0) -> torch.Tensor:
 
 
 def rows(condition, index: int) -> torch.Tensor:
-    return condition.memory.vectors[index, condition.memory.present[index]]
+    return condition.context.vectors[index, condition.context.present[index]]
 
 
 @given(LENGTHS)
@@ -62,7 +62,7 @@ def test_the_null_condition_has_as_many_rows_of_its_own_the_first_ones(lengths):
     prompt = made()
     condition = prompt.read([features(length) for length in lengths])
     null, whole = prompt.null(condition), prompt.read([None])
-    assert torch.equal(null.memory.present, condition.memory.present) and len(rows(whole, 0)) == ROWS
+    assert torch.equal(null.context.present, condition.context.present) and len(rows(whole, 0)) == ROWS
     for index, length in enumerate(lengths):
         assert torch.allclose(rows(null, index), rows(whole, 0)[:length], atol=1e-6)
 
@@ -85,7 +85,7 @@ def test_a_prompt_longer_than_the_memory_is_refused_and_nothing_is_cut_off():
     prompt = made()
     prompt.encoder = Known()
     assert len(rows(prompt.read(["sixsix"]), 0)) == ROWS
-    reason = r"^the prompt has 7 rows or more, the memory holds 6: say it in fewer words$"
+    reason = r"^the prompt has 7 rows or more, the context holds 6: say it in fewer words$"
     for long in (features(ROWS + 1), "seventy letters and more"):
         with pytest.raises(ValueError, match=reason):
             prompt.read([long])
@@ -116,7 +116,7 @@ def test_wrong_prompts_are_refused():
         TextContextConfig(0, WIDTH, HEADS)
 
 
-@pytest.mark.parametrize("without,missing", [("prompt", "the prompt has none"), ("transformer", "listens to none")])
+@pytest.mark.parametrize("without,missing", [("prompt", "the prompt has none"), ("transformer", "attends to none")])
 def test_a_memory_takes_two(without, missing):
     tokenizer, order, head, prompt, transformer = (part.build() for part in tiny.WAYS["bits by scale"])
     deaf = tiny.VAR.build()

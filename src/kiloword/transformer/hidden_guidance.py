@@ -1,6 +1,6 @@
-"""Blend: guidance in the middle of a stack, where the hidden vectors of all views become one weighted sum.
+"""Hidden guidance: guidance in the middle of a stack, where the hidden vectors of all views become one weighted sum.
 
-Ho and Salimans 2022 for the sum; after a block and not at the exit as Han et al. 2024 (Infinity) have it.
+Ho and Salimans 2022 for the sum; after a block and not at the output as Han et al. 2024 (Infinity) have it.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Blend:
+class HiddenGuidance:
     """After `block`, counted from 0, or from -1 backwards, the last q places of a row are blended with those of the
     same picture in other views. Where the first view weighs 1 guidance is off, and each view keeps its own."""
 
@@ -35,13 +35,13 @@ class Blend:
         return torch.cat([before, blended.flatten(0, 1)], dim=1)
 
 
-def blend_at(
+def hidden_guidance_at(
     block: int | None, weights: Float[Tensor, "v b"] | Float[Tensor, "s v b"], steps: Int[Tensor, "b q"]
-) -> Blend | None:
-    """With the weights of the step at which each place is asked for; none where guidance waits for the exit."""
+) -> HiddenGuidance | None:
+    """With the weights of the step at which each place is asked for; none where guidance waits for the output."""
     if block is None or weights.shape[-2] == 1:
         return None
     weights = weights.to(steps.device)
     weights = weights.expand(int(steps.max()) + 1, -1, -1) if weights.ndim == 2 else weights
     b = torch.arange(len(steps), device=steps.device)[:, None]
-    return Blend(block, weights[steps, :, b].movedim(-1, 0))
+    return HiddenGuidance(block, weights[steps, :, b].movedim(-1, 0))
