@@ -17,7 +17,7 @@ from tokenizers import pre_tokenizers
 from torch import Tensor, nn
 
 from kiloword.engine import decode
-from kiloword.engine.packed import pack_matrices
+from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.head import Sampling

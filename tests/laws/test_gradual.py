@@ -120,7 +120,7 @@ def test_network_calls_are_those_of_the_formula_and_known_tokens_are_looked_at_o
     drawing = replace(tiny.drawing(model, [0, 2], guidance), groups=groups, steps=steps)
     rows, n = [], drawing.layout.count
     model.transformer.register_forward_pre_hook(lambda _, seen: rows.append(seen[0].vectors.shape[1]))
-    model.train()  # so that the stack itself is asked, and not its lean twin
+    model.train()  # so that the stack itself is asked, and not its fused twin
     list(draw(model, drawing, Seeded([1, 2])))
     start = torch.arange(count) * overlap * steps
     calls = rows[1:] if drawing.views[0].prefix.shape[1] else rows

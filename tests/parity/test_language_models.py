@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from kiloword import parts
+from kiloword.engine.cpu.fused_stack import FusedStack, fused
 from kiloword.engine.decode import write
-from kiloword.engine.lean import LeanStack, lean
 from kiloword.engine.rerank import read_back
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
@@ -93,7 +93,7 @@ def test_pictures_are_drawn_as_by_the_authors_loop(pair):
         wanted.append(guided[:, WORDS:].argmax(1))
         ids = torch.cat([ids, (wanted[-1] + WORDS).repeat(2)[:, None]], dim=1)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-    assert isinstance(lean(ours.transformer), LeanStack)
+    assert isinstance(fused(ours.transformer), FusedStack)
     for way in (ImageModel.draw, liquid.draw):
         tokens, _, guided_now = liquid.drawn(ours, prompts, steps, 7.0, way)
         assert torch.equal(tokens, torch.stack(wanted, dim=1))

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kiloword.engine.canvas import RunningCanvas
+from kiloword.engine.cpu.fused_stack import fused
 from kiloword.engine.gradual import draw_gradual
-from kiloword.engine.lean import lean
 from kiloword.heads.head import Denoising, Sampling
 from kiloword.model import (
     Drawing,
@@ -50,7 +50,7 @@ def draw_cached(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[P
     tokens, given = starting_tokens(model, drawing, noise)
     condition = join(drawing.views)
     prefix = prefix_span(condition)
-    transformer = lean(model.transformer)
+    transformer = fused(model.transformer)
     cache = transformer.cache(v * b, prefix.vectors.shape[1] + layout.count)
     if prefix.vectors.shape[1]:
         read(transformer, lay([prefix], condition.vector, context=condition.context), cache, prefix.lasts)
@@ -102,7 +102,7 @@ def write(model: ImageModel, pictures: Tensor, layout: Layout, sampling: Samplin
     b, device = len(pictures), pictures.device
     spans, after = model.reading(pictures, layout)
     seen, end = lay(spans), text.tokenizer.end
-    transformer = lean(model.transformer)
+    transformer = fused(model.transformer)
     cache = transformer.cache(b, seen.vectors.shape[1] + text.limit)
     read(transformer, seen, cache, torch.full((b,), seen.vectors.shape[1]))
     ids = torch.full((b, text.limit), end, device=device)

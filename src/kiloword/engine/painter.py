@@ -17,11 +17,11 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from kiloword.decoders.decoder import Effort
 from kiloword.engine.card import Card, Classes, asked
+from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.engine.decode import write
 from kiloword.engine.exit import seen
 from kiloword.engine.fitting import showable
 from kiloword.engine.guidance import GuidanceConfig
-from kiloword.engine.packed import pack_matrices
 from kiloword.engine.rerank import Judge, draw_best
 from kiloword.heads.head import Sampling, Unguided
 from kiloword.model import Drawing, ImageModel

@@ -1,4 +1,7 @@
-"""Bend: what stands between the two matrices of a feed-forward network (Shazeer 2020; Hendrycks and Gimpel 2016)."""
+"""Activation: what stands between the two matrices of a feed-forward network.
+
+Shazeer 2020 (GLU variants); Hendrycks and Gimpel 2016 (GELU).
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,21 +16,21 @@ from kiloword.transformer import GELUConfig, GemmaGLUConfig, SwiGLUConfig
 
 # Axes: r rows, u numbers that the first matrix gives, k numbers that the last one takes.
 
-Bend = Callable[[Tensor], Tensor]
+Activation = Callable[[Tensor], Tensor]
 KNOWN = SwiGLUConfig | GemmaGLUConfig | GELUConfig
 
 
-def bend_of(config: Any) -> Bend:
+def activation_of(config: Any) -> Activation:
     """The function from [r, u] to [r, k] of a feed-forward network whose settings are `KNOWN`; it may change what it is
     given."""
     if isinstance(config, GELUConfig):
         told = config.approximate
         return _quick if told == "quick" else partial(torch.ops.aten.gelu_, approximate=told)
-    bend = silu if isinstance(config, SwiGLUConfig) else partial(gelu, approximate="tanh")
+    activation = silu if isinstance(config, SwiGLUConfig) else partial(gelu, approximate="tanh")
 
     def gated(x: Float[Tensor, "r u"]) -> Float[Tensor, "r k"]:
         gate, up = x.chunk(2, dim=1)
-        return bend(gate).mul_(up)
+        return activation(gate).mul_(up)
 
     return gated
 

@@ -1,4 +1,4 @@
-"""One row: a stack for steps of a single row, in which calling takes longer than counting: small vectors by NumPy.
+"""Single token: a stack for steps of a single row, in which calling takes longer than counting: small vectors by NumPy.
 
 A call of NumPy takes a third of the time of one of PyTorch (no derivative could be asked for), and its matrix times
 vector is almost as fast as memory is read. What is worked out is written into rooms made once; the numbers are those of
@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor, nn
 
-from kiloword.engine.bend import bend_of, first_of
+from kiloword.engine.cpu.activation import activation_of, first_of
 from kiloword.transformer import KeyValueCache, RMSNormConfig, Stack, StackConfig
 
 # Axes: w width, i inputs, o outputs, n vectors, d channels of a head, p = d / 2, h key heads, c places that the cache
@@ -25,15 +25,15 @@ Norm = Callable[[ndarray], ndarray]
 Turn = tuple[Float[ndarray, "1 2 p"], Float[ndarray, "1 2 p"]]
 
 
-def one_row(stack: Stack) -> "OneRow | None":
+def single_token(stack: Stack) -> "SingleToken | None":
     """The stack for steps of one row; None if it has parts that are not known here, or is not float32 on a CPU."""
     query_norm = stack.config.attention.query_norm
     known = not stack.modulated and (query_norm is None or isinstance(query_norm, RMSNormConfig))
     plain = all(p.dtype is torch.float32 and p.device.type == "cpu" for p in stack.parameters())
-    return OneRow(stack) if known and plain else None
+    return SingleToken(stack) if known and plain else None
 
 
-class OneRow:
+class SingleToken:
     """It holds the weights of the stack as they are now: make it anew if they change."""
 
     def __init__(self, stack: Stack):
@@ -59,7 +59,8 @@ class RowBlock:
         attention, network = block.attention, block.feed_forward
         self.norm, self.thought_norm = norm_of(block.attention_norm), norm_of(block.feed_forward_norm)
         self.attend, self.out = RowAttention(attention), times(attention.out)
-        self.enter, self.bend, self.down = times(first_of(network)), bend_of(config.feed_forward), times(network.out)
+        self.enter, self.down = times(first_of(network)), times(network.out)
+        self.activation = activation_of(config.feed_forward)
         self.entered = torch.from_numpy(self.enter.room)[None]
 
     def __call__(
@@ -69,7 +70,7 @@ class RowBlock:
         """Add to x what the block has to say; keys and values of this row go to their `place`."""
         x += self.out(self.attend(self.norm(x), turn, keys, values, place))
         self.enter(self.thought_norm(x))
-        x += self.down(self.bend(self.entered).numpy()[0])
+        x += self.down(self.activation(self.entered).numpy()[0])
 
 
 class RowAttention:

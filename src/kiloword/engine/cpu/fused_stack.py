@@ -1,4 +1,4 @@
-"""Lean: a stack as straight code over plain tensors, for steps of few rows.
+"""Fused stack: a stack as straight code over plain tensors, for steps of few rows.
 
 With one row a step, calling modules and allocating results takes longer than the arithmetic (Pope et al. 2022); here
 little is called, nothing is allocated twice, what a condition's vector says and who attends to its context is worked
@@ -17,9 +17,9 @@ from torch import Tensor
 from torch.linalg import vector_norm
 from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
-from kiloword.engine.bend import KNOWN, bend_of, first_of
-from kiloword.engine.one_row import one_row
-from kiloword.engine.packed import Packed
+from kiloword.engine.cpu.activation import KNOWN, activation_of, first_of
+from kiloword.engine.cpu.packed_linear import Packed
+from kiloword.engine.cpu.single_token import single_token
 from kiloword.transformer import (
     Cache,
     Context,
@@ -44,7 +44,7 @@ Change = Callable[[Tensor], Tensor]
 Half = tuple[Tensor, Tensor, Tensor]  # of half a block: 1 + scale, shift and gate, of the rows of the batch
 
 
-def lean(transformer: Transformer) -> Transformer:
+def fused(transformer: Transformer) -> Transformer:
     """The same transformer, sooner where new rows all see each other; itself if it is learning or has parts that are
     not known here."""
     if not isinstance(transformer, Stack) or transformer.training:
@@ -55,7 +55,7 @@ def lean(transformer: Transformer) -> Transformer:
         and isinstance(config.attention.query_norm, RMSNormConfig | UnitConfig | None)
         and not config.patterns
     )
-    return LeanStack(transformer) if known else transformer
+    return FusedStack(transformer) if known else transformer
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ def masked(context: Context) -> MaskedContext:
     return MaskedContext(context, mask, None if some.all() else some)
 
 
-class LeanStack:
+class FusedStack:
     """Obeys the law of transformers. It holds the weights of the stack as they are now: make it anew if they change."""
 
     def __init__(self, stack: Stack):
         self.stack, self.width, self.cache, self.causal = stack, stack.width, stack.cache, True
-        self.layers = [LeanBlock(stack.config, block, layer) for layer, block in enumerate(stack.blocks)]
-        self.norm, self.one_row = norm_of(stack.config, stack.norm), one_row(stack)
+        self.layers = [FusedBlock(stack.config, block, layer) for layer, block in enumerate(stack.blocks)]
+        self.norm, self.single_token = norm_of(stack.config, stack.norm), single_token(stack)
         self.vector: Tensor | None = None
         self.said: list[tuple[Half, ...]] = []
         self.context: MaskedContext | None = None
@@ -94,8 +94,8 @@ class LeanStack:
         if self.context is None or self.context.context is not stream.context:
             self.context = None if stream.context is None else masked(stream.context)
         angles = None if self.stack.rotary is None else self.stack.rotary.angles(stream.positions)
-        if self.one_row is not None and self._alone(stream) and isinstance(cache, KeyValueCache):
-            return self.one_row(stream.vectors, angles, cache)
+        if self.single_token is not None and self._alone(stream) and isinstance(cache, KeyValueCache):
+            return self.single_token(stream.vectors, angles, cache)
         hidden_guidance = stream.hidden_guidance
         blended = None if hidden_guidance is None else hidden_guidance.place(len(self.layers))
         mask = cache.mask(None, stream.vectors.shape[1])
@@ -123,7 +123,7 @@ class LeanStack:
         return self.said
 
 
-class LeanBlock:
+class FusedBlock:
     """One block; queries that share a key head are handed to attention as if they were several places."""
 
     def __init__(self, config: StackConfig, block: Any, layer: int):
@@ -136,7 +136,7 @@ class LeanBlock:
         self.think = hidden_of(config.feed_forward, block.feed_forward)
         self.out, self.down = Adding(attention.out), Adding(block.feed_forward.out)
         across = config.cross_attention
-        self.across = None if across is None else LeanCrossAttention(across, block.cross_attention, layer)
+        self.across = None if across is None else FusedCrossAttention(across, block.cross_attention, layer)
 
     def __call__(
         self,
@@ -178,7 +178,7 @@ class LeanBlock:
         return mixed.transpose(1, 2).reshape(b * t, -1)
 
 
-class LeanCrossAttention:
+class FusedCrossAttention:
     """A block's cross-attention; the cache keeps the keys and values of the context as the stack does."""
 
     def __init__(self, config: CrossAttentionConfig, listener: Any, layer: int):
@@ -241,8 +241,8 @@ def hidden_of(config: Any, network: Any) -> Change:
     enter: Change = first_of(network).forward
     if isinstance(config, GELUConfig) and config.approximate != "quick" and isinstance(enter, Packed):
         return partial(enter, approximate=config.approximate)
-    bend = bend_of(config)
-    return lambda x: bend(enter(x))
+    activation = activation_of(config)
+    return lambda x: activation(enter(x))
 
 
 def norm_of(config: StackConfig | CrossAttentionConfig, norm: Any) -> Change:

@@ -1,4 +1,4 @@
-"""The lean stack gives the hidden vectors of the stack it stands for, and stands for none that it does not know."""
+"""The fused stack gives the hidden vectors of the stack it stands for, and stands for none that it does not know."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from kiloword.engine.lean import LeanStack, lean
+from kiloword.engine.cpu.fused_stack import FusedStack, fused
 from kiloword.transformer import (
     AdaLNConfig,
     AdaLNOutputConfig,
@@ -77,8 +77,8 @@ def test_other_shapes_are_those_of_the_stack_too(changes, b, seed, data):
 
 def run(whole: Stack, b: int, seed: int, data) -> None:
     """Steps of one row and of several, behind rows of different lengths, told different things on the way."""
-    quick, position = lean(whole), whole.config.position
-    assert isinstance(quick, LeanStack) and quick.width == whole.width
+    quick, position = fused(whole), whole.config.position
+    assert isinstance(quick, FusedStack) and quick.width == whole.width
     generator = torch.Generator().manual_seed(seed)
     caches = [transformer.cache(b, 12) for transformer in (whole, quick)]
     lengths = data.draw(st.lists(st.integers(0, 5), min_size=b, max_size=b))
@@ -115,7 +115,7 @@ def context_of(whole: Stack, b: int, generator: torch.Generator, data) -> Contex
 @torch.no_grad()
 def test_a_memory_is_heard_read_once_and_refused_by_those_who_do_not_listen():
     reading, plain = (told(stack(cross_attention=across)) for across in (CrossAttentionConfig(2), None))
-    read, quick = [], lean(reading)
+    read, quick = [], fused(reading)
     for block in reading.blocks:
         block.cross_attention.attention.key_values.register_forward_hook(lambda *_: read.append(1))
     vectors, places = torch.randn(2, 1, tiny.WIDTH), torch.zeros(2, 1, 4)
@@ -129,7 +129,7 @@ def test_a_memory_is_heard_read_once_and_refused_by_those_who_do_not_listen():
     assert len(read) == 2 * len(reading.blocks)
     assert all((answers[i] - answers[j]).abs().amax() > 1e-3 for i, j in ((0, 3), (0, 6), (3, 6)))
     with pytest.raises(ValueError, match="this transformer attends to none"):
-        lean(plain)(Stream(vectors, places, context=contexts[0]), plain.cache(2, 4))
+        fused(plain)(Stream(vectors, places, context=contexts[0]), plain.cache(2, 4))
 
 
 @given(st.integers(-3, 2), st.lists(st.sampled_from([1.0, 2.5, -0.5]), min_size=4, max_size=4))
@@ -140,7 +140,7 @@ def test_views_are_blended_after_the_same_block(block, guidance):
     between = HiddenGuidance(block, torch.stack([weights, 1 - weights]))
     generator = torch.Generator().manual_seed(1)
     vectors, places = torch.randn(4, 2, tiny.WIDTH, generator=generator), torch.zeros(4, 2, 4)
-    one, two = (t(Stream(vectors, places, hidden_guidance=between), t.cache(4, 2)) for t in (whole, lean(whole)))
+    one, two = (t(Stream(vectors, places, hidden_guidance=between), t.cache(4, 2)) for t in (whole, fused(whole)))
     plain = whole(Stream(vectors, places), whole.cache(4, 2))
     assert torch.allclose(one, two, atol=1e-4)
     assert ((two - plain).abs().amax() < 1e-4) == (guidance == [1.0] * 4)
@@ -156,9 +156,9 @@ def test_views_are_blended_after_the_same_block(block, guidance):
 )  # fmt: skip
 def test_other_stacks_are_left_as_they_are(changes):
     other = tiny.stack(**changes).build().eval()
-    assert lean(other) is other
+    assert fused(other) is other
 
 
 def test_a_stack_that_is_learning_is_left_as_it_is():
     learning = StackConfig(16, 1, AttentionConfig(2), tiny.stack().feed_forward, dropout=0.5).build()
-    assert lean(learning) is learning and lean(learning.eval()) is not learning
+    assert fused(learning) is learning and fused(learning.eval()) is not learning

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.functional import gelu, linear
 
-from kiloword.engine import packed
-from kiloword.engine.packed import Packed, can_pack, pack_matrices
+from kiloword.engine.cpu import packed_linear
+from kiloword.engine.cpu.packed_linear import Packed, can_pack, pack_matrices
 
 pytestmark = pytest.mark.skipif(not can_pack(torch.zeros(1, 1)), reason="torch was built without oneDNN")
 
@@ -22,8 +22,8 @@ def layers(inputs: int = 32, outputs: int = 64, bias: bool = True) -> nn.Sequent
 
 
 def plainly(module: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
-    first, bend, last = module
-    return linear(bend(linear(x, first.weight, first.bias)), last.weight, last.bias)
+    first, activation, last = module
+    return linear(activation(linear(x, first.weight, first.bias)), last.weight, last.bias)
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.lists(st.integers(0, 5), min_size=1, max_size=3), st.booleans())
@@ -52,16 +52,16 @@ def test_the_gelu_of_a_product_is_the_same_however_it_is_reached(inputs, outputs
 
 @torch.no_grad()
 @pytest.mark.parametrize("blocks", [True, False])
-@pytest.mark.parametrize("rows", [packed._MANY - 1, packed._MANY, 3 * packed._MANY])
+@pytest.mark.parametrize("rows", [packed_linear._MANY - 1, packed_linear._MANY, 3 * packed_linear._MANY])
 def test_many_rows_are_the_same_with_and_without_blocks(rows, blocks, monkeypatch):
-    monkeypatch.setattr(packed, "blocks_for_many", lambda: blocks)
+    monkeypatch.setattr(packed_linear, "blocks_for_many", lambda: blocks)
     module, x = layers(), torch.randn(rows, 32)
     wanted = plainly(module, x)
     bent = gelu(module[0](x), approximate="tanh")
     pack_matrices(module)
     assert torch.allclose(module(x), wanted, atol=1e-5)
     assert torch.allclose(module[0].forward(x, "tanh"), bent, atol=1e-5)
-    assert packed.blocks_for_many() == blocks
+    assert packed_linear.blocks_for_many() == blocks
 
 
 @torch.no_grad()
