@@ -18,6 +18,7 @@ TAGS = {
 }  # parts of a config.json
 FIELDS = {
     "exit_modulation": "output_modulation",
+    "glance": "preview",
     "listening": "cross_attention",
 }  # of parts and recipes: wherever a config has the new field and not the old one
 WEIGHTS = {

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import tiny
 from kiloword.engine.decode import draw
-from kiloword.engine.exit import expected
+from kiloword.engine.preview import expected
 from kiloword.model import ImageModel, prefix_span, resumed
 from kiloword.noise import Seeded, euler
 from kiloword.orders.denoise import Denoise, DenoiseConfig

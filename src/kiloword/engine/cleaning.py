@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from kiloword.decoders.decoder import Effort
-from kiloword.engine.exit import noise_of
 from kiloword.engine.fitting import laid, showable
 from kiloword.engine.painter import Painter
+from kiloword.engine.preview import noise_of
 from kiloword.pixels import composite, to_image
 
 # Axes: c the decoder's channels, H W pixels.
@@ -38,7 +38,7 @@ def clean(
     tokens = tokenizer.encode(interpolate(start, size=small, mode="area"), layout).shown
     known = torch.ones(tokens.shape[:2], dtype=torch.bool, device=painter.device)
     effort, noise = replace(effort or decoder.effort, level=level), noise_of([seed])
-    *_, painted = decoder.paint(tokens, layout, known, effort, noise, torch.arange(1), start=start)
+    *_, painted = decoder.decode_steps(tokens, layout, known, effort, noise, torch.arange(1), start=start)
     box = (..., slice(top, top + rows), slice(left, left + columns))
     return to_image(transparent_as(before[box], painted.pixels[0].cpu()[box]))
 

@@ -19,9 +19,9 @@ from kiloword.decoders.decoder import Effort
 from kiloword.engine.card import Card, Classes, asked
 from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.engine.decode import write
-from kiloword.engine.exit import seen
 from kiloword.engine.fitting import showable
 from kiloword.engine.guidance import GuidanceConfig
+from kiloword.engine.preview import previews
 from kiloword.engine.rerank import Judge, draw_best
 from kiloword.heads.head import Sampling, Unguided
 from kiloword.model import Drawing, ImageModel
@@ -125,7 +125,7 @@ class Painter:
         drawing, original, fresh = self._edit(self._drawing(request, layout), request, size)
         texts = [self.wordings(request.prompt, request.style) if isinstance(request.prompt, str) else []] * request.n
         drawn = draw_best(self.model, drawing, seeds, texts, request.candidates, self.judge)
-        for look in seen(self.model, drawn, layout, request.effort, partials):
+        for look in previews(self.model, drawn, layout, request.effort, partials):
             pixels, known = showable(look.pixels), look.known.cpu()
             if original is not None and fresh is not None:
                 pixels = torch.where(fresh, pixels, original)

@@ -50,7 +50,8 @@ class DecoderRecipe:
     patch: int = 8
     sketch: bool = True  # whether it works from the tokenizer's own picture; not for tokenizers that draw none
     effort: Effort = Effort(steps=2)
-    lesson: DenoisingConfig = DenoisingConfig(centre=0.0, long=0.2, begin=0.75, glance=0.0, corrupt=0.05)  # of a sketch
+    # of a sketch
+    lesson: DenoisingConfig = DenoisingConfig(centre=0.0, long=0.2, begin=0.75, preview=0.0, corrupt=0.05)
     data: DataConfig = DataConfig()
 
 

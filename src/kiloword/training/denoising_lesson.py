@@ -39,7 +39,7 @@ class DenoisingConfig:
     centre: float = 0.5  # levels of pictures all at once: the sigmoid of a normal number with this mean, deviation 1
     long: float = 0.25  # pictures that learn a long step from two halves of it
     begin: float = 0.0  # share of the training before which none does, and steps of any length lead as moments do
-    glance: float = 0.08  # pictures that are guessed without any noise, for previews
+    preview: float = 0.08  # pictures that are guessed without any noise, for previews
     unknown: float = 0.1  # pictures of which no token is known
     suffix: float = 0.2  # pictures of which only the first tokens are known
     corrupt: float = 0.15  # half of the pictures have up to so many of their codes replaced by random ones
@@ -47,8 +47,8 @@ class DenoisingConfig:
     halvings: int = 5  # a long step is 1, 1/2, .. 1/2^(halvings - 1) of a ramp
 
     def __post_init__(self):
-        shares = (self.grouped, self.long, self.begin, self.glance, self.unknown, self.suffix, self.corrupt)
-        if min(shares) < 0 or max(shares) > 1 or self.unknown + self.suffix > 1 or self.long + self.glance > 1:
+        shares = (self.grouped, self.long, self.begin, self.preview, self.unknown, self.suffix, self.corrupt)
+        if min(shares) < 0 or max(shares) > 1 or self.unknown + self.suffix > 1 or self.long + self.preview > 1:
             raise ValueError(f"shares of a batch lie within 0 and 1 and leave room for each other: {self}")
 
 
@@ -108,9 +108,9 @@ class DenoisingLesson:
         guide = net.guide(tokens, self.layout, known, sketch)
         clean, noise = net.patches.split(pixels), torch.randn(b, self._count, net.patches.dim).to(pixels)
         long = round(b * config.long) if self._iteration >= self._begin else 0
-        glance = round(b * config.glance)
-        task = self._task(b, long, glance)
-        noise[b - glance :] = 0
+        preview = round(b * config.preview)
+        task = self._task(b, long, preview)
+        noise[b - preview :] = 0
         noise = net.pure(noise, guide.detach())
         level, to = (net.patches.spread(each.to(clean)) for each in (task.level, task.to))
         noised = mix(clean, noise, level)
@@ -125,7 +125,7 @@ class DenoisingLesson:
         error = (ours - target).square() / (net.spread * net.spread.mean() * level.clamp(min=config.bound).square())
         error = (error * taught).flatten(1).sum(1) / taught.flatten(1).sum(1).clamp(min=1)
         worth = taught.flatten(1).float().mean(1)  # pictures of which little is taught count little
-        parts = {"long": slice(0, long), "flow": slice(long, b - glance), "glance": slice(b - glance, b)}
+        parts = {"long": slice(0, long), "flow": slice(long, b - preview), "preview": slice(b - preview, b)}
         figures = {n: ((error * worth)[s].sum() / worth[s].sum().clamp(min=1e-6)).detach() for n, s in parts.items()}
         return (error * worth).sum() / worth.sum().clamp(min=1e-6), figures
 
@@ -149,8 +149,8 @@ class DenoisingLesson:
         end = torch.where(m > b, middle + (b - m) * (middle - second) / m.clamp(min=1e-6), middle)
         return torch.where(a > b, x - a * (end - x) / (b - a).clamp(max=-1e-6), x)
 
-    def _task(self, b: int, long: int, glance: int) -> Task:
-        """Long steps first, then single moments, then glances."""
+    def _task(self, b: int, long: int, preview: int) -> Task:
+        """Long steps first, then single moments, then previews."""
         ranks, overlap, groups = self._groups(b)
         total = 1 + overlap * (groups - 1)
         progress = torch.rand(b) * total
@@ -161,10 +161,10 @@ class DenoisingLesson:
         progress[:long] = start[:long]
         early = self._iteration < self._begin
         ahead = torch.where((torch.arange(b) < long) | (early & (torch.rand(b) < 0.5)), step, 0)
-        progress[b - glance :], overlap[b - glance :] = 0, 0
+        progress[b - preview :], overlap[b - preview :] = 0, 0
         shape = (b, self._count, self._bands)
         level, half, to = (levels_at(progress + ahead * share, ranks, overlap).view(shape) for share in (0, 0.5, 1))
-        to[b - glance :] = 0
+        to[b - preview :] = 0
         return Task(level, half, to)
 
     def _groups(self, b: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -197,7 +197,7 @@ class DenoisingLesson:
         return corrupted(tokens, self.module.space, share)
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
-        """PSNR of held-out pictures for a glance, one step and four; a sheet of the first ones."""
+        """PSNR of held-out pictures for a preview, one step and four; a sheet of the first ones."""
         rows = self.held_out[:: max(1, len(self.held_out) // 64)][:64]
         device = next(self.module.parameters()).device
         true = shrink(self.pictures[rows], self.pictures.shape[-1]).to(device)
@@ -205,10 +205,10 @@ class DenoisingLesson:
         known = torch.ones(len(rows), self.layout.count, dtype=torch.bool, device=device)
         small = self.tokenizer.decode(tokens, self.layout, known)
         own = interpolate(small, size=true.shape[-2:], mode="bilinear", antialias=False)
-        shown = {"own": own, "glance": self.module.glance(tokens, self.layout, known)}
+        shown = {"own": own, "preview": self.module.preview(tokens, self.layout, known)}
         for steps in (1, 2, 4, 16):
-            noise = Seeded([int(row) for row in rows])
-            *_, last = self.module.paint(tokens, self.layout, known, Effort(steps), noise, torch.arange(len(rows)))
+            noise, index = Seeded([int(row) for row in rows]), torch.arange(len(rows))
+            *_, last = self.module.decode_steps(tokens, self.layout, known, Effort(steps), noise, index)
             shown[f"steps_{steps}"] = last.pixels
         sheet = torch.stack([true, *shown.values()], dim=1)[:24].flatten(0, 1)
         contact_sheet(sheet.cpu(), columns=3 * (1 + len(shown))).save(folder / f"look-{iteration:06d}.png")

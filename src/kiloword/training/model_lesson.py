@@ -142,17 +142,17 @@ class ModelLesson:
         return figures
 
     def _draw(self, rows: Tensor):
-        """Drawn pictures, at a glance, beside the version of the true ones that their tokens give; the second half is
+        """Drawn pictures, as previews, beside the version of the true ones that their tokens give; the second half is
         held out."""
-        prompt, glance = self.module.prompt, self.module.pixel_decoder.glance
+        prompt, preview = self.module.prompt, self.module.pixel_decoder.preview
         condition = prompt.read([self.lines.answer(r) for r in rows.tolist()])
         views, weights = [condition, prompt.null(condition)], torch.tensor([[2.0], [-1.0]])
         if not self.config.null or isinstance(self.module.picture.head, Unguided):  # no null was learned, or is summed
             views, weights = [condition], torch.ones(1, 1)
         drawing = Drawing(self.layout, views, weights.expand(-1, len(rows)), Sampling(0.7))
         *_, last = draw(self.module, drawing, Seeded(list(range(len(rows)))))
-        ours = glance(last.tokens, self.layout, last.known)
-        theirs = glance(self._numbers(self.tokens[0, rows]), self.layout, last.known)
+        ours = preview(last.tokens, self.layout, last.known)
+        theirs = preview(self._numbers(self.tokens[0, rows]), self.layout, last.known)
         return contact_sheet(torch.stack([ours, theirs], dim=1).flatten(0, 1), columns=16)
 
 

@@ -45,12 +45,12 @@ def test_a_tokenizer_paints_in_one_call_whatever_the_effort(tiny_model):
     tokens, known = tiny.tokens(tiny_model, 2), torch.ones(2, layout.count, dtype=torch.bool)
     known[1, 3:] = False
     wanted = tiny_model.picture.tokenizer.decode(tokens, layout, known)
-    (painted,) = own.paint(tokens, layout, known, Effort(9, 3), Seeded([0, 1]), ROWS)
-    assert torch.equal(painted.pixels, wanted) and torch.equal(own.glance(tokens, layout, known), wanted)
+    (painted,) = own.decode_steps(tokens, layout, known, Effort(9, 3), Seeded([0, 1]), ROWS)
+    assert torch.equal(painted.pixels, wanted) and torch.equal(own.preview(tokens, layout, known), wanted)
     assert (painted.step, painted.steps, painted.calls, own.scale) == (1, 1, 1, 1)
     assert own.steps(layout, Effort(9, 3)) == 0
     with pytest.raises(ValueError, match="takes a diffusion decoder"):
-        next(own.paint(tokens, layout, known, Effort(level=0.5), Seeded([0, 1]), ROWS, start=wanted))
+        next(own.decode_steps(tokens, layout, known, Effort(level=0.5), Seeded([0, 1]), ROWS, start=wanted))
 
 
 def test_a_model_refuses_a_decoder_of_other_tokens(tiny_model):

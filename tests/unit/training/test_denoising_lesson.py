@@ -20,8 +20,8 @@ from kiloword.transformer import Stack
 
 SIDE = 16  # of the pictures painted; those of the tokenizer have half of it
 SHADES = 5
-PLAIN = DenoisingConfig(grouped=0, long=0, glance=0, unknown=0, suffix=0, corrupt=0, shift=0)
-ALL = DenoisingConfig(grouped=0.5, glance=0.2)
+PLAIN = DenoisingConfig(grouped=0, long=0, preview=0, unknown=0, suffix=0, corrupt=0, shift=0)
+ALL = DenoisingConfig(grouped=0.5, preview=0.2)
 KINDS = {
     "codes": (lambda: tiny.autoencoder().build(), {}),
     "vectors": (lambda: tiny.vectors().build(), {}),
@@ -58,7 +58,8 @@ def test_the_loss_is_finite_and_learning_lowers_it(kind, config):
         optimiser.step()
         optimiser.zero_grad()
         losses.append(float(loss.detach()))
-        assert all(torch.isfinite(value) for value in figures.values()) and figures.keys() == {"long", "flow", "glance"}
+        assert all(torch.isfinite(value) for value in figures.values())
+        assert figures.keys() == {"long", "flow", "preview"}
     assert torch.isfinite(torch.tensor(losses)).all() and losses[-1] < losses[0]
 
 
@@ -76,7 +77,7 @@ def test_gradients_reach_every_parameter_and_none_of_the_tokenizer(kind):
 
 
 def test_only_groups_at_work_are_taught(monkeypatch):
-    one = lesson("shades", replace(ALL, long=0, glance=0, grouped=1, shift=0))
+    one = lesson("shades", replace(ALL, long=0, preview=0, grouped=1, shift=0))
     given = {}
     task = one._task
 
@@ -99,7 +100,7 @@ def test_only_groups_at_work_are_taught(monkeypatch):
 
 
 def test_long_steps_lead_where_two_halves_do():
-    one = lesson("shades", replace(ALL, long=1, glance=0, grouped=0))
+    one = lesson("shades", replace(ALL, long=1, preview=0, grouped=0))
     torch.manual_seed(0)
     task = one._task(6, 6, 0)
     assert ((task.level - task.to) * 16).round().unique().numel() > 2
@@ -118,7 +119,7 @@ def test_long_steps_lead_where_two_halves_do():
 
 
 def test_long_steps_begin_late_and_their_lengths_are_told_before():
-    one = lesson("shades", replace(ALL, long=0.5, glance=0, begin=0.5, grouped=0), iterations=10)
+    one = lesson("shades", replace(ALL, long=0.5, preview=0, begin=0.5, grouped=0), iterations=10)
     for iteration in (4, 5):
         rows = one.choose(iteration, 6)
         torch.manual_seed(0)
@@ -223,24 +224,24 @@ def test_a_resumed_run_makes_the_same_steps_bit_for_bit(tmp_path):
 @torch.no_grad()
 def test_a_look_gives_figures_and_a_sheet(kind, tmp_path):
     figures = lesson(kind).look(tmp_path, 7)
-    assert set(figures) == {f"psnr_{name}" for name in ("own", "glance", "steps_1", "steps_2", "steps_4", "steps_16")}
+    assert set(figures) == {f"psnr_{name}" for name in ("own", "preview", "steps_1", "steps_2", "steps_4", "steps_16")}
     assert [path.name for path in tmp_path.iterdir()] == ["look-000007.png"]
 
 
 @pytest.mark.parametrize(
-    "effort, glance",
+    "effort, preview",
     [(Effort(4), True), (Effort(1), False), (Effort(2, 4, 0.5), False), (Effort(2, 4, 1, solver="heun"), False)],
 )
 @torch.no_grad()
-def test_after_a_few_seconds_flat_pictures_have_the_right_colours(effort, glance, taught):
+def test_after_a_few_seconds_flat_pictures_have_the_right_colours(effort, preview, taught):
     module, tokenizer = taught
     layout = tokenizer.layout(SIDE // 2, SIDE // 2)
     true = flat().float() / 127.5 - 1
     tokens = tokenizer.encode(true[..., ::2, ::2], layout).shown
     known = torch.ones(SHADES, layout.count, dtype=torch.bool)
-    *_, last = module.paint(tokens, layout, known, effort, Seeded(range(SHADES)), torch.arange(SHADES))
+    *_, last = module.decode_steps(tokens, layout, known, effort, Seeded(range(SHADES)), torch.arange(SHADES))
     assert len(tokens.unique()) == SHADES
-    for pixels in (last.pixels, module.glance(tokens, layout, known)) if glance else (last.pixels,):
+    for pixels in (last.pixels, module.preview(tokens, layout, known)) if preview else (last.pixels,):
         means = pixels.mean((2, 3))
         assert (means - true[..., 0, 0]).abs().max() < 0.25  # neighbours among the greys are 0.5 apart
         assert (means[:, 0].diff() > 0.3).all()
@@ -279,6 +280,8 @@ def test_what_does_not_go_together_is_refused():
     config = tiny.decoder()
     wide = replace(config, denoiser=replace(config.denoiser, stride=4))
     refused(wide.build(), pictures, "tokens cover 4 pixels, the tokenizer's 2")
-    for changes in ({"unknown": 0.7, "suffix": 0.4}, {"long": 0.9, "glance": 0.2}, {"grouped": -0.1}, {"corrupt": 2.0}):
+    for changes in (
+        {"unknown": 0.7, "suffix": 0.4}, {"long": 0.9, "preview": 0.2}, {"grouped": -0.1}, {"corrupt": 2.0},
+    ):  # fmt: skip
         with pytest.raises(ValueError, match="shares of a batch lie within 0 and 1"):
             DenoisingConfig(**changes)

@@ -1,4 +1,4 @@
-"""Packed linear layers: the matrices of a model laid out in blocks, as oneDNN multiplies them, up to three times as fast on a CPU.
+"""Packed linear layers: matrices in blocks, as oneDNN multiplies them, up to three times as fast on a CPU.
 
 Many rows go the usual way in one thread without AVX-512: there MKL multiplies them up to 15 % faster.
 Georganas et al. 2018 (Anatomy of high-performance deep learning convolutions on SIMD architectures) for the blocks. The

@@ -1,7 +1,7 @@
-"""The exit: the tokens of a drawing become pixels, as glances while they arrive, then painted to the end.
+"""Previews: the tokens of a drawing become pixels, roughly while they arrive, then step by step to the end.
 
 The announcement of native image generation (OpenAI 2025) shows both: a rough outline early, then a picture that
-sharpens from the top. A glance costs one network call, so that previews are cheap.
+sharpens from the top. A preview costs one network call.
 """
 
 import math
@@ -21,7 +21,7 @@ from kiloword.tokens import Layout
 
 
 @dataclass(frozen=True)
-class Seen:
+class Previewed:
     """Pictures after `step` of `steps`, those of tokens and of painting together, and the seeds that drew them."""
 
     pixels: Float[Tensor, "b c H W"]
@@ -31,10 +31,10 @@ class Seen:
     seeds: list[int]
 
 
-def seen(
+def previews(
     model: ImageModel, drawn: Iterable[tuple[Progress, list[int]]], layout: Layout, effort: Effort | None,
     partials: int | None,
-) -> Iterator[Seen]:  # fmt: skip
+) -> Iterator[Previewed]:  # fmt: skip
     """`partials` looks at a drawing on its way, evenly spread (None: one a step), then the finished pictures.
 
     What is looked at changes nothing. `effort` None is the decoder's own.
@@ -50,18 +50,18 @@ def seen(
         last = progress.step == progress.steps
         if progress.step in shown and not (last and not painting):
             tokens, known = expected(before, progress)
-            pixels = decoder.glance(tokens, layout, known)
-            yield Seen(pixels, progress.known, progress.step, steps, seeds)
+            pixels = decoder.preview(tokens, layout, known)
+            yield Previewed(pixels, progress.known, progress.step, steps, seeds)
         before = progress
         if last:
             tokens, known, rows = progress.tokens, progress.known, torch.arange(len(seeds))
             under = None
             if any(progress.steps < step < steps for step in shown):
-                under = decoder.glance(tokens, layout, known)
-            for painted in decoder.paint(tokens, layout, known, effort, noise_of(seeds), rows, under=under):
+                under = decoder.preview(tokens, layout, known)
+            for painted in decoder.decode_steps(tokens, layout, known, effort, noise_of(seeds), rows, under=under):
                 step = steps - painted.steps + painted.step
                 if step in shown:
-                    yield Seen(painted.pixels, known, step, steps, seeds)
+                    yield Previewed(painted.pixels, known, step, steps, seeds)
 
 
 def expected(before: Progress | None, after: Progress) -> tuple[Tensor, Bool[Tensor, "b n"]]:

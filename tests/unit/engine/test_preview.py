@@ -1,4 +1,4 @@
-"""The exit: looks spread evenly, that change nothing, with a tokenizer's own decoder and with a diffusion decoder."""
+"""Previews: looks spread evenly, that change nothing, with a tokenizer's own decoder and with a diffusion decoder."""
 
 from dataclasses import replace
 
@@ -8,8 +8,8 @@ from PIL import Image
 
 import tiny
 from kiloword.decoders.decoder import Effort
-from kiloword.engine.exit import noise_of, shown_steps
 from kiloword.engine.painter import Card, Painter
+from kiloword.engine.preview import noise_of, shown_steps
 from kiloword.model import ImageModel
 from kiloword.pixels import from_image
 
