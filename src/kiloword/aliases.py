@@ -4,7 +4,7 @@ Old names stay readable, and are never written. A tag never changes its meaning;
 """
 
 from collections.abc import Collection, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
@@ -32,6 +32,16 @@ def field_of(name: str, known: Collection[str]) -> str:
     """The field among the `known` ones that a name means; the name itself if none is."""
     new = FIELDS.get(name, name)
     return new if name not in known and new in known else name
+
+
+def renamed(values: Any) -> Any:
+    """JSON with every part and field under its name of today, for settings that are compared as a whole."""
+    if isinstance(values, list):
+        return [renamed(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    new = {FIELDS.get(name, name): renamed(value) for name, value in values.items()}
+    return {**new, "part": TAGS.get(new["part"], new["part"])} if "part" in new else new
 
 
 def weights_of(tensors: Mapping[str, Value], known: Collection[str]) -> dict[str, Value]:

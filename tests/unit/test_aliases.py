@@ -11,6 +11,7 @@ import tiny
 from kiloword import aliases, checkpoint
 from kiloword.recipes.dalle import dalle_64
 from kiloword.recipes.recipe import changed
+from kiloword.studies.resume_check import check_resumed
 from kiloword.training.state import load_state, save_state
 from kiloword.transformer import AdaLNConfig
 
@@ -61,3 +62,13 @@ def test_settings_are_changed_under_their_old_names():
     recipe = dalle_64()
     with pytest.raises(ValueError, match="is a group of settings: set one of"):  # found, and no single value
         changed(recipe, {"model.transformer.exit_modulation": "3"})
+
+
+def test_a_study_goes_on_that_was_begun_under_old_names(tmp_path):
+    path = tmp_path / "run.json"
+    told = [{"part": "joint", "exit_modulation": {"part": "adaln-exit"}}, {"part": "swiglu", "hidden": 8}]
+    path.write_text(json.dumps({"name": "joint", "model": told}))
+    head = {"part": "shared-vocab", "output_modulation": {"part": "adaln-output"}}
+    check_resumed(path, {"name": "joint", "model": [head, told[1]]})
+    with pytest.raises(ValueError, match="was begun with another model: remove it"):
+        check_resumed(path, {"name": "joint", "model": [head, {"part": "swiglu", "hidden": 9}]})

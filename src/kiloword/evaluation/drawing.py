@@ -18,7 +18,7 @@ from kiloword.engine.decode import write
 from kiloword.engine.painter import Painter
 from kiloword.engine.preview import previews
 from kiloword.engine.rerank import draw_best
-from kiloword.evaluation.album import Progress, to_bytes
+from kiloword.evaluation.image_set import Progress, to_bytes
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing
 from kiloword.noise import Seeded

@@ -16,7 +16,7 @@ from kiloword import checkpoint, parts
 from kiloword.datasets import shards
 from kiloword.datasets.emoji import wording
 from kiloword.engine.painter import Card, Painter
-from kiloword.evaluation.album import draw_of
+from kiloword.evaluation.image_set import draw_of
 from kiloword.heads.shared_vocab import SharedVocabConfig
 from kiloword.model import ImageModel
 from kiloword.orders.denoise import DenoiseConfig

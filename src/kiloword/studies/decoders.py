@@ -27,17 +27,17 @@ from kiloword.decoders.diffusion import DiffusionDecoder
 from kiloword.engine.fitting import showable
 from kiloword.engine.painter import Painter
 from kiloword.engine.preview import shown_steps
-from kiloword.evaluation.album import to_bytes
 from kiloword.evaluation.details import details
 from kiloword.evaluation.features import features
+from kiloword.evaluation.image_set import to_bytes
 from kiloword.evaluation.kernel_distance import kernel_distance, scaled
 from kiloword.evaluation.sharpness import sharpness
 from kiloword.evaluation.ssim import ssim
 from kiloword.noise import Seeded
 from kiloword.pixels import composite, from_bytes, psnr
 from kiloword.recipes.model_run import Pictures, Report
-from kiloword.studies.agreement import agree
 from kiloword.studies.decoders_report import NARROWEST, Row, write_report
+from kiloword.studies.resume_check import check_resumed
 from kiloword.studies.subset import chosen, subset
 from kiloword.tokens import Layout
 from kiloword.training.pictures import shrink
@@ -159,7 +159,7 @@ def run(painter: Painter, weights: str, data: Path, out: Path, count: int, repor
     rows = chosen(data, 2 * count, count)
     keys = hashlib.sha256("\n".join(row["key"] for row in rows).encode()).hexdigest()
     facts = {"format": 1, "model": painter.card.name, "weights": weights, "side": side, "pictures": keys}
-    agree(out / "study.json", facts)
+    check_resumed(out / "study.json", facts)
     pictures = subset(
         data, rows, side // 2, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Heap: memory that was freed stays with the program; to get it from the system anew costs a training much of its time.
+"""Allocator: memory that was freed stays with the program; to get it anew costs a training much of its time.
 
 mallopt(3) of glibc; elsewhere nothing is done. Training emoji-64 on two cores: half of the system time is saved, and
 a step takes a sixth to a fifth less.
@@ -12,7 +12,7 @@ TRIM, MAPPED = -1, -4  # M_TRIM_THRESHOLD, M_MMAP_MAX
 MOST = 2**31 - 1
 
 
-def keep_heap() -> bool:
+def keep_freed() -> bool:
     """Give no memory back, and map none on its own; whether that could be asked for."""
     if sys.platform != "linux":
         return False

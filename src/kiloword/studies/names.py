@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from kiloword.nearest import did_you_mean
 
 
-def check_known(names: Sequence[str], known: Sequence[str], what: str) -> None:
+def check_chosen(names: Sequence[str], known: Sequence[str], what: str) -> None:
     """Raise ValueError for a name that is not known, with the nearest one, and for none at all."""
     if not names:
         raise ValueError(f"--only names no {what}: choose from {', '.join(known)}")

@@ -1,12 +1,12 @@
-"""Pace: work that is more takes longer, a picture at a time."""
+"""Throughput: work that is more takes longer, a picture at a time."""
 
 from pathlib import Path
 
 from kiloword import parts
 from kiloword.recipes.tokenizer_run import lesson_of
 from kiloword.studies import tokenizers as study
-from kiloword.studies.pace import seconds_a_picture
 from kiloword.studies.subset import chosen, subset
+from kiloword.studies.throughput import seconds_a_picture
 from kiloword.tokenizers.cnn import CNNConfig
 
 

@@ -1,14 +1,14 @@
-"""The heap is kept where the system's own allocator can be asked for that."""
+"""Freed memory is kept where the system's own allocator can be asked for that."""
 
 import platform
 import subprocess
 import sys
 
-from kiloword.cli import heap
+from kiloword.cli import malloc
 
 
 def test_it_can_be_asked_for_under_glibc():
-    program = "from kiloword.cli.heap import keep_heap; print(keep_heap(), len(bytearray(1 << 26)))"
+    program = "from kiloword.cli.malloc import keep_freed; print(keep_freed(), len(bytearray(1 << 26)))"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert told[1] == str(1 << 26)
     if platform.libc_ver()[0] == "glibc":
@@ -16,5 +16,5 @@ def test_it_can_be_asked_for_under_glibc():
 
 
 def test_elsewhere_nothing_is_done(monkeypatch):
-    monkeypatch.setattr(heap.sys, "platform", "darwin")
-    assert not heap.keep_heap()
+    monkeypatch.setattr(malloc.sys, "platform", "darwin")
+    assert not malloc.keep_freed()

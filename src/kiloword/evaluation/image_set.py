@@ -1,4 +1,4 @@
-"""Album: all pictures of a data set in memory, at the size that a model draws, with what is known of each.
+"""Image set: all pictures of a data set in memory, at the size that a model draws, with what is known of each.
 
 Source: the format of `datasets/shards.py`; smaller sizes are area means of premultiplied colours, as in training.
 """
@@ -19,7 +19,7 @@ from torch import Tensor
 from kiloword.datasets.emoji.split import HELD_OUT_PAIR, HELD_OUT_SUBJECT, TRAIN
 from kiloword.datasets.shards import load_metadata, read
 
-# Axes: n pictures of the album, b pictures, H W pixels.
+# Axes: n pictures of the set, b pictures, H W pixels.
 
 SPLITS = {"train": TRAIN, "held_out": HELD_OUT_PAIR, "held_out_subject": HELD_OUT_SUBJECT}
 _NEEDED = {"key", "caption", "code", "base", "skin_tones", "group", "style", "split"}
@@ -28,7 +28,7 @@ Progress = Callable[[str, int, int], None]  # what is done ("pictures drawn"), h
 
 
 @dataclass(frozen=True)
-class Album:
+class ImageSet:
     """Pictures as bytes of premultiplied RGBA; `rows` is their metadata, in the same order."""
 
     rows: list[dict[str, Any]]
@@ -52,8 +52,8 @@ class Album:
         return dict(sorted(Counter(row[name] for row in self.rows).items()))
 
 
-def load_album(data: Path, size: tuple[int, int], progress: Progress | None = None) -> Album:
-    """The album of a built data set, every picture at `size` (rows, columns)."""
+def load_image_set(data: Path, size: tuple[int, int], progress: Progress | None = None) -> ImageSet:
+    """The image set of a built data set, every picture at `size` (rows, columns)."""
     known = load_metadata(data)
     missing = sorted({name for row in known for name in _NEEDED - row.keys()})
     if missing:
@@ -66,7 +66,7 @@ def load_album(data: Path, size: tuple[int, int], progress: Progress | None = No
             progress("pictures read", len(rows), total)
     if not rows:
         raise ValueError(f"{data} holds no pictures: build the data set anew")
-    return Album(rows, torch.stack(pixels), dict(skipped))
+    return ImageSet(rows, torch.stack(pixels), dict(skipped))
 
 
 def fitted(picture: Image.Image, size: tuple[int, int]) -> UInt8[Tensor, "4 H W"]:
