@@ -17,8 +17,10 @@ TAGS = {
     "text-memory": "text-context",
 }  # parts of a config.json
 FIELDS = {
+    "both_ways": "task",
     "exit_modulation": "output_modulation",
     "glance": "preview",
+    "lesson": "task",
     "listening": "cross_attention",
 }  # of parts and recipes: wherever a config has the new field and not the old one
 WEIGHTS = {

@@ -302,7 +302,8 @@ def from_json(values: Any) -> Any:
         return tuple(from_json(value) for value in values)
     if not isinstance(values, dict):
         return values
-    tag = aliases.TAGS.get(values.get("part"), values.get("part"))
+    tag = values.get("part")
+    tag = aliases.TAGS.get(str(tag), tag)
     if tag not in PARTS:
         raise ValueError(f"unknown part {tag!r}: this kiloword knows {', '.join(PARTS)}")
     known = [field for field in fields(PARTS[tag]) if field.init]

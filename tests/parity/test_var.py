@@ -160,7 +160,7 @@ def test_the_slow_way_draws_what_was_recorded_too(folder):
 @pytest.mark.parametrize("folder", FOLDERS)
 @torch.no_grad()
 def test_cached_and_teacher_forced_agree(folder):
-    """With all tokens given the cached way reads what the lesson reads."""
+    """With all tokens given the cached way reads what training reads."""
     record = recorded(folder)
     tensors, system, sides = record.tensors, record.system, record.arguments["patch_nums"]
     layout, ids = system.picture.tokenizer.layout(sides[-1], sides[-1]), tensors["in.ids"]

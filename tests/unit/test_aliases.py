@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 import tiny
 from kiloword import aliases, checkpoint
 from kiloword.recipes.dalle import dalle_64
+from kiloword.recipes.decoders import DecoderRecipe
 from kiloword.recipes.recipe import changed
 from kiloword.studies.resume_check import check_resumed
 from kiloword.training.state import load_state, save_state
@@ -60,8 +61,12 @@ def test_a_training_goes_on_from_a_state_with_old_names(tmp_path):
 
 def test_settings_are_changed_under_their_old_names():
     recipe = dalle_64()
-    with pytest.raises(ValueError, match="is a group of settings: set one of"):  # found, and no single value
-        changed(recipe, {"model.transformer.exit_modulation": "3"})
+    assert changed(recipe, {"both_ways.null": "0.25"}) == changed(recipe, {"task.null": "0.25"}) != recipe
+    decoder = DecoderRecipe("decoder", "about")
+    told = changed(decoder, {"lesson.glance": "0.25"})
+    assert told == changed(decoder, {"task.preview": "0.25"}) and told.task.preview == 0.25
+    with pytest.raises(ValueError, match="has no field 'glance'"):
+        changed(recipe, {"glance": "1"})
 
 
 def test_a_study_goes_on_that_was_begun_under_old_names(tmp_path):

@@ -1,4 +1,4 @@
-"""What was recorded of Infinity's code, from ours: a lesson with and without flipped bits, and three ways of guidance.
+"""What was recorded of Infinity's code, from ours: training with and without flipped bits, and three ways of guidance.
 
 Han et al. 2024 (Infinity); the recordings come from github.com/FoundationVision/Infinity.
 """
@@ -104,7 +104,7 @@ class Scene:
         return self.model.picture.tokenizer.encode(self.record.tensors["vae_features"], layout, noise)
 
     def stream(self, shown: Int[Tensor, "b n d"]) -> Stream:
-        """All rows of a lesson."""
+        """All rows of a training step."""
         layout, model = self.layout("scale_schedule"), self.model
         condition = model.prompt.read(self.texts())
         pick = torch.arange(layout.count).expand(len(shown), -1)
@@ -194,7 +194,7 @@ def said(record: Record, tensor: str, pattern: str) -> float:
 
 
 def stages(record: Record) -> Stages:
-    """Prompts, a lesson, the first block, and what is drawn with guidance of each kind."""
+    """Prompts, a training step, the first block, and what is drawn with guidance of each kind."""
     tensors, scene = record.tensors, Scene(record)
     settings, count = scene.settings, len(scene.settings["gen_scale_schedule"])
 

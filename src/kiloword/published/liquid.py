@@ -115,8 +115,8 @@ def stages(record: Record) -> Stages:
         "sampled_ids": lambda: drawing()[0] + first,
         "image_codes": lambda: drawing()[0],
         "full_logits_last3": taught,
-        "train_ids": lambda: lesson(model, ids)[0],
-        "train_labels": lambda: lesson(model, ids)[1],
+        "train_ids": lambda: training_step(model, ids)[0],
+        "train_labels": lambda: training_step(model, ids)[1],
         "train_loss": lambda: lesson_loss(model, ids),
     }
 
@@ -158,7 +158,7 @@ def head_of(model: ImageModel) -> ExtendedVocabHead:
     return model.picture.head
 
 
-def lesson(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
+def training_step(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
     """What is learned from a prompt and a picture: all ids, and those that the loss asks for; both end with the id that
     closes a picture and the one that ends a text."""
     prompt, codes = parted(model, ids)
@@ -179,7 +179,7 @@ def parted(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
 def lesson_loss(model: ImageModel, ids: Tensor) -> Tensor:
     """Mean over the picture's tokens, as the model's own loss has them, and the two ids behind them."""
     prompt, codes = parted(model, ids)
-    whole, _ = lesson(model, ids)
+    whole, _ = training_step(model, ids)
     layout = Layout(((1, len(codes)),))
     pictures, _ = model.loss([prompt], codes[None], codes[None], layout)
     behind = cross_entropy(said(model, [whole[0]])[0][-3:-1], whole[0, -2:], reduction="none")

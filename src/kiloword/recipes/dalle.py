@@ -21,9 +21,9 @@ from kiloword.tokenizers.gumbel import GumbelConfig
 from kiloword.tokenizers.judge import JudgeConfig
 from kiloword.tokens import Categorical
 from kiloword.training.loop import TrainingConfig
-from kiloword.training.model_lesson import BothWaysConfig
 from kiloword.training.optimiser import AdamWConfig, MuonConfig
-from kiloword.training.tokenizer_lesson import LossWeights
+from kiloword.training.tasks.image_model_task import ImageModelTaskConfig
+from kiloword.training.tasks.tokenizer_task import LossWeights
 from kiloword.transformer import AttentionConfig, GELUConfig, LayerNormConfig, StackConfig
 from kiloword.transformer.pattern import dalle as layers
 
@@ -44,7 +44,7 @@ def dalle_64() -> Recipe:
             iterations=2800, batch=64, optimiser=MuonConfig(2e-3, weight_decay=0.1), warmup=100, average=0.998
         ),
         reconstruction=replace(DVAE, weights=LossWeights(kl_loss=0.2)),  # at theirs, 0.026, most codes are soon unused
-        both_ways=BothWaysConfig(describe=0.0, null=0.0, corrupt=0.0, text_weight=1 / 7, capacity=LIMIT + SIDE**2),
+        task=ImageModelTaskConfig(describe=0.0, null=0.0, corrupt=0.0, text_weight=1 / 7, capacity=LIMIT + SIDE**2),
         judge=judge(2, 4),
         judge_training=TrainingConfig(
             iterations=800, batch=128, optimiser=MuonConfig(2e-3, weight_decay=0.1), warmup=50, average=0.99

@@ -9,8 +9,8 @@ from kiloword import aliases
 from kiloword.parts import ImageModelConfig
 from kiloword.tokenizers.judge import JudgeConfig
 from kiloword.training.loop import TrainingConfig
-from kiloword.training.model_lesson import BothWaysConfig
-from kiloword.training.tokenizer_lesson import ReconstructionConfig
+from kiloword.training.tasks.image_model_task import ImageModelTaskConfig
+from kiloword.training.tasks.tokenizer_task import ReconstructionConfig
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Recipe:
     training: TrainingConfig
     decoder_training: TrainingConfig | None = None  # more for the decoder alone: the tokens stay what they are
     reconstruction: ReconstructionConfig = ReconstructionConfig()
-    both_ways: BothWaysConfig = BothWaysConfig()
+    task: ImageModelTaskConfig = ImageModelTaskConfig()
     judge: JudgeConfig | None = None
     judge_training: TrainingConfig = TrainingConfig(500)
 

@@ -19,10 +19,10 @@ from kiloword.datasets.shards import replace_file
 from kiloword.engine.painter import Card, Painter
 from kiloword.model import ImageModel
 from kiloword.parts import ImageModelConfig
-from kiloword.recipes.model_run import Pictures, Report, card, fabric, finish, model_lesson, with_merges
+from kiloword.recipes.model_run import Pictures, Report, card, fabric, finish, image_model_task, with_merges
 from kiloword.recipes.recipe import DataConfig, Recipe
 from kiloword.recipes.tokenizer_run import card as tokenizer_card
-from kiloword.recipes.tokenizer_run import teach
+from kiloword.recipes.tokenizer_run import fit_tokenizer
 from kiloword.recipes.tokenizers import WHOLE, PicturesConfig, TokenizerRecipe, put_together, tokenizer_recipe, vit
 from kiloword.studies.budget import SIDE, Material
 from kiloword.studies.report import RUN
@@ -31,9 +31,9 @@ from kiloword.studies.subset import chosen, subset
 from kiloword.studies.throughput import seconds_a_picture
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.training.loop import Run, TrainingConfig
-from kiloword.training.model_lesson import BothWaysConfig, ModelLesson
 from kiloword.training.optimiser import MuonConfig
-from kiloword.training.tokenizer_lesson import LossWeights
+from kiloword.training.tasks.image_model_task import ImageModelTask, ImageModelTaskConfig
+from kiloword.training.tasks.tokenizer_task import LossWeights
 
 BATCH = 32  # pictures at once when a tokenizer learns
 TIMED = 5  # rounds of timing
@@ -69,7 +69,7 @@ class Job:
             "name": recipe.name,
             "model": parts.to_json(recipe.model),
             "training": asdict(replace(recipe.training, save_every=1)),  # what this is changes nothing
-            "both_ways": asdict(recipe.both_ways),
+            "task": asdict(recipe.task),
         }
         check_resumed(self.folder / RUN, settings)
 
@@ -91,14 +91,14 @@ def opened(
 
 def recipe_for(
     study: Study, name: str, model: ImageModelConfig, training: TrainingConfig,
-    both_ways: BothWaysConfig = BothWaysConfig(),
+    task: ImageModelTaskConfig = ImageModelTaskConfig(),
 ) -> Recipe:  # fmt: skip
     """A recipe with the words of the study and its pictures."""
     material = study.material
     data = DataConfig(SIDE, material.versions, material.vocabulary)
     about = f"{name}, taught in a study to be compared."
     model = with_merges(model, study.merges)
-    return Recipe(name, about, model, data, TrainingConfig(1), training, both_ways=both_ways)
+    return Recipe(name, about, model, data, TrainingConfig(1), training, task=task)
 
 
 def training_for(
@@ -121,8 +121,8 @@ def carry_out(study: Study, job: Job) -> Path:
     torch.manual_seed(job.recipe.training.seed)
     model = parts.build(job.recipe.model)
     checkpoint.put_weights(model.picture.tokenizer, tokenizer / "checkpoint" / checkpoint.WEIGHTS)
-    lesson = model_lesson(model, job.recipe, study.pictures, tokenizer / "tokens.npy")
-    finish(Run(lesson, job.recipe.training, job.folder / "model", fabric()), job.stage, study.report)
+    task = image_model_task(model, job.recipe, study.pictures, tokenizer / "tokens.npy")
+    finish(Run(task, job.recipe.training, job.folder / "model", fabric()), job.stage, study.report)
     checkpoint.save(folder, Painter(model.cpu(), card_of(study, job.recipe)), job.recipe.model)
     (job.folder / "model" / "state.safetensors").unlink()  # the checkpoint holds what is needed of it
     return folder
@@ -145,7 +145,7 @@ def taught_tokenizer(study: Study, sort: str) -> Path:
         recipe = tokenizer_for(study, sort)
         torch.manual_seed(study.seed)
         tokenizer = parts.build(recipe.tokenizer)
-        teach(tokenizer, recipe, study.pictures, folder, f"tokenizer {sort}", study.report)
+        fit_tokenizer(tokenizer, recipe, study.pictures, folder, f"tokenizer {sort}", study.report)
         checkpoint.save_tokenizer(folder / "checkpoint", tokenizer, recipe.tokenizer, tokenizer_card(recipe))
         (folder / "state.safetensors").unlink(missing_ok=True)
     return folder
@@ -183,15 +183,15 @@ def seconds_of(study: Study, jobs: dict[str, Job]) -> dict[str, float]:
     return found
 
 
-def _untaught(study: Study, job: Job) -> ModelLesson:
-    """A job's lesson on a few pictures, with a tokenizer that has learned nothing: it takes no less time."""
+def _untaught(study: Study, job: Job) -> ImageModelTask:
+    """A job's task on a few pictures, with a tokenizer that has learned nothing: it takes no less time."""
     pictures, count = study.pictures, job.recipe.training.batch
     weights = pictures.weights[:count]
     few = Pictures(pictures.values[:count], pictures.metadata[:count], weights, torch.arange(0))
     torch.manual_seed(study.seed)
     model: ImageModel = parts.build(job.recipe.model)
     with TemporaryDirectory() as folder:
-        return model_lesson(model, job.recipe, few, Path(folder) / "tokens.npy")
+        return image_model_task(model, job.recipe, few, Path(folder) / "tokens.npy")
 
 
 def iterations_in(minutes: float, seconds: float, batch: int) -> int:

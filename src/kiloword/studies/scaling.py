@@ -40,7 +40,7 @@ from kiloword.studies.protocol import EvaluationProtocol, evaluated, protocol_fo
 from kiloword.studies.scaling_report import write_report
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokens import Categorical
-from kiloword.training.model_lesson import BothWaysConfig
+from kiloword.training.tasks.image_model_task import ImageModelTaskConfig
 
 SYSTEM = "vq-raster"  # its losses are likelihoods
 WAYS = {"drawing alone": 0.0, "describing alone": 1.0, "both": 0.5}  # the share that goes from picture to words
@@ -120,7 +120,7 @@ def run(budget: Budget, data: Path, out: Path, report: Report) -> Path:
     ]
     prediction, laws = foretold(study, budget, points)
     truth = measured(study, protocol, budget, budget.larger, 1.0, "foretold")
-    ways = both_ways(study, protocol, budget)
+    ways = compare_ways(study, protocol, budget)
     pictures = study.pictures
     facts = {
         "budget": asdict(budget), "system": SYSTEMS[SYSTEM].parts, "points": points, "prediction": prediction,
@@ -216,7 +216,7 @@ def foretold(study: Study, budget: Budget, points: list[dict[str, Any]]) -> tupl
     return prediction, laws
 
 
-def both_ways(study: Study, protocol: EvaluationProtocol, budget: Budget) -> list[dict[str, Any]]:
+def compare_ways(study: Study, protocol: EvaluationProtocol, budget: Budget) -> list[dict[str, Any]]:
     """Drawing alone, describing alone, and both, by one model for the same time."""
     first = {way: way_job(study, budget, way, 0, 1) for way in WAYS}
     throughput, found = seconds_of(study, first), []
@@ -241,7 +241,7 @@ def way_job(study: Study, budget: Budget, way: str, seed: int, iterations: int) 
     training = training_for(
         study, iterations, teaching.batch, teaching.rates[0], average=teaching.average, seed=budget.seed + seed
     )
-    lesson = BothWaysConfig(describe=WAYS[way])
-    recipe = recipe_for(study, way, parts_of(budget.both, text=True), training, lesson)
+    task = ImageModelTaskConfig(describe=WAYS[way])
+    recipe = recipe_for(study, way, parts_of(budget.both, text=True), training, task)
     folder = study.out / "runs" / f"{way.replace(' ', '-')}-{seed}"
     return Job(recipe, SYSTEMS[SYSTEM].sort, folder, f"{way}, seed {seed}")

@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 
 from kiloword.recipes.model_run import fabric
-from kiloword.training.lesson import Lesson
 from kiloword.training.loop import TrainingConfig
+from kiloword.training.tasks.task import TrainingTask
 
-Training = tuple[Lesson, TrainingConfig]
+Training = tuple[TrainingTask, TrainingConfig]
 
 
 def seconds_a_picture(trainings: Sequence[Training], rounds: int = 3) -> list[float]:
@@ -39,17 +39,17 @@ def duration(folder: Path, batch: int) -> dict[str, float]:
 class _Step:
     """One step of a training, again and again."""
 
-    def __init__(self, lesson: Lesson, training: TrainingConfig):
-        self.fabric, self.lesson = fabric(), lesson
-        module = self.fabric.to_device(lesson.module)
+    def __init__(self, task: TrainingTask, training: TrainingConfig):
+        self.fabric, self.task = fabric(), task
+        module = self.fabric.to_device(task.module)
         module.train()
-        self.rows = lesson.choose(0, training.batch)
+        self.rows = task.choose(0, training.batch)
         self.optimisers = training.optimiser.build(module)
 
     def take(self) -> float:
         started = time.perf_counter()
         with self.fabric.autocast():
-            loss, _ = self.lesson.loss(self.rows)
+            loss, _ = self.task.loss(self.rows)
         self.fabric.backward(loss)
         for optimiser in self.optimisers:
             optimiser.step()

@@ -18,7 +18,7 @@ from kiloword.datasets.shards import replace_file
 from kiloword.evaluation.image_set import to_bytes
 from kiloword.recipes import SORTS, TOKENIZERS
 from kiloword.recipes.model_run import Pictures, Report
-from kiloword.recipes.tokenizer_run import card, lesson_of, teach
+from kiloword.recipes.tokenizer_run import card, fit_tokenizer, task_of
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
 from kiloword.studies.drawing import keep_strip
 from kiloword.studies.measure import measure, rebuilt
@@ -140,7 +140,7 @@ def carry_out(study: Study, name: str, rate: float, stage: str) -> None:
         return
     torch.manual_seed(study.budget.seed)
     tokenizer = parts.build(recipe.tokenizer)
-    teach(tokenizer, recipe, study.pictures, folder, stage, study.report)
+    fit_tokenizer(tokenizer, recipe, study.pictures, folder, stage, study.report)
     checkpoint.save_tokenizer(folder / "checkpoint", tokenizer, recipe.tokenizer, card(recipe))
     figures = {**measure(tokenizer, study.pictures, study.budget.side), **duration(folder, study.budget.batch)}
     known = to_bytes(shrink(study.pictures.values[study.pictures.held_out], study.budget.side))
@@ -168,8 +168,8 @@ def _seen(study: Study, name: str, rate: float, folder: Path) -> int:
         return json.loads((folder / RUN).read_text())["seen"]
     other = name.removesuffix("-cnn")
     recipes = [recipe_of(sort, rate, study.budget, study.budget.seen) for sort in (other, name)]
-    lessons = [lesson_of(parts.build(recipe.tokenizer), recipe, study.pictures) for recipe in recipes]
+    tasks = [task_of(parts.build(recipe.tokenizer), recipe, study.pictures) for recipe in recipes]
     trainings = [recipe.training for recipe in recipes]
-    ours, theirs = seconds_a_picture(list(zip(lessons, trainings, strict=True)))
+    ours, theirs = seconds_a_picture(list(zip(tasks, trainings, strict=True)))
     return max(study.budget.batch, round(study.budget.seen * ours / theirs))
 

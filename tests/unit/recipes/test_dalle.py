@@ -46,7 +46,7 @@ def test_the_recipe_is_small_and_weighs_text_to_pictures_as_one_to_seven():
     recipe = load("dalle-64")
     assert recipe == dalle_64() and recipe.name in names()
     assert 1e6 < sum(p.numel() for p in parts.build(recipe.model).parameters()) < 3e6
-    assert recipe.both_ways.text_weight == pytest.approx(1 / 7)
+    assert recipe.task.text_weight == pytest.approx(1 / 7)
     assert model_run.card(recipe).guidance == 1
 
 
@@ -118,8 +118,8 @@ def test_it_learns_pictures_by_heart(tmp_path, report=lambda *figures: None):
     )
     torch.manual_seed(0)
     model = parts.build(model_run.with_vocabulary(recipe, metadata))
-    model_run.teach_tokenizer(model, recipe, pictures, tmp_path, report)
-    model_run.teach_model(model, recipe, pictures, tmp_path, report)
+    model_run.train_tokenizer(model, recipe, pictures, tmp_path, report)
+    model_run.train_model(model, recipe, pictures, tmp_path, report)
     asked = [wording.answer(m) for m in metadata]
     layout = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side)
     with torch.no_grad():

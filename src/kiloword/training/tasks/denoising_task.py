@@ -53,7 +53,7 @@ class DenoisingConfig:
 
 
 @dataclass(frozen=True)
-class Task:
+class Levels:
     """Levels now, halfway and after a step, of every (patch, band)."""
 
     level: Float[Tensor, "b t k"]
@@ -61,7 +61,7 @@ class Task:
     to: Float[Tensor, "b t k"]
 
 
-class DenoisingLesson:
+class DenoisingTask:
     """`pictures` are as large as the decoder draws them; the tokenizer is only asked. `iterations` is how many there
     will be."""
 
@@ -109,17 +109,17 @@ class DenoisingLesson:
         clean, noise = net.patches.split(pixels), torch.randn(b, self._count, net.patches.dim).to(pixels)
         long = round(b * config.long) if self._iteration >= self._begin else 0
         preview = round(b * config.preview)
-        task = self._task(b, long, preview)
+        levels = self._levels(b, long, preview)
         noise[b - preview :] = 0
         noise = net.pure(noise, guide.detach())
-        level, to = (net.patches.spread(each.to(clean)) for each in (task.level, task.to))
+        level, to = (net.patches.spread(each.to(clean)) for each in (levels.level, levels.to))
         noised = mix(clean, noise, level)
         target = clean
         if long:
             first = slice(0, long)
-            led = self._led(noised[first], _only(task, first), guide[first].detach())
+            led = self._led(noised[first], _only(levels, first), guide[first].detach())
             target = torch.cat([self.module.shown(led), clean[long:]])
-        ours = self._heads_for(noised, task.level, task.to, guide)
+        ours = self._heads_for(noised, levels.level, levels.to, guide)
         taught = (level > to) | ((level < 1) & (level > 0))
         taught[:long] = level[:long] > to[:long]
         error = (ours - target).square() / (net.spread * net.spread.mean() * level.clamp(min=config.bound).square())
@@ -139,17 +139,17 @@ class DenoisingLesson:
         return self.module.heads_for(x, level.to(x), to.to(x), guide, place, None if seen.all() else seen.to(x.device))
 
     @torch.no_grad()
-    def _led(self, x: Tensor, task: Task, guide: Tensor) -> Float[Tensor, "b t d"]:
+    def _led(self, x: Tensor, levels: Levels, guide: Tensor) -> Float[Tensor, "b t d"]:
         """The clean patches to which one long step must head to arrive where two half steps do."""
         spread = self.module.denoiser.patches.spread
-        a, m, b = (spread(each.to(x)) for each in (task.level, task.half, task.to))
-        first = self._heads_for(x, task.level, task.half, guide)
+        a, m, b = (spread(each.to(x)) for each in (levels.level, levels.half, levels.to))
+        first = self._heads_for(x, levels.level, levels.half, guide)
         middle = torch.where(a > m, x + (m - a) * (x - first) / a.clamp(min=1e-6), x)
-        second = self._heads_for(middle, task.half, task.to, guide)
+        second = self._heads_for(middle, levels.half, levels.to, guide)
         end = torch.where(m > b, middle + (b - m) * (middle - second) / m.clamp(min=1e-6), middle)
         return torch.where(a > b, x - a * (end - x) / (b - a).clamp(max=-1e-6), x)
 
-    def _task(self, b: int, long: int, preview: int) -> Task:
+    def _levels(self, b: int, long: int, preview: int) -> Levels:
         """Long steps first, then single moments, then previews."""
         ranks, overlap, groups = self._groups(b)
         total = 1 + overlap * (groups - 1)
@@ -165,7 +165,7 @@ class DenoisingLesson:
         shape = (b, self._count, self._bands)
         level, half, to = (levels_at(progress + ahead * share, ranks, overlap).view(shape) for share in (0, 0.5, 1))
         to[b - preview :] = 0
-        return Task(level, half, to)
+        return Levels(level, half, to)
 
     def _groups(self, b: int) -> tuple[Tensor, Tensor, Tensor]:
         """Ranks of every (patch, band) [b, t k], overlaps and numbers of groups [b]."""
@@ -215,8 +215,8 @@ class DenoisingLesson:
         return {f"psnr_{name}": float(psnr(pixels, true).mean()) for name, pixels in shown.items()}
 
 
-def _only(task: Task, part: slice) -> Task:
-    return Task(task.level[part], task.half[part], task.to[part])
+def _only(levels: Levels, part: slice) -> Levels:
+    return Levels(levels.level[part], levels.half[part], levels.to[part])
 
 
 @torch.no_grad()

@@ -9,23 +9,23 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from kiloword.training.losses.adversarial import AdversarialConfig, adaptive_weight, hinge
-from kiloword.training.tokenizer_lesson import TokenizerLesson
+from kiloword.training.tasks.tokenizer_task import TokenizerTask
 
 
-class AdversarialLesson:
-    """A tokenizer's lesson with a critic of what it draws."""
+class AdversarialTask:
+    """A tokenizer's task with a critic of what it draws."""
 
-    def __init__(self, lesson: TokenizerLesson, config: AdversarialConfig):
-        self.lesson, self.config, self.iteration = lesson, config, 0
-        self.critic = config.build(lesson.module.config.decoder.channels)
-        self.module = nn.ModuleDict({"tokenizer": lesson.module, "critic": self.critic})
+    def __init__(self, task: TokenizerTask, config: AdversarialConfig):
+        self.task, self.config, self.iteration = task, config, 0
+        self.critic = config.build(task.module.config.decoder.channels)
+        self.module = nn.ModuleDict({"tokenizer": task.module, "critic": self.critic})
 
     def choose(self, iteration: int, count: int) -> Tensor:
         self.iteration = iteration
-        return self.lesson.choose(iteration, count)
+        return self.task.choose(iteration, count)
 
     def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        rebuilt = self.lesson.rebuild(rows)
+        rebuilt = self.task.rebuild(rows)
         if self.iteration < self.config.start:
             return rebuilt.loss, rebuilt.figures
         unmasked = -self.critic.still(rebuilt.drawn).mean()
@@ -36,11 +36,11 @@ class AdversarialLesson:
         return loss, {**rebuilt.figures, **figures}
 
     def _last_weights(self) -> Tensor:
-        decoder = self.lesson.module.decoder
+        decoder = self.task.module.decoder
         last = getattr(decoder, "leave", None)
         if last is None:
             raise ValueError(f"a {type(decoder).__name__} has no last layer that a critic could push")
         return last.weight
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
-        return self.lesson.look(folder, iteration)
+        return self.task.look(folder, iteration)

@@ -1,4 +1,4 @@
-"""Lessons: tokenizers and models learn from tiny data, by chances that torch's seed decides, and judge themselves."""
+"""Tasks: tokenizers and models learn from tiny data, by chances that torch's seed decides, and judge themselves."""
 
 from dataclasses import replace
 from functools import partial
@@ -14,8 +14,14 @@ from kiloword.tokenizers.gumbel import GumbelConfig
 from kiloword.tokenizers.quantizer import Multiscale, QuantizerConfig
 from kiloword.tokens import Vector
 from kiloword.training.annealing import Annealing
-from kiloword.training.model_lesson import BothWaysConfig, Lines, ModelLesson, versions, versions_and_shown
-from kiloword.training.tokenizer_lesson import LossWeights, ReconstructionConfig, TokenizerLesson
+from kiloword.training.tasks.image_model_task import (
+    Captions,
+    ImageModelTask,
+    ImageModelTaskConfig,
+    versions,
+    versions_and_shown,
+)
+from kiloword.training.tasks.tokenizer_task import LossWeights, ReconstructionConfig, TokenizerTask
 
 SIDE = 8
 LOSSES = ("commitment_loss", "codebook_loss", "entropy_loss", "kl_loss")
@@ -30,26 +36,27 @@ def pictures() -> torch.Tensor:
     return values
 
 
-def tokenizer_lesson(quantizer: QuantizerConfig = FSQConfig(tiny.LEVELS, groups=2), **changes) -> TokenizerLesson:
-    """The lesson of a tokenizer with that quantizer, by default one with two groups of codes."""
+def tokenizer_task(quantizer: QuantizerConfig = FSQConfig(tiny.LEVELS, groups=2), **changes) -> TokenizerTask:
+    """The task of a tokenizer with that quantizer, by default one with two groups of codes."""
     torch.manual_seed(0)
     module = AutoencoderConfig(tiny.vit(), tiny.vit(), quantizer).build()
     config = ReconstructionConfig(side=SIDE, draft=0.5, **changes)
-    return TokenizerLesson(module, pictures(), torch.ones(6), torch.tensor([4, 5]), config, iterations=10)
+    return TokenizerTask(module, pictures(), torch.ones(6), torch.tensor([4, 5]), config, iterations=10)
 
 
-def model_lesson(**changes) -> ModelLesson:
+def image_model_task(**changes) -> ImageModelTask:
     torch.manual_seed(0)
     model = tiny.model("single", "rows", "factorised")
     model.picture.head = tiny.HEADS["factorised"].__class__(model.picture.head.space, tiny.WIDTH, places=16).build()
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
-    lines = Lines(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
+    captions = Captions(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
     tokens = versions(model, pictures(), SIDE, count=3)
     assert tokens.shape == (3, 6, 16, 2) and tokens.dtype == torch.uint8
-    return ModelLesson(model, layout, tokens, lines, torch.ones(6), torch.tensor([4, 5]), BothWaysConfig(**changes))
+    config = ImageModelTaskConfig(**changes)
+    return ImageModelTask(model, layout, tokens, captions, torch.ones(6), torch.tensor([4, 5]), config)
 
 
-def regression_lesson() -> ModelLesson:
+def regression_task() -> ImageModelTask:
     """Features are worked out and glanced at through a decoder that knows nothing yet."""
     torch.manual_seed(0)
     picture = parts.ModalityConfig(
@@ -58,60 +65,61 @@ def regression_lesson() -> ModelLesson:
     prompt = parts.TextPrefixConfig(tiny.words(), tiny.WIDTH)
     config = parts.ImageModelConfig(picture, prompt, tiny.stack(), decoder=tiny.decoder(Vector(6)))
     model = parts.build(config)
-    lines = Lines(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
+    captions = Captions(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
     tokens = versions(model, pictures(), SIDE, count=3)
     assert tokens.shape == (3, 6, 16, 6) and tokens.dtype == torch.float16
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
-    return ModelLesson(model, layout, tokens, lines, torch.ones(6), torch.tensor([4, 5]), BothWaysConfig(null=0.5))
+    config = ImageModelTaskConfig(null=0.5)
+    return ImageModelTask(model, layout, tokens, captions, torch.ones(6), torch.tensor([4, 5]), config)
 
 
-LESSONS = {
-    "tokenizer": tokenizer_lesson,
-    **{name: partial(tokenizer_lesson, quantizer) for name, quantizer in tiny.QUANTIZERS.items() if name != "palette"},
-    "model": lambda: model_lesson(describe=0.5, null=0.5),
-    "only drawing": lambda: model_lesson(describe=0.0),
-    "only describing": lambda: model_lesson(describe=1.0),
-    "worked out": regression_lesson,
+TASKS = {
+    "tokenizer": tokenizer_task,
+    **{name: partial(tokenizer_task, quantizer) for name, quantizer in tiny.QUANTIZERS.items() if name != "palette"},
+    "model": lambda: image_model_task(describe=0.5, null=0.5),
+    "only drawing": lambda: image_model_task(describe=0.0),
+    "only describing": lambda: image_model_task(describe=1.0),
+    "worked out": regression_task,
 }
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("name", TASKS)
 def test_a_seed_decides_the_loss_and_learning_lowers_it(name):
-    lesson = LESSONS[name]()
-    learned = [parameter for parameter in lesson.module.parameters() if parameter.requires_grad]
+    task = TASKS[name]()
+    learned = [parameter for parameter in task.module.parameters() if parameter.requires_grad]
     optimiser, losses = torch.optim.Adam(learned, lr=3e-3), []
     for _ in range(12):
         torch.manual_seed(5)
-        loss, figures = lesson.loss(torch.arange(6))
+        loss, figures = task.loss(torch.arange(6))
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
         losses.append(loss.item())
         assert all(torch.isfinite(value).all() for value in figures.values())
     assert losses[-1] < losses[0]
-    lesson.module.eval()  # running means of codes stand still
+    task.module.eval()  # running means of codes stand still
     torch.manual_seed(6)
-    first = lesson.loss(torch.arange(6))[0]
+    first = task.loss(torch.arange(6))[0]
     torch.manual_seed(6)
-    assert torch.equal(lesson.loss(torch.arange(6))[0], first)
+    assert torch.equal(task.loss(torch.arange(6))[0], first)
 
 
-@pytest.mark.parametrize("name", LESSONS)
+@pytest.mark.parametrize("name", TASKS)
 @torch.no_grad()
 def test_a_look_gives_figures_and_a_sheet(name, tmp_path):
-    figures = LESSONS[name]().look(tmp_path, 7)
+    figures = TASKS[name]().look(tmp_path, 7)
     assert figures and all(isinstance(value, float) for value in figures.values())
     assert [path.name for path in tmp_path.iterdir()] == ["look-000007.png"]
 
 
 def test_a_lesson_chooses_rows_by_the_number_of_the_iteration():
-    lesson = tokenizer_lesson()
-    assert torch.equal(lesson.choose(3, 4), lesson.choose(3, 4))
+    task = tokenizer_task()
+    assert torch.equal(task.choose(3, 4), task.choose(3, 4))
 
 
 def test_the_model_does_not_teach_its_tokenizer():
-    lesson = model_lesson()
-    frozen = {name.split(".")[1] for name, p in lesson.module.named_parameters() if not p.requires_grad}
+    task = image_model_task()
+    frozen = {name.split(".")[1] for name, p in task.module.named_parameters() if not p.requires_grad}
     assert frozen == {"tokenizer"}
 
 
@@ -128,9 +136,9 @@ def test_versions_begin_with_the_picture_as_it_is():
 def test_named_losses_count_as_their_weights_say(name):
     def loss(**weights: float) -> tuple[float, dict]:
         own = LossWeights(**{**dict.fromkeys(LOSSES, 0.0), **weights})
-        lesson = tokenizer_lesson(tiny.QUANTIZERS[name], weights=own)
+        task = tokenizer_task(tiny.QUANTIZERS[name], weights=own)
         torch.manual_seed(1)
-        total, figures = lesson.loss(torch.arange(6))
+        total, figures = task.loss(torch.arange(6))
         return float(total.detach()), figures
 
     plain, figures = loss()
@@ -147,29 +155,29 @@ def test_a_loss_without_a_weight_is_refused():
 
 def test_unfinished_pictures_are_those_of_one_grid():
     for name, quantizer in tiny.QUANTIZERS.items():
-        lesson = tokenizer_lesson(quantizer, masked=1.0)
-        layout = lesson.module.layout(SIDE, SIDE)
-        _, known = lesson._chances(200, layout)
-        assert known.all() == isinstance(lesson.module.quantizer, Multiscale), name
+        task = tokenizer_task(quantizer, masked=1.0)
+        layout = task.module.layout(SIDE, SIDE)
+        _, known = task._chances(200, layout)
+        assert known.all() == isinstance(task.module.quantizer, Multiscale), name
 
 
 def test_a_temperature_falls_with_the_iterations():
-    lesson = tokenizer_lesson(GumbelConfig(8, 4), temperature=Annealing(1.0, 0.1, share=0.5))
+    task = tokenizer_task(GumbelConfig(8, 4), temperature=Annealing(1.0, 0.1, share=0.5))
     seen = []
     for iteration in (0, 2, 5, 9):
-        lesson.choose(iteration, 2)
-        seen.append(lesson.module.quantizer.temperature)
+        task.choose(iteration, 2)
+        seen.append(task.module.quantizer.temperature)
     assert seen[0] == 1.0 > seen[1] > seen[2] == seen[3] == 0.1
     with pytest.raises(ValueError, match="FSQ has no temperature"):
-        tokenizer_lesson(temperature=Annealing())
+        tokenizer_task(temperature=Annealing())
 
 
 def test_the_use_of_codes_is_logged_where_there_are_codes(tmp_path):
-    _, figures = tokenizer_lesson(tiny.QUANTIZERS["vq"]).loss(torch.arange(6))
+    _, figures = tokenizer_task(tiny.QUANTIZERS["vq"]).loss(torch.arange(6))
     assert 0 < figures["usage"] <= 1 <= figures["perplexity"] <= 16
     with torch.no_grad():
-        assert 0 < tokenizer_lesson(tiny.QUANTIZERS["vq"]).look(tmp_path, 1)["held_out_usage"] <= 1
-        assert set(tokenizer_lesson(tiny.QUANTIZERS["kl"]).look(tmp_path, 2)) == {"psnr"}
+        assert 0 < tokenizer_task(tiny.QUANTIZERS["vq"]).look(tmp_path, 1)["held_out_usage"] <= 1
+        assert set(tokenizer_task(tiny.QUANTIZERS["kl"]).look(tmp_path, 2)) == {"psnr"}
 
 
 @torch.no_grad()
@@ -185,27 +193,27 @@ def test_bits_that_are_shown_flip_in_the_variants_and_those_to_be_predicted_make
     first = layout.part(0)
     assert torch.equal(clean[1, :, first], target[1, :, first])  # the first grid has nothing to make up for
     assert not torch.equal(clean[1], target[1])
-    lines = Lines(ask=lambda row, chance: 0, answer=lambda row: 1)
-    lesson = ModelLesson(model, layout, target, lines, torch.ones(6), torch.tensor([4, 5]), shown=shown)
+    captions = Captions(ask=lambda row, chance: 0, answer=lambda row: 1)
+    task = ImageModelTask(model, layout, target, captions, torch.ones(6), torch.tensor([4, 5]), shown=shown)
     torch.manual_seed(0)
-    one, two = lesson._pick_versions(torch.arange(6))
+    one, two = task._pick_versions(torch.arange(6))
     for row in range(6):  # both of the same version
         same = [torch.equal(one[row], target[version, row].long()) for version in range(2)]
         assert torch.equal(two[row], shown[same.index(True), row].long())
     assert not torch.equal(one, two)
-    assert torch.isfinite(lesson.loss(torch.arange(6))[0])
+    assert torch.isfinite(task.loss(torch.arange(6))[0])
 
 
 def test_what_was_learned_is_less_hard():
-    lesson = model_lesson(describe=0.0, null=0.0, clean=1.0, corrupt=0.0)
-    lesson.weights[5] = 0
-    first = lesson.hardness()
-    assert torch.equal(first, lesson.hardness()) and first[5] == 0 and (first[:5] > 0).all()
-    learned = [parameter for parameter in lesson.module.parameters() if parameter.requires_grad]
+    task = image_model_task(describe=0.0, null=0.0, clean=1.0, corrupt=0.0)
+    task.weights[5] = 0
+    first = task.hardness()
+    assert torch.equal(first, task.hardness()) and first[5] == 0 and (first[:5] > 0).all()
+    learned = [parameter for parameter in task.module.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(learned, lr=3e-3)
     for _ in range(20):
-        lesson.loss(torch.zeros(6, dtype=torch.long))[0].backward()
+        task.loss(torch.zeros(6, dtype=torch.long))[0].backward()
         optimiser.step()
         optimiser.zero_grad()
-    second = lesson.hardness()
+    second = task.hardness()
     assert second[0] < first[0] / 2 and second[0] == second[:5].min()

@@ -68,7 +68,7 @@ class Rebuilt:
     figures: dict[str, Tensor]
 
 
-class TokenizerLesson:
+class TokenizerTask:
     """`pictures` [n, 4, S, S] are bytes; rows are drawn with `weights`; `held_out` ones are for judging only.
 
     `error` stands in for that of the config where it cannot be written down; `iterations` is how long a temperature

@@ -33,7 +33,7 @@ from kiloword.training.precision import multiplies_bfloat16
 
 
 @dataclass(frozen=True)
-class BothWaysConfig:
+class ImageModelTaskConfig:
     """Shares of a batch and of its tokens."""
 
     describe: float = 0.2  # share of the batch that goes from picture to words
@@ -46,14 +46,14 @@ class BothWaysConfig:
 
 
 @dataclass(frozen=True)
-class Lines:
+class Captions:
     """What is said of picture `row`: one of the ways to ask for it, and the one answer."""
 
     ask: Callable[[int, random.Random], str]
     answer: Callable[[int], str]
 
 
-class ModelLesson:
+class ImageModelTask:
     """`tokens` [k, n, t, ...] are small integers or vectors: version 0 of every picture is the unvaried one.
 
     `shown` are the same as later tokens see them (None: as they are). A model without text of its own learns to draw
@@ -61,10 +61,10 @@ class ModelLesson:
     """
 
     def __init__(
-        self, module: ImageModel, layout: Layout, tokens: Tensor, lines: Lines, weights: Float[Tensor, "n"],
-        held_out: Int[Tensor, "m"], config: BothWaysConfig = BothWaysConfig(), shown: Tensor | None = None,
+        self, module: ImageModel, layout: Layout, tokens: Tensor, captions: Captions, weights: Float[Tensor, "n"],
+        held_out: Int[Tensor, "m"], config: ImageModelTaskConfig = ImageModelTaskConfig(), shown: Tensor | None = None,
     ):  # fmt: skip
-        self.module, self.layout, self.tokens, self.lines = module, layout, tokens, lines
+        self.module, self.layout, self.tokens, self.captions = module, layout, tokens, captions
         self.weights, self.held_out, self.config, self.shown = weights, held_out, config, shown
         for name, parameter in module.named_parameters():
             if name.startswith(("picture.tokenizer.", "decoder.")):
@@ -78,8 +78,8 @@ class ModelLesson:
         chance = random.Random(int(torch.randint(2**31, ())))
         target, seen = self._pick_versions(rows)
         few = round(len(rows) * config.describe) if self.module.text is not None else 0
-        asked = [None if chance.random() < config.null else self.lines.ask(r, chance) for r in rows[few:].tolist()]
-        told = [self.lines.answer(r) for r in rows[:few].tolist()]
+        asked = [None if chance.random() < config.null else self.captions.ask(r, chance) for r in rows[few:].tolist()]
+        told = [self.captions.answer(r) for r in rows[:few].tolist()]
         shown = seen[few:]
         if self.shown is None:
             shown = corrupted(shown, self.module.picture.tokenizer.space, config.corrupt)
@@ -101,7 +101,7 @@ class ModelLesson:
         self.module.eval()  # the loop lets it learn again
         found = torch.zeros(len(self.weights))
         for rows in self.weights.nonzero()[:, 0].split(128):
-            truth, asked = self._numbers(self.tokens[0, rows]), [self.lines.answer(r) for r in rows.tolist()]
+            truth, asked = self._numbers(self.tokens[0, rows]), [self.captions.answer(r) for r in rows.tolist()]
             drawn, _ = self.module.loss(asked, truth, truth, self.layout, Seeded(rows.tolist()))
             drawn = drawn.flatten(1)
             found[rows] = (drawn.sum(1) / (drawn != 0).sum(1).clamp(min=1) / self.factors).cpu()
@@ -128,7 +128,7 @@ class ModelLesson:
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         rows = self.held_out[:: max(1, len(self.held_out) // 256)][:256]
-        truth, asked = self._numbers(self.tokens[0, rows]), [self.lines.answer(r) for r in rows.tolist()]
+        truth, asked = self._numbers(self.tokens[0, rows]), [self.captions.answer(r) for r in rows.tolist()]
         reads = self.module.text is not None and self.config.describe > 0
         seen = (asked, truth) if reads else (None, None)
         drawn, said = self.module.loss(asked, truth, truth, self.layout, None, *seen, self.config.capacity)
@@ -145,7 +145,7 @@ class ModelLesson:
         """Drawn pictures, as previews, beside the version of the true ones that their tokens give; the second half is
         held out."""
         prompt, preview = self.module.prompt, self.module.pixel_decoder.preview
-        condition = prompt.read([self.lines.answer(r) for r in rows.tolist()])
+        condition = prompt.read([self.captions.answer(r) for r in rows.tolist()])
         views, weights = [condition, prompt.null(condition)], torch.tensor([[2.0], [-1.0]])
         if not self.config.null or isinstance(self.module.picture.head, Unguided):  # no null was learned, or is summed
             views, weights = [condition], torch.ones(1, 1)

@@ -1,4 +1,4 @@
-"""The lesson of a diffusion decoder: what it teaches, that it goes on exactly, and that colours are learned with it."""
+"""The task of a diffusion decoder: what it teaches, that it goes on exactly, and that colours are learned with it."""
 
 import json
 from dataclasses import replace
@@ -13,9 +13,9 @@ from kiloword.decoders.decoder import Effort
 from kiloword.decoders.patches import Patches
 from kiloword.noise import Seeded
 from kiloword.tokens import Categorical, Codes
-from kiloword.training.denoising_lesson import DenoisingConfig, DenoisingLesson, left_out, shifted
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import AdamWConfig
+from kiloword.training.tasks.denoising_task import DenoisingConfig, DenoisingTask, left_out, shifted
 from kiloword.transformer import Stack
 
 SIDE = 16  # of the pictures painted; those of the tokenizer have half of it
@@ -38,18 +38,18 @@ def flat() -> Tensor:
     return values
 
 
-def lesson(kind: str = "codes", config: DenoisingConfig = ALL, iterations: int = 1) -> DenoisingLesson:
+def task(kind: str = "codes", config: DenoisingConfig = ALL, iterations: int = 1) -> DenoisingTask:
     torch.manual_seed(0)
     tokenizer, changes = KINDS[kind][0](), KINDS[kind][1]
     module = tiny.decoder(space=tokenizer.space, **changes).build()
     pictures = torch.randint(256, (6, 4, SIDE, SIDE), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    return DenoisingLesson(module, tokenizer, pictures, torch.ones(6), torch.tensor([4, 5]), config, iterations)
+    return DenoisingTask(module, tokenizer, pictures, torch.ones(6), torch.tensor([4, 5]), config, iterations)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("config", [PLAIN, ALL, replace(ALL, long=0, grouped=1)], ids=["plain", "all", "groups"])
 def test_the_loss_is_finite_and_learning_lowers_it(kind, config):
-    one = lesson(kind, config)
+    one = task(kind, config)
     optimiser, losses = torch.optim.Adam(one.module.parameters(), lr=3e-3), []
     for _ in range(8):
         torch.manual_seed(5)
@@ -65,7 +65,7 @@ def test_the_loss_is_finite_and_learning_lowers_it(kind, config):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_gradients_reach_every_parameter_and_none_of_the_tokenizer(kind):
-    one = lesson(kind)
+    one = task(kind)
     for seed in range(4):
         tiny.awake(one.module)
         torch.manual_seed(seed)
@@ -77,57 +77,57 @@ def test_gradients_reach_every_parameter_and_none_of_the_tokenizer(kind):
 
 
 def test_only_groups_at_work_are_taught(monkeypatch):
-    one = lesson("shades", replace(ALL, long=0, preview=0, grouped=1, shift=0))
+    one = task("shades", replace(ALL, long=0, preview=0, grouped=1, shift=0))
     given = {}
-    task = one._task
+    levels = one._levels
 
     def noted(*counts: int):
-        given["task"] = task(*counts)
-        return given["task"]
+        given["levels"] = levels(*counts)
+        return given["levels"]
 
     def answer(x: Tensor, level: Tensor, to: Tensor, guide: Tensor) -> Tensor:
         given["answer"] = torch.full_like(x, 7.5).requires_grad_()  # wrong everywhere
         return given["answer"]
 
-    monkeypatch.setattr(one, "_task", noted)
+    monkeypatch.setattr(one, "_levels", noted)
     monkeypatch.setattr(one, "_heads_for", answer)
     for seed in range(10):
         torch.manual_seed(seed)
         one.loss(torch.arange(6))[0].backward()
-        level = one.module.denoiser.patches.spread(given["task"].level)
+        level = one.module.denoiser.patches.spread(given["levels"].level)
         taught = given["answer"].grad != 0
         assert torch.equal(taught, (level > 0) & (level < 1)) and taught.any() and not taught.all()
 
 
 def test_long_steps_lead_where_two_halves_do():
-    one = lesson("shades", replace(ALL, long=1, preview=0, grouped=0))
+    one = task("shades", replace(ALL, long=1, preview=0, grouped=0))
     torch.manual_seed(0)
-    task = one._task(6, 6, 0)
-    assert ((task.level - task.to) * 16).round().unique().numel() > 2
-    assert torch.allclose(task.level - task.half, task.half - task.to)
+    levels = one._levels(6, 6, 0)
+    assert ((levels.level - levels.to) * 16).round().unique().numel() > 2
+    assert torch.allclose(levels.level - levels.half, levels.half - levels.to)
     x, guide = torch.randn(6, 16, one.module.denoiser.patches.dim), torch.randn(6, 16, tiny.WIDTH)
-    led = one._led(x, task, guide)
-    a, m, b = (one.module.denoiser.patches.spread(each) for each in (task.level, task.half, task.to))
+    led = one._led(x, levels, guide)
+    a, m, b = (one.module.denoiser.patches.spread(each) for each in (levels.level, levels.half, levels.to))
 
     def step(x: Tensor, level: Tensor, to: Tensor, clean: Tensor) -> Tensor:
         return x + (to - level) * (x - clean) / level
 
     with torch.no_grad():
-        half = step(x, a, m, one._heads_for(x, task.level, task.half, guide))
-        whole = step(half, m, b, one._heads_for(half, task.half, task.to, guide))
+        half = step(x, a, m, one._heads_for(x, levels.level, levels.half, guide))
+        whole = step(half, m, b, one._heads_for(half, levels.half, levels.to, guide))
     assert torch.allclose(step(x, a, b, led), whole, atol=1e-3)
 
 
 def test_long_steps_begin_late_and_their_lengths_are_told_before():
-    one = lesson("shades", replace(ALL, long=0.5, preview=0, begin=0.5, grouped=0), iterations=10)
+    one = task("shades", replace(ALL, long=0.5, preview=0, begin=0.5, grouped=0), iterations=10)
     for iteration in (4, 5):
         rows = one.choose(iteration, 6)
         torch.manual_seed(0)
         _, figures = one.loss(rows)
         assert (figures["long"] > 0) == (iteration == 5)
         long = 3 * (iteration == 5)
-        task = one._task(60, long, 0)
-        ahead = (task.level > task.to).flatten(1).any(1)[long:].float().mean()
+        levels = one._levels(60, long, 0)
+        ahead = (levels.level > levels.to).flatten(1).any(1)[long:].float().mean()
         assert ahead == (0 if long else pytest.approx(0.5, abs=0.25))
 
 
@@ -135,25 +135,25 @@ def test_long_steps_begin_late_and_their_lengths_are_told_before():
 def test_transformers_alone_are_compiled_if_asked_for(tmp_path, monkeypatch, wanted):
     seen = []
     monkeypatch.setattr(Stack, "compile", lambda stack, dynamic: seen.append(stack))
-    one = lesson("shades")
+    one = task("shades")
     Run(one, TrainingConfig(1, compile=wanted), tmp_path, Fabric(accelerator="cpu", devices=1))
     net = one.module.denoiser
     assert seen == ([net.guide_stack, net.stack] if wanted else [])
 
 
 def test_tasks_are_those_that_painting_sets():
-    one = lesson("shades", ALL)
+    one = task("shades", ALL)
     for seed in range(20):
         torch.manual_seed(seed)
-        task = one._task(10, 3, 2)
-        assert (task.level >= task.half).all() and (task.half >= task.to).all()
-        assert torch.equal(task.level[3:8], task.to[3:8])  # single moments
-        assert task.level[8:].eq(1).all() and task.to[8:].eq(0).all()  # glances
-        assert (task.level[:3] > task.to[:3]).flatten(1).any(1).all()
+        levels = one._levels(10, 3, 2)
+        assert (levels.level >= levels.half).all() and (levels.half >= levels.to).all()
+        assert torch.equal(levels.level[3:8], levels.to[3:8])  # single moments
+        assert levels.level[8:].eq(1).all() and levels.to[8:].eq(0).all()  # glances
+        assert (levels.level[:3] > levels.to[:3]).flatten(1).any(1).all()
 
 
 def test_unknown_tokens_are_none_or_the_last_ones():
-    one = lesson("shades", replace(ALL, unknown=0.3, suffix=0.3))
+    one = task("shades", replace(ALL, unknown=0.3, suffix=0.3))
     torch.manual_seed(0)
     known = one._known(300)
     assert (known.int().diff(dim=1) <= 0).all()
@@ -174,14 +174,14 @@ def test_what_sketches_leave_out_is_measured_in_each_band():
 
 
 def test_wrong_codes_are_codes_and_vectors_stay():
-    one = lesson("codes", replace(ALL, corrupt=1.0))
+    one = task("codes", replace(ALL, corrupt=1.0))
     tokens = one._tokens(one.pictures.float().div(127.5).sub(1))
     torch.manual_seed(0)
     wrong = one._corrupt(tokens)
     Codes(tiny.LEVELS).check(wrong)
     share = (wrong != tokens).any(-1).float().mean(1)
     assert share.max() > 0.1 and share.min() == 0
-    other = lesson("vectors")
+    other = task("vectors")
     tokens = other._tokens(other.pictures.float().div(127.5).sub(1))
     assert torch.equal(other._corrupt(tokens), tokens)
 
@@ -201,7 +201,7 @@ def run(folder, iterations: int = 6) -> Run:
     settings = TrainingConfig(
         iterations, batch=6, optimiser=AdamWConfig(3e-3), warmup=2, save_every=2, look_every=0, log_every=1
     )
-    return Run(lesson("codes"), settings, folder, Fabric(accelerator="cpu", devices=1))
+    return Run(task("codes"), settings, folder, Fabric(accelerator="cpu", devices=1))
 
 
 def test_a_resumed_run_makes_the_same_steps_bit_for_bit(tmp_path):
@@ -216,14 +216,14 @@ def test_a_resumed_run_makes_the_same_steps_bit_for_bit(tmp_path):
     second.train()
     a, b = whole.module.state_dict(), second.module.state_dict()
     assert all(torch.equal(a[name], b[name]) and torch.equal(whole.average[name], second.average[name]) for name in a)
-    lines = [json.loads(line) for line in (tmp_path / "parts" / "losses.jsonl").read_text().splitlines()]
-    assert [line["iteration"] for line in lines] == [4, 5, 6]
+    captions = [json.loads(line) for line in (tmp_path / "parts" / "losses.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in captions] == [4, 5, 6]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @torch.no_grad()
 def test_a_look_gives_figures_and_a_sheet(kind, tmp_path):
-    figures = lesson(kind).look(tmp_path, 7)
+    figures = task(kind).look(tmp_path, 7)
     assert set(figures) == {f"psnr_{name}" for name in ("own", "preview", "steps_1", "steps_2", "steps_4", "steps_16")}
     assert [path.name for path in tmp_path.iterdir()] == ["look-000007.png"]
 
@@ -255,7 +255,7 @@ def taught():
     module = tiny.decoder(space=Categorical(8), patch=4).build()
     pictures = flat()
     settings = replace(ALL, shift=0, corrupt=0, suffix=0)
-    one = DenoisingLesson(module, tokenizer, pictures, torch.ones(SHADES), torch.arange(SHADES), settings)
+    one = DenoisingTask(module, tokenizer, pictures, torch.ones(SHADES), torch.arange(SHADES), settings)
     optimiser = torch.optim.AdamW(module.parameters(), lr=1e-2, betas=(0.9, 0.99))
     course = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-2, total_steps=180)
     for iteration in range(180):
@@ -273,7 +273,7 @@ def test_what_does_not_go_together_is_refused():
 
     def refused(module, pictures, said: str) -> None:
         with pytest.raises(ValueError, match=said):
-            DenoisingLesson(module, tokenizer, pictures, torch.ones(2), torch.tensor([1]))
+            DenoisingTask(module, tokenizer, pictures, torch.ones(2), torch.tensor([1]))
 
     refused(tiny.decoder(Categorical(5)).build(), pictures, r"told Categorical\(size=5\), the tokenizer gives Codes")
     refused(tiny.decoder().build(), pictures[..., :14, :14], r"multiples of 4 pixels, got \[4, 14, 14\]")

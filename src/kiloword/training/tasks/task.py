@@ -1,4 +1,4 @@
-"""The law of lessons: what is trained, on which rows of the data, and how a batch becomes a loss."""
+"""The law of training tasks: what is trained, on which rows of the data, and how a batch becomes a loss."""
 
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 
 @runtime_checkable
-class Lesson(Protocol):
-    """Everything random in a lesson comes from torch's generator, which the loop seeds anew before every iteration."""
+class TrainingTask(Protocol):
+    """Everything random in a task comes from torch's generator, which the loop seeds anew before every iteration."""
 
     @property
     def module(self) -> nn.Module: ...
