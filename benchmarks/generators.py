@@ -26,9 +26,9 @@ from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor, nn
 
 from kiloword.drawing import Drawing
+from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.engine.drive import draw
 from kiloword.engine.guidance import GuidanceConfig
-from kiloword.engine.packed import pack_matrices
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded

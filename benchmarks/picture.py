@@ -14,7 +14,7 @@ from side_by_side import arguments, bandwidth, show, table, use_threads
 
 from kiloword.drawing import Drawing
 from kiloword.engine import decode
-from kiloword.engine.packed import pack_matrices
+from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from kiloword.prompts.prompt import Condition
 from kiloword.tokens import Document, Layout, Picture, Segment, Text
-from kiloword.transformer import Blend, Memory, Stream, stacked
+from kiloword.transformer import HiddenGuidance, Memory, Stream, stacked
 
 # Axes: b spans, q positions of a span, w width, d documents, t positions of a stream, r rows of c positions, n tokens of
 # a picture.
@@ -346,18 +346,18 @@ def following(opening: Opening, span: Span, modulated: bool) -> Stream:
     )  # fmt: skip
 
 
-def behind(opening: Opening, span: Span, modulated: bool, blend: Blend | None = None) -> Stream:
+def behind(opening: Opening, span: Span, modulated: bool, hidden_guidance: HiddenGuidance | None = None) -> Stream:
     """The stream of an opening and of one more span behind each of its rows."""
     first, then = opening.stream, following(opening, span, modulated)
     if not first.vectors.shape[1]:
-        return replace(then, blend=blend)
+        return replace(then, hidden_guidance=hidden_guidance)
     names = ("vectors", "positions", "span", "step", "causal", "present", "filled")
     parts: dict = {name: torch.cat([getattr(first, name), getattr(then, name)], dim=1) for name in names}
     if then.modulation is not None:
         parts["modulation"] = torch.cat([one.modulation.expand_as(one.vectors) for one in (first, then)], dim=1)
     if then.memory is not None:
         parts |= _beside(first, then)
-    return Stream(**parts, blend=blend)
+    return Stream(**parts, hidden_guidance=hidden_guidance)
 
 
 def _beside(first: Stream, then: Stream) -> dict:

@@ -19,7 +19,7 @@ from kiloword.noise import Noise
 from kiloword.orders.order import grouped_as, rank_at
 from kiloword.tokens import Fed, Layout, Vector
 from kiloword.tokens.space import values_of
-from kiloword.transformer import Blend, blend_at
+from kiloword.transformer import HiddenGuidance, hidden_guidance_at
 
 # Axes: s steps, v views, b pictures, n tokens of a picture, q tokens now, w width.
 
@@ -58,14 +58,14 @@ class Drawing:
     def weights_at(self, step: int) -> Float[Tensor, "v b"]:
         return self.weights if self.weights.ndim == 2 else self.weights[step]
 
-    def exit_weights_at(self, step: int) -> Float[Tensor, "v b"]:
+    def output_weights_at(self, step: int) -> Float[Tensor, "v b"]:
         """With which the head sums the views up: only the first one is left if that has been done before."""
         weights = self.weights_at(step)
         return weights if self.after_block is None else torch.eye(len(weights), 1).expand_as(weights)
 
-    def blend(self, steps: Int[Tensor, "b q"]) -> Blend | None:
+    def hidden_guidance(self, steps: Int[Tensor, "b q"]) -> HiddenGuidance | None:
         """How the transformer sums up positions that are asked for at these steps."""
-        return blend_at(self.after_block, self.weights, steps)
+        return hidden_guidance_at(self.after_block, self.weights, steps)
 
     def sampling_at(self, step: int) -> Sampling:
         return self.sampling if isinstance(self.sampling, Sampling) else self.sampling[step]
@@ -138,7 +138,7 @@ class DrawingState:
     def sample_into(self, step: int, index: Int[Tensor, "b q"], hidden: Float[Tensor, "v b q w"], memo: Any) -> None:
         """Sample the tokens of `index` and write those that are not given."""
         drawing, pictures = self.drawing, torch.arange(len(index))
-        weights, sampling = drawing.exit_weights_at(step).to(hidden), drawing.sampling_at(step)
+        weights, sampling = drawing.output_weights_at(step).to(hidden), drawing.sampling_at(step)
         drawn = self.modality.head.sample(hidden, weights, memo, sampling, self.noise, pictures)
         fixed = self.given[pictures[:, None], index].view(*index.shape, *(1,) * (self.tokens.ndim - 2))
         self.tokens[pictures[:, None], index] = torch.where(fixed, self.tokens[pictures[:, None], index], drawn)

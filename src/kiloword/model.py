@@ -37,7 +37,7 @@ class ImageModel(nn.Module):
         self.check()
 
     @property
-    def exit(self) -> Decoder:
+    def pixel_decoder(self) -> Decoder:
         """What turns tokens into pixels."""
         return Own(self.picture.tokenizer) if self.decoder is None else self.decoder
 
@@ -60,7 +60,7 @@ class ImageModel(nn.Module):
             raise ValueError(f"this order makes tokens known in {takes}, and the head draws them {draws}")
         if (self.picture.order.causal or self.picture.order.gradual) and not self.transformer.causal:
             raise ValueError("this order draws later tokens from earlier ones, and the transformer shows all to all")
-        tokenizer, head, decoder = self.picture.tokenizer, self.picture.head, self.exit
+        tokenizer, head, decoder = self.picture.tokenizer, self.picture.head, self.pixel_decoder
         if head.modulates and not self.transformer.modulated:
             raise ValueError("the head tells each token's level to the blocks, and nothing modulates the transformer's")
         if self.transformer.modulated and not (head.modulates or self.prompt.modulates):
@@ -71,9 +71,9 @@ class ImageModel(nn.Module):
             raise ValueError(f"the tokenizer gives {tokenizer.space} and the decoder is told {decoder.space}")
         if (stride := tokenizer.stride) != (covers := decoder.stride):
             raise ValueError(f"the tokenizer's tokens cover {stride} pixels a side, the decoder's {covers}")
-        if self.transformer.listens != bool(self.prompt.context_positions):
-            missing = "the prompt has none" if self.transformer.listens else "the transformer listens to none"
-            raise ValueError(f"a memory takes a prompt that has it and a transformer that listens to it: {missing}")
+        if self.transformer.cross_attends != bool(self.prompt.context_positions):
+            missing = "the prompt has none" if self.transformer.cross_attends else "the transformer attends to none"
+            raise ValueError(f"a context takes a prompt that has it and a transformer that attends to it: {missing}")
         if self.prompt.predicted and self.text is None:
             raise ValueError("this prompt is to be predicted too, and the model has no text to say it in")
 
@@ -138,7 +138,7 @@ class ImageModel(nn.Module):
             rank = state.rank(step).gather(1, index)
             span, memo = self.picture.drawn_span(state.feed(step, index), state.schedule, rank, drawing.layout)
             asked = rank if state.causal else torch.full_like(rank, step)
-            stream = behind(opening, span, self.transformer.modulated, drawing.blend(asked))
+            stream = behind(opening, span, self.transformer.modulated, drawing.hidden_guidance(asked))
             hidden = self.transformer(stream)[:, -index.shape[1] :].unflatten(0, (-1, drawing.count))
             visited = state.visited(step)
             now = (index[:, None] == visited[:, :, None]).int().argmax(-1)

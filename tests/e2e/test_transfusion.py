@@ -11,7 +11,9 @@ from kiloword import parts
 from kiloword.datasets import shards
 from kiloword.datasets.cache import cache_dir
 from kiloword.datasets.emoji import wording
+from kiloword.document import to_describe, to_draw, to_learn
 from kiloword.drawing import Drawing
+from kiloword.embedding import joined
 from kiloword.engine.drive import draw, write
 from kiloword.heads.head import Sampling
 from kiloword.heads.level import ModulatingLevelConfig
@@ -83,10 +85,11 @@ def taught(pictures: Tensor, texts: list[str], patches: str, iterations: int) ->
 
     def both_ways() -> Tensor:
         rows, read = torch.randint(COUNT, (64,)), torch.randint(COUNT, (32,))
-        drawn, said = model.loss(
-            [texts[r] for r in rows], target[rows], target[rows], layout, None, [texts[r] for r in read], target[read]
-        )
-        return drawn.sum() / (drawn != 0).sum() + 0.5 * said.sum() / (said != 0).sum()
+        documents = to_learn([texts[r] for r in rows], layout, target[rows], asked=True)
+        documents += to_describe(target[read], layout, [texts[r] for r in read])
+        losses = model.loss(documents)
+        said = joined([losses["prompt"], losses["text"]])
+        return losses["picture"].mean() + 0.5 * said.mean()
 
     steps(model, iterations, 2e-3, both_ways)
     return model.eval()
@@ -103,8 +106,8 @@ def test_it_draws_the_picture_that_it_is_asked_for_and_says_what_it_sees(patches
 
     @torch.no_grad()
     def nearest(**settings) -> float:
-        condition = model.prompt.read(texts)
-        drawing = Drawing(layout, [condition], torch.ones(1, COUNT), **settings)
+        opening = model.opening(to_draw(texts, layout))
+        drawing = Drawing(layout, [opening], torch.ones(1, COUNT), **settings)
         *_, last = draw(model, drawing, Seeded(range(COUNT)))
         drawn = tokenizer.decode(last.tokens, layout, last.known).flatten(1)
         return float((torch.cdist(drawn, pictures.flatten(1)).argmin(1) == torch.arange(COUNT)).float().mean())
@@ -116,7 +119,8 @@ def test_it_draws_the_picture_that_it_is_asked_for_and_says_what_it_sees(patches
             for groups, overlap in ((4, 1.0), (4, 0.25), (16, 1.0))
         }
     with torch.no_grad():
-        written = write(model, tokenizer.encode(pictures, layout).shown, layout, Sampling(0), Seeded(range(COUNT)))
+        shown = to_describe(tokenizer.encode(pictures, layout).shown, layout)
+        written = write(model, shown, Sampling(0), Seeded(range(COUNT)))
     read = sum(said == text for said, text in zip(written, texts, strict=True)) / COUNT
     print(patches, share, "read back", read)
     assert min(share.values()) >= 0.9 and read >= 0.9

@@ -119,13 +119,13 @@ def passes(tiny_model, monkeypatch) -> list[int]:
 
         def __init__(self, transformer):
             self.transformer, self.cache, self.causal = transformer, transformer.cache, transformer.causal
-            self.width, self.listens, self.modulated = transformer.width, transformer.listens, transformer.modulated
+            self.width, self.cross_attends, self.modulated = transformer.width, transformer.cross_attends, transformer.modulated
 
         def __call__(self, stream, cache=None):
             positions.append(stream.vectors.shape[1])
             return self.transformer(stream, cache)
 
-    monkeypatch.setattr(drive, "lean", Noting)
+    monkeypatch.setattr(drive, "fused", Noting)
     return positions
 
 

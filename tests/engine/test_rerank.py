@@ -25,7 +25,7 @@ def token_by_token(model: ImageModel, picture: torch.Tensor, text: str) -> float
         so_far = ids[:, : place + 1]
         lots = [model.picture.read_span(picture, layout), model.text.span(so_far, torch.ones_like(so_far).bool())]
         stream = lay([[Piece(0, 0), Piece(1, 0)]], lots).stream
-        logits = model.text.head.exit(model.transformer(stream)[0, -1])
+        logits = model.text.head.output(model.transformer(stream)[0, -1])
         total += float(logits.log_softmax(0)[token])
     return total
 

@@ -14,6 +14,7 @@ import torch
 
 import tiny
 from kiloword import checkpoint, parts
+from kiloword.document import to_describe
 from kiloword.engine.drive import draw, write
 from kiloword.engine.painter import Card, Painter
 from kiloword.engine.rerank import read_back
@@ -44,7 +45,7 @@ def made_of(painter: Painter, prompts: list) -> dict[str, Any]:
             "pixels": pixels.mean((2, 3)).tolist(),
         }  # fmt: skip
         if model.text is not None:
-            values["told"] = write(model, seen.shown, layout, Sampling(temperature=0), Seeded([0, 0]))
+            values["told"] = write(model, to_describe(seen.shown, layout), Sampling(temperature=0), Seeded([0, 0]))
             values["likely"] = read_back(model, last.tokens, layout, [[prompt] for prompt in prompts]).tolist()
     return values
 

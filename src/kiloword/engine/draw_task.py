@@ -106,9 +106,9 @@ class EachOnce(Sending):
         vectors, memo = self.head.enter(fed, self.state.layout)
         rows, condition = index.repeat(self.views, 1), self.opening.condition
         vectors = started(vectors.repeat(self.views, 1, 1), fed.real.repeat(self.views, 1), condition.start)
-        blend = self.state.drawing.blend(torch.full_like(index, step))
+        hidden_guidance = self.state.drawing.hidden_guidance(torch.full_like(index, step))
         stream = Stream(
-            vectors, self.positions[self.row, rows], modulation=self.modulation, memory=condition.memory, blend=blend
+            vectors, self.positions[self.row, rows], modulation=self.modulation, memory=condition.memory, hidden_guidance=hidden_guidance
         )
         return Sent(Batchlet(stream, torch.full((len(rows),), index.shape[1])), index, memo)
 
@@ -126,11 +126,11 @@ class AllAnew(Sending):
         everything, visited = state.everything(), state.visited(step)
         fed, still = state.feed(step, everything), torch.zeros_like(everything)
         span, memo = self.model.picture.drawn_span(fed, state.schedule, still, state.layout)
-        blend = state.drawing.blend(torch.full_like(everything, step))
+        hidden_guidance = state.drawing.hidden_guidance(torch.full_like(everything, step))
         if transformer.causal:
-            stream = replace(all_together(following(self.opening, span, transformer.modulated)), blend=blend)
+            stream = replace(all_together(following(self.opening, span, transformer.modulated)), hidden_guidance=hidden_guidance)
         else:
-            stream = behind(self.opening, span, transformer.modulated, blend)
+            stream = behind(self.opening, span, transformer.modulated, hidden_guidance)
         first = stream.vectors.shape[1] - state.layout.count
         asked = first + visited.repeat(len(self.none) // len(visited), 1)
         return Sent(Batchlet(replace(stream, asked=asked), self.none), visited, memo_at(memo, visited))
@@ -155,7 +155,7 @@ class AtWork(Sending):
         span, memo = self.model.picture.drawn_span(fed, state.schedule, rank.gather(1, index), state.layout)
         stream = following(self.opening, replace(span, present=present), self.model.transformer.modulated)
         stream = stream if fresh.any() or not present.all() else all_together(stream)
-        stream = replace(stream, blend=state.drawing.blend(torch.full_like(index, step)))
+        stream = replace(stream, hidden_guidance=state.drawing.hidden_guidance(torch.full_like(index, step)))
         return Sent(Batchlet(stream, fresh.sum(1).repeat(self.views)), index, memo)
 
 

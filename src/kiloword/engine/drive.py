@@ -11,7 +11,7 @@ import torch
 from kiloword.document import pile
 from kiloword.drawing import Drawing, Progress
 from kiloword.engine.draw_task import DrawTask
-from kiloword.engine.lean import lean
+from kiloword.engine.cpu.fused_stack import fused
 from kiloword.engine.task import Batchlet, Task, WriteTask
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
@@ -22,7 +22,7 @@ from kiloword.transformer import Slots, Stream, Transformer, at
 
 def alone(task: Task, transformer: Transformer) -> Iterator[None]:
     """One task until it is finished, a pass each time; stop iterating to cancel it."""
-    transformer = lean(transformer)
+    transformer = fused(transformer)
     cache = transformer.cache(task.rows, task.capacity) if task.capacity else None
     while (batchlet := task.ask()) is not None:
         hidden = transformer(batchlet.stream, cache)
@@ -40,7 +40,7 @@ class Together:
     """
 
     def __init__(self, transformer: Transformer):
-        self._transformer = lean(transformer)
+        self._transformer = fused(transformer)
         self._slots = Slots(transformer.cache)
         self._tasks: dict[Task, list[int]] = {}  # with their slots; none for those that keep nothing
         self._merged = Merged()
@@ -99,7 +99,7 @@ def company(task: Task, batchlet: Batchlet) -> object:
     """What tasks have in common that share a pass: the power of two that covers their positions, and whether they keep
     anything. One whose views are summed up inside the transformer has a pass of its own."""
     stream = batchlet.stream
-    return id(task) if stream.blend is not None else (stream.vectors.shape[1].bit_length(), task.capacity > 0)
+    return id(task) if stream.hidden_guidance is not None else (stream.vectors.shape[1].bit_length(), task.capacity > 0)
 
 
 class Merged:

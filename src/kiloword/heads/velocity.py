@@ -63,7 +63,7 @@ class Memo:
 
 
 class VelocityHead(Head, nn.Module):
-    """What tokens and levels become is what the exit is reminded of."""
+    """What tokens and levels become is what loss and sampling are reminded of."""
 
     denoising = True
 

@@ -4,13 +4,14 @@ The null condition is for classifier-free guidance (Ho and Salimans 2022).
 """
 
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kiloword.tokens import Document, Picture, Prompted, Segment, Text
-from kiloword.transformer import Memory
+from kiloword.tokens import Document, Fed, Layout, Picture, Prompted, Segment, Text
+from kiloword.transformer import Context
 
 # Axes: b pictures, m rows of the condition, w width.
 
@@ -20,7 +21,7 @@ class Condition:
     """Rows that stand before the picture (present ones first), and vectors that are not rows.
 
     The rows see each other, unless they are `causal`; where they are not `placed` they sit nowhere. `start` is added
-    to the picture's rows that are fed nothing; `vector` modulates the blocks, which listen to the `memory`.
+    to the picture's rows that are fed nothing; `vector` modulates the blocks, which attend to the `context`.
     """
 
     prefix: Float[Tensor, "b m w"]
@@ -29,7 +30,7 @@ class Condition:
     start: Float[Tensor, "b w"] | None = None
     causal: bool = False
     placed: bool = True
-    memory: Memory | None = None
+    context: Context | None = None
 
 
 class Prompt:
@@ -70,6 +71,16 @@ class Prompt:
     def reads(self, text: Text, after: Segment | None) -> bool:
         """Whether a text is the prompt's business: it is given, or it is predicted and a picture is drawn from it."""
         return not text.asked or (self.predicted and isinstance(after, Picture) and after.asked)
+
+
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """What turns text tokens into vectors: the head of the model's own text."""
+
+    @property
+    def width(self) -> int: ...
+
+    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b m w"], Any]: ...
 
 
 def class_ids(prompts: list, classes: int) -> Int[Tensor, "b"]:

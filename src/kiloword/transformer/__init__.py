@@ -1,14 +1,20 @@
 """Vectors, positions and masks: no pixel and no token id comes in here (Vaswani et al. 2017)."""
 
 from kiloword.transformer.attention import AttentionConfig
-from kiloword.transformer.blend import Blend, blend_at
 from kiloword.transformer.cache import Cache, KeyValueCache
+from kiloword.transformer.cross_attention import (
+    Context,
+    CrossAttentionConfig,
+    KeyValues,
+    attend,
+    stacked,
+)
 from kiloword.transformer.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, GemmaGLUConfig, SwiGLUConfig
-from kiloword.transformer.memory import CrossAttentionConfig, KeyValues, Memory, attend, stacked
+from kiloword.transformer.hidden_guidance import HiddenGuidance, hidden_guidance_at
 from kiloword.transformer.modulation import (
     AdaLNConfig,
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     SharedAdaLNConfig,
     UnmodulatedConfig,
 )
@@ -27,10 +33,10 @@ from kiloword.transformer.slots import Slots
 from kiloword.transformer.stack import Stack, StackConfig
 
 __all__ = [
-    "AdaLNConfig", "AdaLNExitConfig", "AttentionConfig", "Blend", "Cache", "ColumnPattern", "ConvolutionPattern",
-    "CrossAttentionConfig", "EncoderDecoder", "EncoderDecoderConfig", "FullPattern", "GELUConfig", "GeGLUConfig",
-    "GemmaGLUConfig", "KeyValueCache", "KeyValues", "LayerNormConfig", "Memory",
-    "MutedConfig", "PatternConfig", "RMSNormConfig", "RotaryConfig", "RoundedConfig", "RowPattern",
-    "SharedAdaLNConfig", "Slots", "Stack", "StackConfig", "Stream", "StretchedConfig", "SwiGLUConfig", "Transformer",
-    "UnitConfig", "UnmodulatedConfig", "WrappedRowPattern", "at", "attend", "blend_at", "stacked", "visible",
+    "AdaLNConfig", "AdaLNOutputConfig", "AttentionConfig", "Cache", "ColumnPattern", "Context", "ConvolutionPattern",
+    "CrossAttentionConfig", "EncoderDecoder", "EncoderDecoderConfig", "FullPattern", "GELUConfig",
+    "GeGLUConfig", "GemmaGLUConfig", "HiddenGuidance", "KeyValueCache", "KeyValues", "LayerNormConfig", 
+    "MutedConfig", "PatternConfig", "RMSNormConfig", "RotaryConfig", "RoundedConfig", "RowPattern", "SharedAdaLNConfig",
+    "Slots", "Stack", "StackConfig", "Stream", "StretchedConfig", "SwiGLUConfig", "Transformer", "UnitConfig",
+    "UnmodulatedConfig", "WrappedRowPattern", "at", "attend", "hidden_guidance_at", "stacked", "visible",
 ]  # fmt: skip

@@ -36,7 +36,7 @@ class Cache(Protocol):
 
     def place(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]: ...
 
-    def recall(self, layer: int, told: object, read: Callable[[], Tensor]) -> Tensor: ...
+    def cached_context(self, layer: int, told: object, read: Callable[[], Tensor]) -> Tensor: ...
 
     def advance(self, lengths: Int[Tensor, "b"]) -> None: ...
 
@@ -119,7 +119,7 @@ class KeyValueCache:
         held[numbers[:, None], self._behind(count)[1]] = positions
         return held[numbers, :end]
 
-    def recall(self, layer: int, told: object, read: Callable[[], Tensor]) -> Tensor:
+    def cached_context(self, layer: int, told: object, read: Callable[[], Tensor]) -> Tensor:
         """What a layer has read of `told` [b, ...]: it is read once, as long as the same object is told."""
         if self._told is not told:
             self._told, self._recalled = told, {}

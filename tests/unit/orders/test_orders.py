@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import tiny
 from kiloword.orders.order import NOWHERE, Order, grouped_as, itself, rank_at
 from kiloword.orders.raster import RasterConfig
-from kiloword.orders.spelled import SpelledConfig
+from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.tokens import Layout, Schedule
 
 SIDES = st.tuples(st.integers(1, 4), st.integers(1, 4))
@@ -120,7 +120,7 @@ def test_who_sees_whom_is_what_becomes_known_first(name):
 
 def test_only_tokens_that_are_spelled_take_time():
     layout = Layout(((2, 3),))
-    assert SpelledConfig().build().times(layout).tolist() == [0, 1, 2, 3, 4, 5]
+    assert Raster1DConfig().build().times(layout).tolist() == [0, 1, 2, 3, 4, 5]
     assert all(RasterConfig(path).build().times(layout) is None for path in ("rows", "snake"))
     assert tiny.ORDERS["draft"].build().times(Layout(((1, 1), (2, 2)))) is None
 

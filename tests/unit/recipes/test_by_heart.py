@@ -1,4 +1,4 @@
-"""UniTok's way and MetaMorph's learn 32 emoji by heart: the recipes' own tokenizers and lessons, at a smaller width."""
+"""UniTok's way and MetaMorph's learn 32 emoji by heart: the recipes' own tokenizers and tasks, at a smaller width."""
 
 from dataclasses import replace
 from itertools import islice
@@ -13,6 +13,7 @@ from kiloword import parts
 from kiloword.datasets import shards
 from kiloword.datasets.cache import cache_dir
 from kiloword.datasets.emoji import wording
+from kiloword.document import to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.heads.head import Sampling
@@ -61,8 +62,8 @@ def taught(recipe: Recipe, folder: Path, report) -> tuple[ImageModel, torch.Tens
     pictures = Pictures(values, metadata, torch.ones(KNOWN), torch.arange(KNOWN))
     torch.manual_seed(0)
     model = parts.build(model_run.with_vocabulary(recipe, metadata))
-    model_run.teach_tokenizer(model, recipe, pictures, folder, report)
-    model_run.teach_model(model, recipe, pictures, folder, report)
+    model_run.train_tokenizer(model, recipe, pictures, folder, report)
+    model_run.train_model(model, recipe, pictures, folder, report)
     layout = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side)
     with torch.no_grad():
         tokens = model.picture.tokenizer.encode(shrink(values, recipe.data.side), layout).target
@@ -75,11 +76,12 @@ def predicted(model: ImageModel, tokens: torch.Tensor, asked: list[str], recipe:
     layout, one = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side), torch.ones(1, KNOWN)
     head = model.picture.head
     model.picture.head = heard = tiny.Overheard(head)
-    model.loss(asked, tokens, tokens, layout)
+    model.loss(to_learn(asked, layout, tokens))
     model.picture.head = head
     seeds = Seeded(range(KNOWN))
     likeliest = head.sample(heard.take()[None], one, None, Sampling(0), seeds, torch.arange(KNOWN))
-    *_, drawn = draw(model, Drawing(layout, [model.prompt.read(asked)], one, Sampling(0)), seeds)
+    drawing = Drawing(layout, [model.opening(to_draw(asked, layout))], one, Sampling(0))
+    *_, drawn = draw(model, drawing, seeds)
     return [likeliest, drawn.tokens]
 
 

@@ -4,7 +4,9 @@ import pytest
 import torch
 
 import studying
+import tiny
 from kiloword import parts
+from kiloword.document import to_draw
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.noise import Seeded
@@ -29,11 +31,12 @@ def test_each_learns_and_draws(name: str, monkeypatch):
     model = parts.build(generators.generator(name, 64, 2))
     layout = model.picture.tokenizer.layout(64, 64)
     tokens = model.picture.tokenizer.encode(torch.rand(2, 4, 64, 64) * 2 - 1, layout).target
-    loss, _ = model.loss(["a", "b"], tokens, tokens, layout)
+    loss = tiny.picture_losses(model, ["a", "b"], tokens, layout=layout)
     loss.sum().backward()
-    assert torch.isfinite(loss).all() and any(p.grad is not None and p.grad.any() for p in model.parameters())
-    drawing = Drawing(layout, [model.prompt.read(["a"])], torch.ones(1, 1))
+    assert loss.shape == tokens.shape[:2] and torch.isfinite(loss).all()
+    assert any(p.grad is not None and p.grad.any() for p in model.parameters())
     with torch.no_grad():
+        drawing = Drawing(layout, [model.opening(to_draw(["a"], layout))], torch.ones(1, 1))
         *_, last = draw(model.eval(), drawing, Seeded([1]))
     assert last.known.all() and last.tokens.shape == tokens[:1].shape
 

@@ -5,6 +5,7 @@ import torch
 
 import tiny
 from kiloword import parts
+from kiloword.document import to_describe, to_learn
 from kiloword.engine.drive import draw, write
 from kiloword.engine.rerank import read_back
 from kiloword.heads.head import Sampling
@@ -47,9 +48,11 @@ def test_both_directions_are_learned_and_every_weight_hears_of_it(patches):
     model = small(patches)
     assert isinstance(model.picture.order.config, DenoiseConfig)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
-    drawn, said = model.loss(TEXTS, tokens, tokens, layout, Seeded([1, 2]), ["a pear"], tokens[:1])
-    assert drawn.shape == (2, layout.count) and len(said) == 3  # two prompts and a caption
-    (drawn.sum() + said.sum()).backward()
+    documents = [*to_learn(TEXTS, layout, tokens, asked=True), *to_describe(tokens[:1], layout, ["a pear"])]
+    losses = model.loss(documents, Seeded([1, 2]))
+    assert {name: len(loss.mask) for name, loss in losses.items()} == {"picture": 2, "prompt": 2, "text": 1}
+    assert losses["picture"].mask.shape == (2, layout.count)
+    sum(loss.masked().sum() for loss in losses.values()).backward()
     silent = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert [n for n in silent if "tokenizer" not in n] == []
 
@@ -61,13 +64,16 @@ def test_noise_is_not_heard_by_the_words_before_it_and_a_caption_hears_a_clean_p
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
     other = tokens + 1
 
-    def told(shown: torch.Tensor, seen: torch.Tensor, seed: int) -> torch.Tensor:
-        return model.loss(TEXTS, tokens, shown, layout, Seeded([seed, 2]), ["a pear"], seen[:1])[1]
+    def told(shown: torch.Tensor, seen: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        documents = to_learn(TEXTS, layout, tokens, shown, asked=True)
+        losses = model.loss([*documents, *to_describe(seen[:1], layout, ["a pear"])], Seeded([seed, 2]))
+        return losses["prompt"].masked(), losses["text"].masked()
 
-    before = told(tokens, tokens, 1)
-    assert torch.allclose(told(other, tokens, 3), before, atol=1e-5)
-    after = told(tokens, other, 1)
-    assert torch.allclose(after[:2], before[:2], atol=1e-5) and (after[2] - before[2]).abs().max() > 1e-4
+    prompts, caption = told(tokens, tokens, 1)
+    for found, before in zip(told(other, tokens, 3), (prompts, caption), strict=True):
+        assert torch.allclose(found, before, atol=1e-5)
+    again, other_caption = told(tokens, other, 1)
+    assert torch.allclose(again, prompts, atol=1e-5) and (other_caption - caption).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("patches", PATCHES)
@@ -78,7 +84,6 @@ def test_it_draws_fast_as_slow_writes_and_reads_back(patches):
     drawing = tiny.drawing(model, TEXTS, 2.0, steps=3, groups=(2, 0.5))
     for one, two in zip(model.draw(drawing, Seeded([1, 2])), draw(model, drawing, Seeded([1, 2])), strict=True):
         assert torch.allclose(one.tokens, two.tokens, atol=1e-4)
-    assert len(write(model, tokens, layout, Sampling(), Seeded([1, 2]))) == 2
+    assert len(write(model, to_describe(tokens, layout), Sampling(), Seeded([1, 2]))) == 2
     likely = read_back(model, tokens, layout, [[text] for text in TEXTS])
-    said = model.loss([None], tokens[:1], tokens[:1], layout, Seeded([1]), TEXTS, tokens)[1]
-    assert torch.allclose(likely, -said[1:].sum(1), atol=1e-3)
+    assert torch.allclose(likely, -tiny.text_losses(model, TEXTS, tokens).sum(1), atol=1e-3)

@@ -58,7 +58,7 @@ def test_what_is_told_is_read_once_a_layer_as_long_as_it_is_the_same():
     cache, reads = fresh(), []
 
     def read(layer: int, told: torch.Tensor) -> torch.Tensor:
-        return cache.recall(layer, told, lambda: reads.append(layer) or told + layer)
+        return cache.cached_context(layer, told, lambda: reads.append(layer) or told + layer)
 
     first, second = torch.zeros(ROWS, 2), torch.ones(ROWS, 2)
     for _ in range(2):

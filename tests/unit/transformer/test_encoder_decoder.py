@@ -6,9 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from kiloword.stream import Span, lay, pack, picture_span, pile, text_span, unpack
 
 import tiny
+from kiloword.document import Laid, Piece, Span, lay, picture_span, text_span
 from kiloword.tokens import Layout
 from kiloword.transformer import AttentionConfig, EncoderDecoderConfig, LayerNormConfig, RMSNormConfig, Stream
 
@@ -38,8 +38,13 @@ def spans(filled: torch.Tensor, prompt: int = BUFFER, seed: int = 0) -> tuple[Sp
     return text_span(rows, torch.ones(b, prompt, dtype=torch.bool), False), picture
 
 
+def beside(*spans: Span) -> Laid:
+    """Row i of every span is document i."""
+    return lay([[Piece(lot, row) for lot in range(len(spans))] for row in range(len(spans[0].vectors))], spans)
+
+
 def stream(filled: torch.Tensor, prompt: int = BUFFER, seed: int = 0) -> Stream:
-    return lay(list(spans(filled, prompt, seed)))
+    return beside(*spans(filled, prompt, seed)).stream
 
 
 def sample(whole: Stream, row: int, keep: slice = slice(None)) -> Stream:
@@ -109,13 +114,14 @@ def test_absent_rows_are_as_if_removed(filled, data):
 @given(FILLED, FILLED, st.integers(1, 40))
 @torch.no_grad()
 def test_packed_samples_come_out_as_apart(filled, more, capacity):
-    apart = [stream(filled), stream(more, prompt=1, seed=1)]
-    packed, where = pack(pile(apart), capacity)
-    hidden = unpack(MODEL(packed), where)
+    lots = [*spans(filled), *spans(more, prompt=1, seed=1)]
+    documents = [[Piece(kind, row), Piece(kind + 1, row)] for kind in (0, 2) for row in range(len(lots[kind].vectors))]
+    packed = lay(documents, lots, capacity=capacity)
+    hidden = MODEL(packed.stream)
     assert torch.isfinite(hidden).all()
-    first, second = hidden[: len(filled)], hidden[len(filled) :, : 1 + N]
-    assert torch.allclose(first, MODEL(apart[0]), atol=1e-5)
-    assert torch.allclose(second, MODEL(apart[1]), atol=1e-5)
+    first, second = (torch.cat([packed.unpack(hidden, kind), packed.unpack(hidden, kind + 1)], 1) for kind in (0, 2))
+    assert torch.allclose(first, MODEL(stream(filled)), atol=1e-5)
+    assert torch.allclose(second, MODEL(stream(more, prompt=1, seed=1)), atol=1e-5)
 
 
 @torch.no_grad()
@@ -137,7 +143,7 @@ def test_a_smaller_picture_sits_in_the_same_rows_and_columns():
     vectors, few = torch.randn(1, 3, tiny.WIDTH), torch.arange(3)[None]
     column = picture_span(vectors, Layout(((3, 1),)), few, few, False)
     prompt, _ = spans(torch.ones(1, N, dtype=torch.bool))
-    alone = lay([prompt, column])
+    alone = beside(prompt, column).stream
     whole = stream(torch.ones(1, N, dtype=torch.bool))
     picked = torch.tensor([0, 1, 2, 3, 5, 7])
     assert torch.equal(alone.positions, whole.positions[:, picked])
@@ -149,16 +155,16 @@ def test_rows_out_of_the_learned_places_are_refused():
     prompt, picture = spans(filled)
     longer, _ = spans(filled, prompt=BUFFER + 1)
     with pytest.raises(ValueError, match=r"a prompt of 3 rows and a picture of \(3, 2\) tokens.* are 3, 0, 0"):
-        MODEL(lay([longer, picture]))
+        MODEL(beside(longer, picture).stream)
     for sizes, came in (((4, 1), "3, 3, 0"), ((2, 3), "3, 0, 2")):
         count = sizes[0] * sizes[1]
         vectors, places = torch.zeros(1, count, tiny.WIDTH), torch.arange(count)[None]
         with pytest.raises(ValueError, match=came):
-            MODEL(lay([prompt, picture_span(vectors, Layout((sizes,)), places, places, False)]))
+            MODEL(beside(prompt, picture_span(vectors, Layout((sizes,)), places, places, False)).stream)
     first = torch.zeros(1, 1, dtype=torch.long)
     nowhere = picture_span(torch.zeros(1, 1, tiny.WIDTH), LAYOUT, first - 1, first, False)
     with pytest.raises(ValueError, match="are 3, nan, nan"):
-        MODEL(lay([prompt, nowhere]))
+        MODEL(beside(prompt, nowhere).stream)
 
 
 @torch.no_grad()
@@ -167,9 +173,10 @@ def test_a_picture_sits_behind_the_buffer_however_short_its_prompt_is():
     prompt, picture = spans(filled, prompt=1)
     absent = replace(spans(filled)[0], present=torch.tensor([[True, False, False]]), lasts=prompt.lasts)
     absent = replace(absent, vectors=torch.cat([prompt.vectors, absent.vectors[:, 1:]], dim=1))
-    whole, padded = MODEL(lay([prompt, picture])), MODEL(lay([absent, picture]))
-    assert torch.allclose(whole[:, 1:], padded[:, BUFFER:], atol=1e-5)
-    assert MODEL._place(lay([prompt, picture]))[0].tolist() == [0, *range(BUFFER, BUFFER + N)]
+    short, long = beside(prompt, picture), beside(absent, picture)
+    whole, padded = (each.unpack(MODEL(each.stream), 1) for each in (short, long))
+    assert torch.allclose(whole, padded, atol=1e-5)
+    assert MODEL._place(short.stream)[0].tolist() == [0, *range(BUFFER, BUFFER + N)]
 
 
 def test_what_cannot_be_is_refused():

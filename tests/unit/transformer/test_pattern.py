@@ -12,6 +12,7 @@ from kiloword.transformer import (
     FullPattern,
     KeyValueCache,
     RowPattern,
+    Slots,
     Stream,
     WrappedRowPattern,
 )
@@ -81,15 +82,15 @@ def test_places_held_by_rows_of_different_lengths_are_forked_and_rewound_with_th
         cut = (rows, slice(start, stop))
         return Stream(vectors[cut], places[cut], None, torch.zeros_like(step)[cut], step[cut], causal[cut])
 
-    whole, cache = stack(part(slice(0, 2), 0, 6)), stack.cache(2, 9)
-    stack(part(slice(0, 2), 0, 4), cache)
-    cache.advance(torch.tensor([3, 4]))
+    whole, slots = stack(part(slice(0, 2), 0, 6)), Slots(stack.cache)
+    stack(part(slice(0, 2), 0, 4), slots.at(slots.put(2, 9)))
+    slots.keep([0, 1], torch.tensor([3, 4]))
     ragged = Stream(torch.stack([vectors[0, 3:4], vectors[1, 4:5]]), torch.stack([places[0, 3:4], places[1, 4:5]]))
-    now = stack(ragged, cache.fork(torch.tensor([0, 1])))
+    now = stack(ragged, slots.at(slots.fork([0, 1])))
     assert torch.allclose(now[0, 0], whole[0, 3], atol=1e-5) and torch.allclose(now[1, 0], whole[1, 4], atol=1e-5)
-    twin = cache.fork(torch.tensor([1]))
-    twin.rewind(torch.tensor([2]))
-    assert torch.allclose(stack(part(slice(1, 2), 2, 6), twin), whole[1:, 2:], atol=1e-5)
+    twin = slots.fork([1])
+    slots.rewind(twin, [2])
+    assert torch.allclose(stack(part(slice(1, 2), 2, 6), slots.at(twin)), whole[1:, 2:], atol=1e-5)
 
 
 def test_a_cache_whose_places_were_never_told_is_no_cache_for_patterns():

@@ -70,7 +70,8 @@ def test_a_fork_is_a_copy_of_its_slots_and_leaves_the_first_alone(keep, which):
         holds(slots, slot, row)
 
 
-MOVES = st.lists(st.tuples(st.sampled_from(["put", "free", "grow", "fork", "pass", "pass"]), st.integers(0, 99)), max_size=12)
+WHAT = st.sampled_from(["put", "free", "grow", "fork", "pass", "pass"])
+MOVES = st.lists(st.tuples(WHAT, st.integers(0, 99)), max_size=12)
 
 
 @given(MOVES)

@@ -1,0 +1,205 @@
+"""Documents of any segments: nothing is seen before its time, packed is alone, and cached is uncached is taught."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+import documents
+import tiny
+from kiloword.document import drawn, twice
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import alone, draw
+from kiloword.engine.task import ReadTask
+from kiloword.model import ImageModel
+from kiloword.noise import Seeded
+from kiloword.tokens import Document, Layout, Picture, Text
+
+NAMES = st.sampled_from(documents.NAMES)
+
+
+def losses(name: str, document: Document, seed: int = 0, capacity: int = 1) -> dict[int, torch.Tensor]:
+    """The losses of each segment of a document that is asked for, by the segment's place, under the same chance each
+    time."""
+    model = documents.model(name)
+    torch.manual_seed(seed)
+    found = model.loss([document], capacity=capacity)
+    kinds = {"picture": [k for k, s in enumerate(document) if drawn(s)]}
+    kinds["prompt"] = [
+        k for k, s in enumerate(document[:-1])
+        if isinstance(s, Text) and s.asked and model.prompt.predicted and drawn(document[k + 1])
+    ]  # fmt: skip
+    kinds["text"] = [
+        k for k, s in enumerate(document) if isinstance(s, Text) and s.asked and k not in kinds["prompt"]
+    ]  # fmt: skip
+    apart = {}
+    for kind, loss in found.items():
+        asked = loss.mask.any(1)
+        assert sum(asked.tolist()) <= len(kinds[kind])
+        rows = loss.masked()[asked] if kind == "prompt" else loss.masked()
+        by_layout = kinds[kind]
+        if kind == "picture":  # pictures of one layout follow each other
+            layouts = list(dict.fromkeys(document[k].layout for k in by_layout))
+            by_layout = sorted(by_layout, key=lambda k: layouts.index(document[k].layout))
+        apart |= dict(zip(by_layout, rows, strict=True))
+    return apart
+
+
+@given(NAMES, st.data())
+@torch.no_grad()
+def test_no_segment_sees_a_later_one(name, data):
+    document = documents.built(name, data.draw(documents.plans(name)))
+    place = data.draw(st.integers(0, len(document) - 1))
+    changed = [*document[:place], documents.other(name, document[place]), *document[place + 1 :]]
+    before, after = losses(name, document), losses(name, changed)
+    for k in before.keys() & after.keys():
+        if k < place:
+            assert torch.allclose(before[k], after[k], atol=1e-4), (k, place)
+
+
+@given(NAMES, st.data())
+@torch.no_grad()
+def test_later_segments_see_a_picture_that_was_drawn_as_it_is_read_and_never_its_drawing(name, data):
+    document = [Text("a red apple"), documents.picture(name, (4, 2), 3, asked=True)]
+    if data.draw(st.booleans()):
+        document += [Text("a pear"), documents.picture(name, data.draw(st.sampled_from(documents.SIZES)), 4, asked=True)]
+    document += [Text("blue house", asked=True)]
+    shown = replace(document[1], shown=documents.picture(name, (4, 2), 77, True).tokens)
+    before, after = losses(name, document), losses(name, [document[0], shown, *document[2:]])
+    assert not torch.allclose(before[1], after[1], atol=1e-4)
+    for k in before.keys() - {1}:
+        assert torch.equal(before[k], after[k])
+    other = replace(document[1], tokens=documents.picture(name, (4, 2), 77, True).tokens, shown=document[1].tokens)
+    seen = losses(name, [document[0], other, *document[2:]])
+    for k in before.keys() - {1}:
+        assert not torch.allclose(before[k], seen[k], atol=1e-5)
+
+
+@given(NAMES, st.data())
+@torch.no_grad()
+def test_a_picture_that_is_read_on_is_laid_twice(name, data):
+    document = documents.built(name, data.draw(documents.plans(name)))
+    laid, last = twice(document), len(document) - 1
+    assert sum(map(drawn, laid)) == sum(map(drawn, document))
+    assert len(laid) == len(document) + sum(drawn(segment) for segment in document[:last])
+    for before, after in zip(laid, laid[1:], strict=False):
+        if drawn(before):
+            assert after == replace(before, asked=False) or torch.equal(after.tokens, before.tokens)
+    embedding = documents.model(name).embedding([document])
+    embedding.read_prompts(), embedding.draw_pictures(None, 1.0), embedding.read_pictures(), embedding.write_texts()
+    stream = embedding.lay(None, False).stream
+    private = torch.zeros_like(stream.present) if stream.private is None else stream.private
+    assert int(private.sum()) == sum(segment.layout.count for segment in document[:last] if drawn(segment))
+
+
+@given(NAMES, st.data())
+@torch.no_grad()
+def test_a_document_costs_the_same_packed_with_others_as_alone(name, data):
+    several = [documents.built(name, plan) for plan in data.draw(st.lists(documents.plans(name), min_size=2, max_size=4))]
+    model, capacity = documents.model(name), data.draw(st.integers(1, 120))
+    numbers, pictures = [], 0
+    for document in several:  # every picture has numbers of its own
+        count = sum(map(drawn, document))
+        numbers.append(range(pictures, pictures + count))
+        pictures += count
+    together = model.loss(several, Seeded(range(pictures)) if pictures else None, capacity)
+    for row, document in enumerate(several):
+        own = model.loss([document], Seeded(numbers[row]) if numbers[row] else None, 1)
+        for kind, loss in own.items():
+            rows = together[kind].document == row
+            both = together[kind].masked()[rows][:, : loss.mask.shape[1]]
+            if model.picture.order.__class__.__name__ == "Masked" and kind == "picture":
+                continue  # the masked share is one of a whole batch
+            assert torch.allclose(both, loss.masked(), atol=1e-4) and torch.equal(loss.mask, together[kind].mask[rows][:, : loss.mask.shape[1]])
+
+
+@given(NAMES, st.data())
+@torch.no_grad()
+def test_a_text_behind_any_document_is_as_likely_read_through_a_cache_as_it_is_taught(name, data):
+    document = [*documents.built(name, data.draw(documents.plans(name, 3))), Text(data.draw(st.sampled_from(tiny.TEXTS)), asked=True)]
+    model = documents.model(name)
+    task = ReadTask(model, [document], [[document[-1].words]])
+    for _ in alone(task, model.transformer):
+        pass
+    assert torch.allclose(task.log_likelihood()[0], -losses(name, document)[len(document) - 1].sum(), atol=1e-3)
+
+
+@given(NAMES, st.sampled_from([1.0, 2.0]), st.data())
+@torch.no_grad()
+def test_a_picture_behind_any_document_is_drawn_the_same_fast_and_slow(name, guidance, data):
+    layout = Layout((data.draw(st.sampled_from(documents.SIZES)),))
+    model, ask = documents.model(name), [Text("a red apple"), Picture(layout, asked=True)]
+    history = [[*documents.built(name, data.draw(documents.plans(name, 3))), *ask] for _ in range(data.draw(st.integers(1, 2)))]
+    weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, len(history))
+    without = [[*document[:-2], Text(None), document[-1]] for document in history]
+    drawing = Drawing(layout, [model.opening(history), model.opening(without)], weights)
+    seeds = range(len(history))
+    slow, fast = (list(way(model, drawing, Seeded(seeds))) for way in (ImageModel.draw, draw))
+    for one, two in zip(slow, fast, strict=True):
+        assert torch.allclose(one.tokens.float(), two.tokens.float(), atol=1e-4)
+    for row, document in enumerate(history):
+        views = [model.opening([document]), model.opening([without[row]])]
+        own = list(draw(model, Drawing(layout, views, weights[:, :1]), Seeded([row])))[-1]
+        assert torch.allclose(own.tokens[0].float(), fast[-1].tokens[row].float(), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["prefix, raster", "prefix, codes", "stream of text", "chat template"])
+@given(data=st.data())
+@torch.no_grad()
+def test_cached_hidden_vectors_of_a_last_picture_are_those_of_teaching(name, data):
+    model = documents.model(name)
+    target = documents.picture(name, data.draw(st.sampled_from(documents.SIZES)), 5, asked=True)
+    document = [*documents.built(name, data.draw(documents.plans(name, 3))), Text("a red apple"), target]
+    given_tokens = {"tokens": target.tokens[None], "given": torch.ones(1, target.layout.count, dtype=torch.bool)}
+    drawing = Drawing(target.layout, [model.opening([document])], torch.ones(1, 1), **given_tokens)
+    head, overheard = model.picture.head, tiny.Overheard(model.picture.head)
+    model.picture.head = overheard
+    try:
+        list(draw(model, drawing, Seeded([0])))
+        cached = overheard.take()
+        model.loss([document])
+        forced = overheard.hidden[-1][-1:] if len({s.layout for s in document if drawn(s)}) == 1 else None
+        overheard.take()
+    finally:
+        model.picture.head = head
+    order = model.picture.order.schedule(target.layout, 1, None, None).order[0]
+    if forced is not None:
+        assert torch.allclose(cached, forced[:, order], atol=1e-4)
+
+
+def test_a_document_that_asks_for_nothing_is_refused():
+    with pytest.raises(ValueError, match="nothing is asked for"):
+        documents.model("prefix, raster").loss([[Text("a pear"), documents.picture("prefix, raster", (4, 2), 1, False)]])
+
+
+def test_a_picture_without_the_prompt_that_it_needs_is_refused():
+    with pytest.raises(ValueError, match="put a text, or None, straight before it"):
+        documents.model("stream of text").loss([[documents.picture("stream of text", (4, 2), 1, asked=True)]])
+
+
+def test_a_transformer_that_shows_all_to_all_takes_prompts_and_pictures_only():
+    model = tiny.way("masked vectors")
+    layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)[0]
+    with pytest.raises(ValueError, match="its documents are a prompt and a picture"):
+        model.loss([[Picture(layout, tokens), Text(1), Picture(layout, tokens, asked=True)]])
+
+
+@given(st.integers(1, 3), st.sampled_from([1.0, 2.0]))
+@torch.no_grad()
+def test_a_later_picture_listens_to_its_own_prompt_and_not_to_an_earlier_one(count, guidance):
+    """Texts as contexts of cross-attention: each picture hears its own."""
+    model = tiny.way("bits by scale")
+    layout = tiny.layout_of(model)
+    tokens = tiny.tokens(model, 3)
+
+    def loss(classes: list[int]) -> torch.Tensor:
+        document = [part for row, k in enumerate(classes) for part in (Text(k), Picture(layout, tokens[row], True))]
+        return model.loss([document])["picture"].masked()
+
+    before, after = loss([0, 1, 2]), loss([0, 2, 2])
+    assert torch.allclose(before[0], after[0], atol=1e-5)
+    assert not torch.allclose(before[1], after[1], atol=1e-3)
+    alone = tiny.picture_losses(model, [0], tokens[:1])
+    assert torch.allclose(before[:1], alone, atol=1e-4)
