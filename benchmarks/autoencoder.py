@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 
 import torch
+from kiloword.engine.tiles import Tiling, cover, decode_tiled
 from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from kiloword.engine.tiles import Tiling, cover, decode_tiled
 from kiloword.published import page
 from kiloword.tokenizers.cnn import Attention, Block, CNNDecoder, CNNEncoder, Double, Halve
 from kiloword.tokens import Layout

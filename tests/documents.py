@@ -5,8 +5,8 @@ from functools import cache
 import torch
 from hypothesis import strategies as st
 
-import shared_vocab
 import chat_template
+import shared_vocab
 import tiny
 from kiloword import parts
 from kiloword.model import ImageModel

@@ -16,7 +16,7 @@ from torch.nn.functional import pad
 
 from kiloword.prompts.prompt import Condition
 from kiloword.tokens import Document, Layout, Picture, Segment, Text
-from kiloword.transformer import HiddenGuidance, Memory, Stream, stacked
+from kiloword.transformer import Context, HiddenGuidance, Stream, stacked
 
 # Axes: b spans, q positions of a span, w width, d documents, t positions of a stream, r rows of c positions, n tokens of
 # a picture.
@@ -160,7 +160,7 @@ def lay(
     """Documents as a stream. With a `capacity`, several short ones share a row of about so many positions without
     seeing each other; without, each has a row of its own.
 
-    A position is modulated by the sum of its own vector and its condition's, and listens to its condition's context;
+    A position is modulated by the sum of its own vector and its condition's, and attends to its condition's context;
     where a transformer is `modulated` and a position has no such vector, it is zeros.
     """
     plan = _Plan.of(documents, lots)
@@ -248,13 +248,13 @@ def _modulation(
 
 
 def _context(condition: Condition | None, topic: Int[Tensor, "r c"]) -> dict:
-    """The contexts of the conditions in each row, side by side, and which of them a position listens to."""
-    if condition is None or condition.memory is None:
+    """The contexts of the conditions in each row, side by side, and which of them a position attends to."""
+    if condition is None or condition.context is None:
         return {}
     topics = [sorted(set(row) - {-1}) for row in topic.tolist()]
     most = max(1, *map(len, topics))
     owners = torch.tensor([row + [-1] * (most - len(row)) for row in topics], device=topic.device)
-    return {"memory": condition.memory.gathered(owners), "topic": topic}
+    return {"context": condition.context.gathered(owners), "topic": topic}
 
 
 def _homes(lengths: list[int], capacity: int | None) -> tuple[list[tuple[int, int]], int, int]:
@@ -342,7 +342,7 @@ def following(opening: Opening, span: Span, modulated: bool) -> Stream:
     return Stream(
         vectors, positions, span=number, step=each(span.step), causal=torch.full_like(filled, span.causal),
         present=each(span.present), filled=filled, modulation=opening.modulation(own, modulated),
-        memory=condition.memory,
+        context=condition.context,
     )  # fmt: skip
 
 
@@ -355,19 +355,19 @@ def behind(opening: Opening, span: Span, modulated: bool, hidden_guidance: Hidde
     parts: dict = {name: torch.cat([getattr(first, name), getattr(then, name)], dim=1) for name in names}
     if then.modulation is not None:
         parts["modulation"] = torch.cat([one.modulation.expand_as(one.vectors) for one in (first, then)], dim=1)
-    if then.memory is not None:
+    if then.context is not None:
         parts |= _beside(first, then)
     return Stream(**parts, hidden_guidance=hidden_guidance)
 
 
 def _beside(first: Stream, then: Stream) -> dict:
-    """The contexts of both, and which of them each position listens to."""
-    assert first.memory is not None and then.memory is not None and first.memory.sample is not None
+    """The contexts of both, and which of them each position attends to."""
+    assert first.context is not None and then.context is not None and first.context.sample is not None
     own = -2  # no condition has this number
-    present = torch.cat([first.memory.present, then.memory.present], dim=1)
-    owner = torch.cat([first.memory.sample, torch.full_like(then.memory.present, own, dtype=torch.long)], dim=1)
+    present = torch.cat([first.context.present, then.context.present], dim=1)
+    owner = torch.cat([first.context.sample, torch.full_like(then.context.present, own, dtype=torch.long)], dim=1)
     topic = torch.cat([first.topic, torch.full_like(then.span, own)], dim=1)
-    return {"memory": Memory(torch.cat([first.memory.vectors, then.memory.vectors], dim=1), present, owner), "topic": topic}
+    return {"context": Context(torch.cat([first.context.vectors, then.context.vectors], dim=1), present, owner), "topic": topic}
 
 
 def started(
@@ -395,9 +395,9 @@ def stacked_conditions(conditions: Sequence[Condition]) -> Condition:
         parts = [getattr(condition, name) for condition in conditions]
         return None if parts[0] is None else torch.cat(parts)
 
-    memory = stacked([one.memory for one in conditions], [len(one.prefix) for one in conditions])
+    context = stacked([one.context for one in conditions], [len(one.prefix) for one in conditions])
     prefix, present = (torch.cat([getattr(one, name)[:, :0] for one in conditions]) for name in ("prefix", "present"))
-    return Condition(prefix, present, together("vector"), together("start"), memory=memory)
+    return Condition(prefix, present, together("vector"), together("start"), context=context)
 
 
 def of_topics(condition: Condition, topics: Int[Tensor, "b"]) -> Condition:
@@ -407,11 +407,11 @@ def of_topics(condition: Condition, topics: Int[Tensor, "b"]) -> Condition:
     def some(values: Tensor | None) -> Tensor | None:
         return None if values is None else values[chosen].masked_fill(none, 0)
 
-    memory = condition.memory
-    if memory is not None:
-        memory = Memory(memory.vectors[chosen], memory.present[chosen] & ~none)
+    context = condition.context
+    if context is not None:
+        context = Context(context.vectors[chosen], context.present[chosen] & ~none)
     prefix, present = condition.prefix[chosen, :0], condition.present[chosen, :0]
-    return Condition(prefix, present, some(condition.vector), some(condition.start), memory=memory)
+    return Condition(prefix, present, some(condition.vector), some(condition.start), context=context)
 
 
 def pile(streams: Sequence[Stream]) -> Stream:
@@ -436,9 +436,9 @@ def pile(streams: Sequence[Stream]) -> Stream:
     modulation = None
     if any(stream.modulation is not None for stream in streams):
         modulation = torch.cat([_spread(stream, longest) for stream in streams])
-    memory = stacked([stream.memory for stream in streams], [len(stream.vectors) for stream in streams])
+    context = stacked([stream.context for stream in streams], [len(stream.vectors) for stream in streams])
     parts: dict = {name: filled(name) for name in names}
-    return Stream(**parts, modulation=modulation, memory=memory)
+    return Stream(**parts, modulation=modulation, context=context)
 
 
 def _spread(stream: Stream, length: int) -> Float[Tensor, "b t w"]:

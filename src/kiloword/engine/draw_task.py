@@ -108,7 +108,7 @@ class EachOnce(Sending):
         vectors = started(vectors.repeat(self.views, 1, 1), fed.real.repeat(self.views, 1), condition.start)
         hidden_guidance = self.state.drawing.hidden_guidance(torch.full_like(index, step))
         stream = Stream(
-            vectors, self.positions[self.row, rows], modulation=self.modulation, memory=condition.memory, hidden_guidance=hidden_guidance
+            vectors, self.positions[self.row, rows], modulation=self.modulation, context=condition.context, hidden_guidance=hidden_guidance
         )
         return Sent(Batchlet(stream, torch.full((len(rows),), index.shape[1])), index, memo)
 

@@ -10,8 +10,8 @@ import torch
 
 from kiloword.document import pile
 from kiloword.drawing import Drawing, Progress
-from kiloword.engine.draw_task import DrawTask
 from kiloword.engine.cpu.fused_stack import fused
+from kiloword.engine.draw_task import DrawTask
 from kiloword.engine.task import Batchlet, Task, WriteTask
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
@@ -113,12 +113,12 @@ class Merged:
         if len(streams) == 1:
             return streams[0]
         merged = pile([divided(stream) for stream in streams] if uneven(streams) else streams)
-        for name in ("modulation", "memory", "topic"):
+        for name in ("modulation", "context", "topic"):
             parts: list[object] = [getattr(stream, name) for stream in streams]
             kept = self._last.get(name)
             if kept is None or len(kept[0]) != len(parts) or any(a is not b for a, b in zip(kept[0], parts, strict=True)):
                 self._last[name] = parts, getattr(merged, name)
-        return replace(merged, **{name: self._last[name][1] for name in ("modulation", "memory", "topic")})
+        return replace(merged, **{name: self._last[name][1] for name in ("modulation", "context", "topic")})
 
 
 def uneven(streams: list[Stream]) -> bool:

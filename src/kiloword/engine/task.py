@@ -86,7 +86,7 @@ class WriteTask:
         vectors = vectors if start is None or self.place else vectors + start[:, None]
         positions = torch.zeros(self.rows, 1, 4, device=vectors.device)
         positions[..., 0] = (self.opening.time + self.place)[:, None]
-        stream = Stream(vectors, positions, modulation=self.modulation, memory=self.opening.condition.memory)
+        stream = Stream(vectors, positions, modulation=self.modulation, context=self.opening.condition.context)
         return Batchlet(stream, torch.ones(self.rows, dtype=torch.long))
 
     def take(self, hidden: Float[Tensor, "r a w"]) -> None:

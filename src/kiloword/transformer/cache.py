@@ -54,7 +54,7 @@ class KeyValueCache:
         self._told: object = None
         self._recalled: dict[int, Tensor] = {}
         self._numbers = list(range(rows))  # of the rows, among all that there is room for
-        self._scattered: Int[Tensor, "b"] | None = None  # their numbers, where they do not lie beside each other
+        self._scattered: Int[Tensor, b] | None = None  # their numbers, where they do not lie beside each other
         self.hold([0] * rows)
 
     @property

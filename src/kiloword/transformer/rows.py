@@ -42,7 +42,7 @@ class Stream:
     hidden_guidance: HiddenGuidance | None = None
     asked: Int[Tensor, "b a"] | None = None  # None: all of them
     private: Bool[Tensor, "b t"] | None = None  # seen within their own span only; None: none
-    topic: Int[Tensor, "b t"] | None = None  # whose memory a position cross_attends to; None: its sample's
+    topic: Int[Tensor, "b t"] | None = None  # whose context a position attends to; None: its sample's
 
 
 @runtime_checkable

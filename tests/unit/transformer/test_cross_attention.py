@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import tiny
 from kiloword.document import Laid, Piece, lay, pile, text_span
 from kiloword.prompts.prompt import Condition
-from kiloword.transformer import CrossAttentionConfig, LayerNormConfig, Context, Slots, Stack, Stream, stacked
+from kiloword.transformer import Context, CrossAttentionConfig, LayerNormConfig, Slots, Stack, Stream, stacked
 
 WIDTH, HEADS = tiny.WIDTH, 2
 LENGTHS = st.lists(st.integers(1, 4), min_size=1, max_size=4)
