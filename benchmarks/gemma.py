@@ -14,8 +14,9 @@ from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor
 
 from kiloword import parts
+from kiloword.document import to_draw
 from kiloword.drawing import Drawing
-from kiloword.engine import decode
+from kiloword.engine import drive
 from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
@@ -69,8 +70,9 @@ def prompts(count: int, shape: Shape) -> list[Tensor]:
 
 def ours(model: ImageModel, asked: list[Tensor], count: int, sampling: Sampling) -> Tensor:
     """The picture tokens of our engine."""
-    request = Drawing(Layout(((1, count),)), [model.prompt.read(asked)], torch.ones(1, len(asked)), sampling)
-    *_, last = decode.draw(model, request, Seeded(list(range(len(asked)))))
+    layout = Layout(((1, count),))
+    request = Drawing(layout, [model.opening(to_draw(asked, layout))], torch.ones(1, len(asked)), sampling)
+    *_, last = drive.draw(model, request, Seeded(list(range(len(asked)))))
     return last.tokens
 
 

@@ -25,6 +25,7 @@ from plain_var import PlainVAR
 from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor, nn
 
+from kiloword.document import to_draw
 from kiloword.drawing import Drawing
 from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.engine.drive import draw
@@ -119,12 +120,12 @@ class System:
     def ours(self, model: ImageModel, count: int, told: Told | None = None) -> Iterator[Tensor]:
         """The tokens of all places after every step."""
         asked = [None] * count if self.guidance == 1 else self.ask(count)
-        condition, noise = model.prompt.read(asked), told or Seeded(list(range(count)))
+        documents, noise = to_draw(asked, self.layout), told or Seeded(list(range(count)))
         sampling = self.sampling if told is None or self.steps else Sampling(temperature=0)
-        views, weights = [condition], torch.ones(1, count)
+        views, weights = [model.opening(documents)], torch.ones(1, count)
         if self.guidance != 1:
             schedule = model.picture.order.schedule(self.layout, count, self.steps, Seeded([0] * count))
-            views.append(model.prompt.null(condition))
+            views.append(model.opening(documents, null=True))
             weights = GuidanceConfig(self.course).weights(self.guidance, schedule)
         drawing = Drawing(self.layout, views, weights, sampling, steps=self.steps)
         return (progress.tokens for progress in draw(model, drawing, noise))

@@ -14,8 +14,9 @@ from unittest.mock import patch
 import torch
 from side_by_side import arguments, show, table, take_turns, use_threads
 
+from kiloword.document import to_draw
 from kiloword.drawing import Drawing
-from kiloword.engine import gradual
+from kiloword.engine import drive
 from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.heads.level import ModulatingLevelConfig
 from kiloword.heads.velocity import VelocityConfig
@@ -42,8 +43,9 @@ def small_model(options: argparse.Namespace) -> ImageModel:
 
 def drawing_of(model: ImageModel, options: argparse.Namespace, groups: tuple[int, float]) -> Drawing:
     layout = Layout(((options.side, options.side),))
-    condition = model.prompt.read([number % 10 for number in range(options.batch)])
-    views, weights = [condition, model.prompt.null(condition)], torch.tensor([[2.0], [-1.0]]).expand(2, options.batch)
+    documents = to_draw([number % 10 for number in range(options.batch)], layout)
+    views = [model.opening(documents, null) for null in (False, True)]
+    weights = torch.tensor([[2.0], [-1.0]]).expand(2, options.batch)
     return Drawing(layout, views, weights, steps=options.steps, groups=groups)
 
 
@@ -57,10 +59,10 @@ def rows(model: ImageModel, drawing: Drawing, noise: Seeded) -> tuple[int, int]:
         seen.append(int(there.sum()))
 
     handle = model.transformer.register_forward_pre_hook(count)
-    with patch.object(gradual, "fused", lambda transformer: transformer):
-        deque(gradual.draw_gradual(model, drawing, noise), maxlen=0)
+    with patch.object(drive, "fused", lambda transformer: transformer):
+        deque(drive.draw(model, drawing, noise), maxlen=0)
     handle.remove()
-    prompt = drawing.views[0].prefix.shape[1] * len(drawing.views) * drawing.count
+    prompt = sum(int(view.lengths.sum()) for view in drawing.views)
     calls = len(seen) - (prompt > 0)
     return calls, sum(seen) - prompt
 
@@ -75,10 +77,10 @@ def measure(model: ImageModel, options: argparse.Namespace, groups: tuple[int, f
     count, overlap = groups
     views = len(drawing.views) * options.batch
     assert calls == math.ceil(options.steps * (1 + overlap * (count - 1))), "network calls are not as the formula says"
-    ways = gradual.draw_gradual(model, drawing, noise()), model.draw(drawing, noise())
+    ways = drive.draw(model, drawing, noise()), model.draw(drawing, noise())
     ours, plain = (deque(way, maxlen=1)[0].tokens for way in ways)
     seconds = take_turns({
-        "ours": lambda: deque(gradual.draw_gradual(model, drawing, noise()), maxlen=0),
+        "ours": lambda: deque(drive.draw(model, drawing, noise()), maxlen=0),
         "plain": lambda: deque(model.draw(drawing, noise()), maxlen=0),
     }, options.rounds, options.cpu)  # fmt: skip
     return {

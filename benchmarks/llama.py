@@ -16,7 +16,8 @@ from side_by_side import arguments, bandwidth, show, table, take_turns, use_thre
 from tokenizers import pre_tokenizers
 from torch import Tensor, nn
 
-from kiloword.engine import decode
+from kiloword.document import to_describe
+from kiloword.engine import drive
 from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.factorised import FactorisedConfig
@@ -149,7 +150,7 @@ def entered(model: ImageModel, embedding: Tensor) -> Tensor:
 
 def beginning(model: ImageModel, pictures: Tensor) -> Tensor:
     """The two rows before the first token, for a transformer without our entrances: the picture, and the start."""
-    seen = model.reading_span(pictures, LAYOUT).vectors
+    seen = model.picture.read_span(pictures, LAYOUT).vectors
     start = entered(model, model.text.head.head.entrance.start).expand(len(pictures), 1, -1)
     return torch.cat([seen, start], dim=1)
 
@@ -158,7 +159,7 @@ def ours(model: ImageModel, pictures: Tensor) -> Tensor:
     """The greedy tokens of our engine."""
     noted = model.text.head
     noted.tokens, noted.times = [], []
-    decode.write(model, pictures, LAYOUT, Sampling(temperature=0), Seeded([0] * len(pictures)))
+    drive.write(model, to_describe(pictures, LAYOUT), Sampling(temperature=0), Seeded([0] * len(pictures)))
     return torch.cat(noted.tokens, dim=1)
 
 

@@ -12,8 +12,10 @@ from collections.abc import Callable
 import torch
 from side_by_side import arguments, bandwidth, show, table, use_threads
 
+from kiloword.document import to_draw
 from kiloword.drawing import Drawing
-from kiloword.engine import decode
+from kiloword.engine import drive
+from kiloword.engine.cpu.fused_stack import FusedStack
 from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
@@ -49,17 +51,18 @@ class Stopwatch:
 def draw(model: ImageModel, count: int, sampling: Sampling) -> int:
     """Draw `count` pictures with guidance; the number of steps."""
     layout = model.picture.tokenizer.layout(64, 64)
-    condition = model.prompt.read([PROMPT] * count)
+    documents = to_draw([PROMPT] * count, layout)
     weights = torch.tensor([[2.0], [-1.0]]).expand(2, count)
-    drawing = Drawing(layout, [condition, model.prompt.null(condition)], weights, sampling)
-    *_, last = decode.draw(model, drawing, Seeded(list(range(count))))
+    views = [model.opening(documents, null) for null in (False, True)]
+    drawing = Drawing(layout, views, weights, sampling)
+    *_, last = drive.draw(model, drawing, Seeded(list(range(count))))
     return last.steps
 
 
 def watched(model: ImageModel) -> Stopwatch:
     """A stopwatch on the parts of a model that take part in a step."""
     watch = Stopwatch()
-    watch.watch("transformer", decode, "read")
+    watch.watch("transformer", FusedStack, "__call__")
     watch.watch("head: sample", model.picture.head, "sample")
     watch.watch("head: enter", model.picture.head, "enter")
     return watch

@@ -14,13 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from kiloword.stream import lay, picture_span
 from lightning_fabric import Fabric
 from side_by_side import arguments, show, table, use_threads
 from torch import Tensor
 
-from kiloword.model import ImageModel, prefix_span
+from kiloword.document import behind, to_describe, to_draw, to_learn
+from kiloword.embedding import Loss
+from kiloword.model import ImageModel
 from kiloword.recipes import load
+from kiloword.tokens import Layout
 from kiloword.tokens.space import values_of
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import AdamWConfig
@@ -46,34 +48,34 @@ class MadeUp:
 
     def loss(self, rows: Tensor, packed: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         tokens, phrases, few = self.tokens[rows], [self.phrases[row] for row in rows.tolist()], len(rows) // 5
-        way = self.module.loss if packed else padded_loss(self.module)
-        drawn, told = way(
-            phrases[few:], tokens[few:], tokens[few:], self.layout, None, phrases[:few], tokens[:few]
-        )  # fmt: skip
-        return drawn.mean() / tokens.shape[-1] + told.mean(), {}
+        if packed:
+            documents = to_learn(phrases[few:], self.layout, tokens[few:])
+            losses = self.module.loss([*documents, *to_describe(tokens[:few], self.layout, phrases[:few])])
+        else:
+            losses = padded(self.module, self.layout, phrases[few:], tokens[few:], phrases[:few], tokens[:few])
+        return losses["picture"].mean() / tokens.shape[-1] + losses["text"].mean(), {}
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         return {}
 
 
-def padded_loss(model: ImageModel) -> Callable:
-    """The loss of a model, its two directions one after the other, every row as long as the longest."""
-
-    def loss(prompts, target, shown, layout, noise, captions, pictures):
-        b, n = shown.shape[:2]
-        order, head, condition = model.picture.order, model.picture.head, model.prompt.read(prompts)
-        fed = order.feed(shown, order.lesson(layout, b, noise), torch.arange(n).expand(b, -1), layout)
-        vectors, memo = head.enter(fed, layout)
-        step = order.schedule(layout, b, None, noise).start.long()
-        drawing = lay([prefix_span(condition), picture_span(vectors, layout, fed.place, step, order.causal)])
-        hidden = model.transformer(drawing)[:, -n:]
-        drawn = head.loss(hidden, target, memo, noise)
-        ids, present = model.text.encode(captions)
-        text = model.text.span(ids, present, torch.arange(ids.shape[1]).expand(len(ids), -1))
-        hidden = model.transformer(lay([model.reading_span(pictures, layout), text]))[:, n:]
-        return drawn, model.text.head.loss(hidden, ids, None, noise) * present
-
-    return loss
+def padded(
+    model: ImageModel, layout: Layout, prompts: list[str], target: Tensor, captions: list[str], pictures: Tensor
+) -> dict[str, Loss]:
+    """The losses of a model, its two directions one after the other, every row as long as the longest."""
+    b, n, picture, text = len(target), layout.count, model.picture, model.text
+    schedule = picture.order.training_schedule(layout, b, None)
+    level, everything = picture.order.training_levels(schedule, None), torch.arange(n).expand(b, -1)
+    span, memo = picture.drawn_span(
+        picture.feed(target, schedule, level, everything, layout), schedule, schedule.start.long(), layout
+    )
+    hidden = model.transformer(behind(model.opening(to_draw(prompts, layout)), span, modulated=False))[:, -n:]
+    drawn = Loss(picture.head.loss(hidden, target, memo, None), level > 0, torch.arange(b))
+    ids, present = text.encode(captions)
+    opening, span = model.opening(to_describe(pictures, layout)), text.span(ids, present)
+    hidden = model.transformer(behind(opening, span, modulated=False))[:, -ids.shape[1] :]
+    told = Loss(text.head.loss(hidden, ids, None, None), present, torch.arange(len(ids)))
+    return {"picture": drawn, "text": told}
 
 
 def plain(task: MadeUp, batch: int, packed: bool) -> Callable[[int], None]:

@@ -14,6 +14,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch.nn.functional import interpolate
 
+from kiloword.document import to_describe, to_learn
 from kiloword.engine.drive import write
 from kiloword.engine.painter import Card, Painter
 from kiloword.heads.categorical import CategoricalConfig
@@ -135,10 +136,10 @@ def both_ways_loss(model, tokens: torch.Tensor, captions: list[str], layout) -> 
     rows = torch.randint(len(tokens), (32,)).tolist()
     draw, tell = rows[:24], rows[24:]
     prompts = [captions[row] if random.random() > 0.1 else None for row in draw]
-    drawn, told = model.loss(
-        prompts, tokens[draw], tokens[draw], layout, captions=[captions[row] for row in tell], pictures=tokens[tell]
-    )
-    return drawn.mean() + told.sum(1).mean() / 4
+    documents = to_learn(prompts, layout, tokens[draw])
+    documents += to_describe(tokens[tell], layout, [captions[row] for row in tell])
+    losses = model.loss(documents)
+    return losses["picture"].mean() + losses["text"].masked().sum(1).mean() / 4
 
 
 # 4. Asking for what it has never seen.
@@ -161,7 +162,8 @@ def ask(painter: Painter, things: list[tuple[str, str, str]], name: str) -> None
     layout = painter.model.picture.tokenizer.layout(SIDE, SIDE)
     with torch.no_grad():
         tokens = painter.model.picture.tokenizer.encode(pixels, layout).shown
-        told = write(painter.model, tokens, layout, Sampling(temperature=0), Seeded(range(len(pixels))))
+        documents = to_describe(tokens, layout)
+        told = write(painter.model, documents, Sampling(temperature=0), Seeded(range(len(pixels))))
     right, told_right = share(nearest_captions(drawn), captions), share(told, captions)
     print(f"{name:10s}  drawn as asked {right:4.0%}   described rightly {told_right:4.0%}   of {len(captions)}")
 

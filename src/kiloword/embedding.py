@@ -23,11 +23,13 @@ from kiloword.tokens import Document, Layout, Picture, Prompted, Segment, Text
 
 @dataclass(frozen=True)
 class Loss:
-    """The losses of all tokens of `s` segments; the `mask` says which of them are asked for."""
+    """The losses of all tokens of `s` segments, in the order in which documents ask for them; the `mask` says which
+    tokens are asked for, `document` and `segment` of which document and where in it each segment is."""
 
     values: Float[Tensor, "s n"]
     mask: Bool[Tensor, "s n"]
-    document: Int[Tensor, "s"]  # that each segment belongs to
+    document: Int[Tensor, "s"]
+    segment: Int[Tensor, "s"]
 
     def masked(self) -> Float[Tensor, "s n"]:
         """The losses that are asked for, zeros in place of the others."""
@@ -45,22 +47,25 @@ class Loss:
 
 
 def joined(losses: Sequence[Loss]) -> Loss:
-    """Losses of one kind as one; segments of fewer tokens are filled up with masked ones."""
+    """Losses of one kind as one, in order; segments of fewer tokens are filled up with masked ones."""
     longest = max(loss.mask.shape[1] for loss in losses)
     values, mask = (
         torch.cat([pad(getattr(loss, name), (0, longest - loss.mask.shape[1])) for loss in losses])
         for name in ("values", "mask")
     )
-    return Loss(values, mask, torch.cat([loss.document for loss in losses]))
+    document, segment = (torch.cat([getattr(loss, name) for loss in losses]) for name in ("document", "segment"))
+    order = (document * (segment.max() + 1) + segment).argsort()
+    return Loss(values[order], mask[order], document[order], segment[order])
 
 
 @dataclass(frozen=True)
 class Place:
-    """A segment in its document: the number of the condition that it stands under (-1: none), and whether it comes
-    straight behind it. Of a condition: whether it is closed, so that nothing is drawn or written from its start."""
+    """A segment in its document, the `number`-th part of it as it is laid: the number of the condition that it stands
+    under, its topic (-1: none), and whether it comes straight behind it. Of a condition: whether it is closed, so that nothing is drawn or written from its start."""
 
     segment: Segment | Prompted
     document: int
+    number: int
     topic: int
     direct: bool
     closed: bool
@@ -171,7 +176,7 @@ class Embedding:
                 if drawn(segment) and self.prompt.required and not direct:
                     raise ValueError("this model draws a picture from a prompt: put a text, or None, straight before it")
                 private = drawn(segment) and after is not None
-                places.append(Place(segment, number, topic, direct, not goes_on, private))
+                places.append(Place(segment, number, k, topic, direct, not goes_on, private))
             documents.append(places)
         return documents
 
@@ -190,8 +195,11 @@ class Embedding:
 
     def _ask(self, name: str, places: list[Place], mask: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
         """Of the lot that was added last."""
-        documents = torch.tensor([place.document for place in places], device=mask.device)
-        self.asked.append((name, len(self.lots) - 1, lambda hidden: Loss(loss(hidden), mask, documents)))
+        document, segment = (
+            torch.tensor([getattr(place, name) for place in places], device=mask.device)
+            for name in ("document", "number")
+        )
+        self.asked.append((name, len(self.lots) - 1, lambda hidden: Loss(loss(hidden), mask, document, segment)))
 
     def _starts(self, places: list[Place]) -> Float[Tensor, "s w"] | None:
         """What the first position of each segment is fed: the start of the condition straight before it, else zeros."""

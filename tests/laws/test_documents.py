@@ -36,14 +36,10 @@ def losses(name: str, document: Document, seed: int = 0, capacity: int = 1) -> d
     ]  # fmt: skip
     apart = {}
     for kind, loss in found.items():
-        asked = loss.mask.any(1)
-        assert sum(asked.tolist()) <= len(kinds[kind])
-        rows = loss.masked()[asked] if kind == "prompt" else loss.masked()
-        by_layout = kinds[kind]
-        if kind == "picture":  # pictures of one layout follow each other
-            layouts = list(dict.fromkeys(document[k].layout for k in by_layout))
-            by_layout = sorted(by_layout, key=lambda k: layouts.index(document[k].layout))
-        apart |= dict(zip(by_layout, rows, strict=True))
+        asked = loss.mask.any(1) if kind == "prompt" else torch.ones(len(loss.mask), dtype=torch.bool)
+        assert int(asked.sum()) == len(kinds[kind])
+        rows = zip(loss.masked()[asked], loss.mask[asked], strict=True)
+        apart |= {k: values[: int(mask.nonzero().max()) + 1] for k, (values, mask) in zip(kinds[kind], rows, strict=True)}
     return apart
 
 
@@ -68,7 +64,7 @@ def test_later_segments_see_a_picture_that_was_drawn_as_it_is_read_and_never_its
     document += [Text("blue house", asked=True)]
     shown = replace(document[1], shown=documents.picture(name, (4, 2), 77, True).tokens)
     before, after = losses(name, document), losses(name, [document[0], shown, *document[2:]])
-    assert not torch.allclose(before[1], after[1], atol=1e-4)
+    assert name == "prefix, masked" or not torch.allclose(before[1], after[1], atol=1e-4)  # all may be masked
     for k in before.keys() - {1}:
         assert torch.equal(before[k], after[k])
     other = replace(document[1], tokens=documents.picture(name, (4, 2), 77, True).tokens, shown=document[1].tokens)
@@ -97,7 +93,8 @@ def test_a_picture_that_is_read_on_is_laid_twice(name, data):
 @given(NAMES, st.data())
 @torch.no_grad()
 def test_a_document_costs_the_same_packed_with_others_as_alone(name, data):
-    several = [documents.built(name, plan) for plan in data.draw(st.lists(documents.plans(name), min_size=2, max_size=4))]
+    drawn_plans = data.draw(st.lists(documents.plans(name), min_size=2, max_size=4))
+    several = [documents.built(name, plan) for plan in drawn_plans]
     model, capacity = documents.model(name), data.draw(st.integers(1, 120))
     numbers, pictures = [], 0
     for document in several:  # every picture has numbers of its own
@@ -109,10 +106,10 @@ def test_a_document_costs_the_same_packed_with_others_as_alone(name, data):
         own = model.loss([document], Seeded(numbers[row]) if numbers[row] else None, 1)
         for kind, loss in own.items():
             rows = together[kind].document == row
-            both = together[kind].masked()[rows][:, : loss.mask.shape[1]]
-            if model.picture.order.__class__.__name__ == "Masked" and kind == "picture":
+            if name == "prefix, masked" and kind == "picture":
                 continue  # the masked share is one of a whole batch
-            assert torch.allclose(both, loss.masked(), atol=1e-4) and torch.equal(loss.mask, together[kind].mask[rows][:, : loss.mask.shape[1]])
+            both, mask = (part[rows][:, : loss.mask.shape[1]] for part in (together[kind].masked(), together[kind].mask))
+            assert torch.allclose(both, loss.masked(), atol=1e-4) and torch.equal(loss.mask, mask)
 
 
 @given(NAMES, st.data())
@@ -160,13 +157,11 @@ def test_cached_hidden_vectors_of_a_last_picture_are_those_of_teaching(name, dat
         list(draw(model, drawing, Seeded([0])))
         cached = overheard.take()
         model.loss([document])
-        forced = overheard.hidden[-1][-1:] if len({s.layout for s in document if drawn(s)}) == 1 else None
-        overheard.take()
+        taught = next(hidden[-1] for hidden in overheard.hidden if hidden.shape[1] == target.layout.count)
     finally:
         model.picture.head = head
     order = model.picture.order.schedule(target.layout, 1, None, None).order[0]
-    if forced is not None:
-        assert torch.allclose(cached, forced[:, order], atol=1e-4)
+    assert torch.allclose(cached[0], taught[order], atol=1e-4)
 
 
 def test_a_document_that_asks_for_nothing_is_refused():

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kiloword import parts
+from kiloword.document import to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.engine.painter import Painter
@@ -46,7 +47,7 @@ def logits(model: ImageModel, ids: Tensor, side: int) -> Tensor:
     found = []
     hook = model.picture.head.output.register_forward_hook(lambda module, given, answer: found.append(answer))
     with torch.inference_mode():
-        model.loss([None] * len(ids), ids, ids, model.picture.tokenizer.layout(side, side))
+        model.loss(to_learn([None] * len(ids), model.picture.tokenizer.layout(side, side), ids))
     hook.remove()
     return found[0]
 
@@ -183,7 +184,7 @@ def test_pictures_with_given_pixels_come_out_the_same_with_and_without_the_cache
     ids = tensors["in.tokens"].long()
     given = torch.rand(ids.shape, generator=torch.Generator().manual_seed(1)) < 0.3
     layout = model.picture.tokenizer.layout(6, 6)
-    asked = Drawing(layout, [model.prompt.read([None, None])], torch.ones(1, 2), sampling, ids, given)
+    asked = Drawing(layout, [model.opening(to_draw([None, None], layout))], torch.ones(1, 2), sampling, ids, given)
     with torch.inference_mode():
         fast, slow = list(draw(model, asked, Seeded([4, 5]))), list(model.draw(asked, Seeded([4, 5])))
     assert len(fast) == len(slow) == 36
@@ -200,7 +201,7 @@ def test_any_side_has_its_own_places_and_no_other(side):
     wrong = model.picture.tokenizer.layout(side, side + 1)
     ids = torch.zeros(1, wrong.count, dtype=torch.long)
     with pytest.raises(ValueError, match=f"this head has learned {side * side} places"):
-        model.loss([None], ids, ids, wrong)
+        model.loss(to_learn([None], wrong, ids))
 
 
 def test_it_paints_with_its_palette_alone(tmp_path):

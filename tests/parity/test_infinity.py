@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from kiloword import parts
+from kiloword.document import to_draw
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.engine.painter import Painter
@@ -169,8 +170,9 @@ def test_the_slow_way_draws_what_was_recorded_too(folder):
     record = recorded(folder)
     tensors, scene = record.tensors, Scene(record)
     layout, texts, guidances = scene.layout("gen_scale_schedule"), scene.texts(), scene.settings["cfg_list"]
-    condition = record.system.prompt.read(texts)
-    null, negative = record.system.prompt.null(condition), record.system.prompt.read(scene.texts("neg_"))
+    documents, model = to_draw(texts, layout), record.system
+    told, null = (model.opening(documents, null) for null in (False, True))
+    negative = model.opening(to_draw(scene.texts("neg_"), layout))
     likeliest = Sampling(temperature=0)
     for name, view, guidance, how in (
         ("gen_cfg", null, guidances, {}),
@@ -178,7 +180,7 @@ def test_the_slow_way_draws_what_was_recorded_too(folder):
         ("gen_neg", negative, [3.0] * len(guidances), {}),
     ):
         weights = torch.tensor([[g, 1 - g] for g in guidance])[..., None].expand(-1, -1, len(texts))
-        request = Drawing(layout, [condition, view], weights, likeliest, **how)
+        request = Drawing(layout, [told, view], weights, likeliest, **how)
         slow = list(record.system.draw(request, Seeded([0] * len(texts))))[-1].tokens
         assert torch.equal(slow, tensors[f"{name}_bits"].long()), name
 
@@ -190,9 +192,9 @@ def test_cached_and_teacher_forced_agree(folder):
     record = recorded(folder)
     scene, model = Scene(record), record.system
     layout, bits = scene.layout("scale_schedule"), scene.encoded().target
-    condition = model.prompt.read(scene.texts())
+    opening = model.opening(to_draw(scene.texts(), layout))
     given = torch.ones(bits.shape[:2], dtype=torch.bool)
-    drawing = Drawing(layout, [condition], torch.ones(1, len(bits)), tokens=bits, given=given)
+    drawing = Drawing(layout, [opening], torch.ones(1, len(bits)), tokens=bits, given=given)
     _, answers = heard(model.picture.head.output, lambda: list(draw(model, drawing, Seeded(range(len(bits))))))
     assert verify.compare("infinity", "logits", torch.cat(answers, 2)[0], scene.logits()).passed
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from kiloword import parts
+from kiloword.document import to_describe
 from kiloword.engine.cpu.fused_stack import FusedStack, fused
 from kiloword.engine.drive import write
 from kiloword.engine.rerank import read_back
@@ -115,7 +116,7 @@ def test_pictures_are_described_as_by_transformers(pair):
             logits = there(torch.tensor([[*ids, *told]])).logits[0, -1]
             told.append(int(logits[:WORDS].argmax()))
         wanted.append(" ".join(map(str, told[: told.index(1)] if 1 in told else told)))
-    assert write(ours, pictures, layout, Sampling(0), Seeded([0, 1, 2])) == wanted
+    assert write(ours, to_describe(pictures, layout), Sampling(0), Seeded([0, 1, 2])) == wanted
     likely = read_back(ours, pictures, layout, [["30 31 32"], ["33"], ["34 35"]])
     for picture, told, found in zip(pictures, ([30, 31, 32], [33], [34, 35]), likely, strict=True):
         ids = torch.tensor([[2, 7, *(picture + WORDS).tolist(), 8, *cue, *told, 1]])

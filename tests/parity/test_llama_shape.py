@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from kiloword.stream import lay
+
+from kiloword.document import Piece, lay
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 COUNT = 24
@@ -40,10 +41,9 @@ def pair(llama):
 def test_logits_are_the_same(llama, pair):
     ours, theirs = pair
     ids = torch.randint(300, (2, 40), generator=torch.Generator().manual_seed(1))
-    pick = torch.arange(41).expand(2, -1)
-    text = ours.text.span(torch.cat([ids, ids[:, :1]], dim=1), torch.ones(2, 41, dtype=torch.bool), pick)
-    seen = ours.reading_span(llama.starts(2), llama.LAYOUT)
-    hidden = ours.transformer(lay([seen, text]))
+    text = ours.text.span(torch.cat([ids, ids[:, :1]], dim=1), torch.ones(2, 41, dtype=torch.bool))
+    seen = ours.picture.read_span(llama.starts(2), llama.LAYOUT)
+    hidden = ours.transformer(lay([[Piece(0, row), Piece(1, row)] for row in range(2)], [seen, text]).stream)
     logits = ours.text.head.head.output(hidden)
     embedded = theirs.get_input_embeddings()(ids)
     wanted = theirs(inputs_embeds=torch.cat([llama.beginning(ours, llama.starts(2)), embedded], dim=1)).logits

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from kiloword import parts, published
+from kiloword.document import to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.engine.guidance import GuidanceConfig
@@ -127,7 +128,7 @@ def test_both_files_make_a_whole_model_whatever_its_size():
     fill(mar.PAGE, config, second, theirs)
     layout = second.picture.tokenizer.layout(16, 16)
     assert layout == Layout(((4, 4),)) and second.picture.tokenizer.space.dim == 12
-    drawing = Drawing(layout, [second.prompt.read([1, None])], torch.ones(1, 2), steps=3)
+    drawing = Drawing(layout, [second.opening(to_draw([1, None], layout))], torch.ones(1, 2), steps=3)
     one, two = (list(draw(model, drawing, Seeded([0, 1])))[-1] for model in (first, second))
     assert torch.equal(one.tokens, two.tokens)
     pixels = second.picture.tokenizer.decode(two.tokens, layout, two.known)
@@ -179,8 +180,9 @@ def test_the_slow_way_draws_what_the_engine_does(record, guidance):
     tensors, model = record.tensors, record.system
     scene, uniforms = Scene(tensors, model, 1), ordered(tensors["in.orders"])
     schedule = in_order(tensors["in.orders"], 5)
-    condition = model.prompt.read(tensors["in.labels"].tolist())
-    views, weights = [condition, model.prompt.null(condition)], GuidanceConfig("known").weights(guidance, schedule)
+    documents = to_draw(tensors["in.labels"].tolist(), scene.layout)
+    views = [model.opening(documents, null) for null in (False, True)]
+    weights = GuidanceConfig("known").weights(guidance, schedule)
     drawing = Drawing(scene.layout, views, weights, Sampling(0.9), steps=5)
     visits = [int(schedule.visited(step)[0].sum()) for step in range(schedule.steps)]
     scales = weights[:, 0, 0].tolist()
@@ -223,12 +225,12 @@ def test_the_models_own_loss_is_that_of_the_stages(record):
             return noise[rows]
 
     for share in (0.0, 0.5, 0.999):
-        unknown = model.picture.order.lesson(scene.layout, 2, Told(share))
-        labels = tensors["in.labels"].tolist()
-        loss, _ = model.loss(labels, scene.tokens(), scene.tokens(), scene.layout, Told(share))
+        order, labels = model.picture.order, tensors["in.labels"].tolist()
+        unknown = order.training_levels(order.training_schedule(scene.layout, 2, Told(share)), Told(share))
+        loss = model.loss(to_learn(labels, scene.layout, scene.tokens()), Told(share))["picture"]
         wanted = scene.loss(labels, unknown, Replay(times, [noise]))
-        assert torch.allclose(loss.sum() / unknown.sum(), wanted, rtol=1e-5)
-        assert ((loss > 0) == (unknown > 0)).all()
+        assert torch.allclose(loss.mean(), wanted, rtol=1e-5)
+        assert torch.equal(loss.mask, unknown > 0) and (loss.values[loss.mask] > 0).all()
     assert unknown.all()
 
 

@@ -5,9 +5,10 @@ import torch
 from torch.nn.functional import gelu, linear, normalize
 
 from kiloword import parts
+from kiloword.document import to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
-from kiloword.heads.head import Sampling, Unguided
+from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.published.metamorph_generator import LLAMA_31_8B, PAGE
@@ -62,12 +63,14 @@ def test_features_are_those_of_the_authors_loop():
             features.append(normalize(network(hidden, tensors, "vision_head"), dim=-1))
             embeds = torch.cat([embeds, network(features[-1], tensors, "model.mm_projector")[:, None]], 1)
         theirs.append(torch.cat(features))
-    request = Drawing(LAYOUT, [model.prompt.read(prompts)], torch.ones(1, 2), Sampling())
+    request = Drawing(LAYOUT, [model.opening(to_draw(prompts, LAYOUT))], torch.ones(1, 2), Sampling())
     slow, fast = (list(way(model, request, Seeded([1, 2])))[-1].tokens for way in (ImageModel.draw, draw))
     wanted = torch.stack(theirs)
     for ours in (slow, fast):
         assert (ours - wanted).norm() <= 1e-4 * wanted.norm()
-    loss = model.loss(prompts, wanted, wanted, LAYOUT)[0]
+    loss = model.loss(to_learn(prompts, LAYOUT, wanted))["picture"]
+    assert loss.mask.all()
+    loss = loss.values
     assert torch.allclose(loss, torch.zeros_like(loss), atol=1e-5)  # 1 - cosine, told what it would have said itself
 
 
@@ -84,7 +87,7 @@ def test_the_published_size():
     assert sum(p.numel() for p in model.parameters()) == count == variant.parameters
     names = [name for source in names_of(PAGE, config, model).values() for name in source.names]
     assert len(names) == len(set(names)) == 32 * 9 + 1 + 2 + 8
-    assert parts.from_json(parts.to_json(config)) == config and isinstance(model.picture.head, Unguided)
+    assert parts.from_json(parts.to_json(config)) == config and not model.picture.head.guidable
     assert PAGE.card("8b").guidance == 1 and model.picture.tokenizer.layout(384, 384).count == 64
 
 

@@ -6,6 +6,7 @@ from torch.nn.functional import embedding, linear, rms_norm, scaled_dot_product_
 
 import tiny
 from kiloword import parts
+from kiloword.document import to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.heads.head import Sampling
@@ -127,7 +128,7 @@ def test_logits_are_those_of_the_plain_loop(null):
     theirs = Plain(weights).logits(torch.tensor([3, 1]), tokens)
     head = model.picture.head
     model.picture.head = heard = tiny.Overheard(head)
-    model.loss([3, 1], tokens, tokens, LAYOUT)
+    model.loss(to_learn([3, 1], LAYOUT, tokens))
     ours = head.logits(heard.take(), tokens)
     assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
 
@@ -140,9 +141,9 @@ def test_the_engine_draws_the_codes_of_the_plain_loop():
         for code in range(CODES):
             told, null = (plain.logits(torch.tensor(c), drawn)[:, place, code] for c in ([3, 1], [4, 4]))
             drawn[:, place, code] = (null + (told - null) * guidance).argmax(-1)
-    condition = model.prompt.read([3, 1])
+    views = [model.opening(to_draw([3, 1], LAYOUT), null) for null in (False, True)]
     weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, 2)
-    request = Drawing(LAYOUT, [condition, model.prompt.null(condition)], weights, Sampling(0))
+    request = Drawing(LAYOUT, views, weights, Sampling(0))
     *_, last = draw(model, request, Seeded([0, 1]))
     assert torch.equal(last.tokens, drawn) and len(drawn.unique()) > 2
 
@@ -167,8 +168,9 @@ def test_the_language_models_size():
 def test_the_language_model_draws_fast_as_slow_behind_texts_of_any_length():
     torch.manual_seed(0)
     model = parts.build(unitok_generators.language(WORDS)).eval()
-    condition = model.prompt.read([torch.tensor([1, 7, 8, 9, 3]), torch.tensor([1, 6, 3])])
+    documents = to_draw([torch.tensor([1, 7, 8, 9, 3]), torch.tensor([1, 6, 3])], LAYOUT)
+    views = [model.opening(documents, null) for null in (False, True)]
     weights = torch.tensor([[5.0], [-4.0]]).expand(2, 2)
-    request = Drawing(LAYOUT, [condition, model.prompt.null(condition)], weights, Sampling(0.9, 3, 0.96))
+    request = Drawing(LAYOUT, views, weights, Sampling(0.9, 3, 0.96))
     slow, fast = (list(way(model, request, Seeded([1, 2])))[-1].tokens for way in (ImageModel.draw, draw))
     assert torch.equal(slow, fast) and slow.shape == (2, 9, 3) and len(slow.unique()) > 2

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from kiloword import parts
+from kiloword.document import to_draw
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.engine.painter import Painter
@@ -165,9 +166,9 @@ def test_cached_and_teacher_forced_agree(folder):
     record = recorded(folder)
     tensors, system, sides = record.tensors, record.system, record.arguments["patch_nums"]
     layout, ids = system.picture.tokenizer.layout(sides[-1], sides[-1]), tensors["in.ids"]
-    condition = system.prompt.read(tensors["in.labels"].tolist())
+    opening = system.opening(to_draw(tensors["in.labels"].tolist(), layout))
     everything = torch.ones_like(ids, dtype=torch.bool)
-    drawing = Drawing(layout, [condition], torch.ones(1, len(ids)), tokens=ids, given=everything)
+    drawing = Drawing(layout, [opening], torch.ones(1, len(ids)), tokens=ids, given=everything)
     _, answers = var.heard(system.picture.head.output, lambda: list(draw(system, drawing, Seeded(range(len(ids))))))
     assert verify.compare("var", "logits", torch.cat(answers, 2)[0], tensors["out.tf_logits"]).passed
 
@@ -201,8 +202,7 @@ def test_a_picture_is_edited_by_giving_tokens_of_all_grids():
     given = torch.ones(2, 21, dtype=torch.bool)
     given[:, layout.part(-1)] = torch.arange(16) % 4 < 2
     given[1, layout.part(1)] = torch.tensor([True, False, True, False])
-    condition = model.prompt.read([3, 1])
-    views = [condition, model.prompt.null(condition)]
+    views = [model.opening(to_draw([3, 1], layout), null) for null in (False, True)]
     weights = var.GuidanceConfig("ramp").weights(2.5, model.picture.order.schedule(layout, 2, None, None))
     drawing = Drawing(layout, views, weights, tokens=tokens, given=given)
     edited = [list(way(model, drawing, Seeded([1, 2])))[-1].tokens for way in (draw, ImageModel.draw)]

@@ -29,7 +29,7 @@ from kiloword.document import (
 )
 from kiloword.prompts.prompt import Condition
 from kiloword.tokens import Layout, Picture, Text
-from kiloword.transformer import Memory, Stream, visible
+from kiloword.transformer import Context, Stream, visible
 
 LENGTHS = st.lists(st.integers(0, 6), min_size=1, max_size=5)
 LAYOUT = Layout(((1, 1), (1, 3)))
@@ -185,18 +185,18 @@ def test_documents_of_any_pieces_stand_in_one_stream():
 def test_each_position_is_told_what_its_own_condition_says():
     text, picture = spans_of([2, 1])
     told = torch.randn(3, tiny.WIDTH)
-    memory = Memory(torch.randn(3, 2, tiny.WIDTH), torch.tensor([[True, True], [True, False], [True, True]]))
+    context = Context(torch.randn(3, 2, tiny.WIDTH), torch.tensor([[True, True], [True, False], [True, True]]))
     blank = torch.zeros(3, 0, tiny.WIDTH)
-    condition = Condition(blank, blank[..., 0].bool(), vector=told, memory=memory)
+    condition = Condition(blank, blank[..., 0].bool(), vector=told, context=context)
     documents = [[Piece(0, 0, 2), Piece(1, 0, 0)], [Piece(0, 1), Piece(1, 1, 1)]]
     whole = lay(documents, [text, picture], condition, capacity=11)
     assert len(whole.stream.vectors) == 1 and whole.stream.topic[0].tolist() == [2] * 2 + [0] * 4 + [-1] + [1] * 4
     modulation = whole.stream.modulation[0]
     assert torch.equal(modulation[2:6], told[:1].expand(4, -1)) and not modulation[6].any()
-    heard = whole.stream.memory.heard(whole.stream.topic)[0]
-    words = whole.stream.memory.vectors[0]
+    heard = whole.stream.context.mask(whole.stream.topic)[0]
+    words = whole.stream.context.vectors[0]
     for position, topic in enumerate(whole.stream.topic[0].tolist()):
-        expected = memory.vectors[topic, memory.present[topic]] if topic >= 0 else words[:0]
+        expected = context.vectors[topic, context.present[topic]] if topic >= 0 else words[:0]
         assert torch.equal(words[heard[position]], expected)
 
 

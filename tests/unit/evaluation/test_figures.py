@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import tiny
+from kiloword.embedding import Loss
 from kiloword.evaluation.drawing import Session
 from kiloword.evaluation.image_set import ImageSet
 from kiloword.evaluation.likelihood import likelihood, picture_bits, text_bits
@@ -14,6 +15,7 @@ from kiloword.evaluation.reconstruction import reconstruction
 from kiloword.evaluation.sheet import comparison
 from kiloword.evaluation.subject import Gallery
 from kiloword.pixels import from_bytes, psnr
+from kiloword.tokens import Text
 
 
 @pytest.fixture
@@ -40,8 +42,11 @@ def test_bits_do_not_depend_on_the_batch(painter, pixels):
 def test_a_model_that_knows_nothing_needs_all_bits(painter, session, pixels, monkeypatch):
     space = painter.model.picture.tokenizer.space
 
-    def even(prompts, target, shown, layout, **settings):
-        return torch.full(target.shape[:2], space.bits * math.log(2)), None
+    def even(documents):
+        count, tokens = len(documents), session.layout.count
+        assert all(text == Text(None) and picture.asked for text, picture in documents)
+        values, mask = torch.full((count, tokens), space.bits * math.log(2)), torch.ones(count, tokens).bool()
+        return {"picture": Loss(values, mask, torch.arange(count))}
 
     monkeypatch.setattr(painter.model, "loss", even)
     assert torch.allclose(picture_bits(session, pixels, [None] * 6), torch.tensor(session.layout.count * space.bits))

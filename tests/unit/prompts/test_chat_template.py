@@ -1,5 +1,7 @@
 """Chat template: the words and marks that a language model is asked with, and those round a picture it is shown."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import given
@@ -7,12 +9,14 @@ from hypothesis import strategies as st
 
 import chat_template
 import tiny
-from kiloword.model import prefix_span
+from kiloword.document import condition_span, to_describe, to_draw, twice
 from kiloword.prompts.chat_template import ChatTemplateConfig
-from kiloword.prompts.prompt import Framing, Prompt
+from kiloword.prompts.prompt import Prompt
+from kiloword.tokens import Picture, Prompted, Text
 
 MODEL = chat_template.model()
 PROMPT = MODEL.prompt
+MARKS = chat_template.BEGIN, chat_template.OPEN, chat_template.CLOSE
 PROMPTS = st.lists(st.sampled_from([*tiny.TEXTS, "", None]), min_size=1, max_size=4)
 
 
@@ -20,8 +24,14 @@ def ids_of(text: str) -> list[int]:
     return PROMPT.words.encode([text], 60)[0][0].tolist()
 
 
-def test_it_obeys_the_laws():
-    assert isinstance(PROMPT, Prompt) and isinstance(PROMPT, Framing)
+def said(document: list) -> list:
+    """What is laid of a document: the ids of its words, and its pictures and texts that are asked for."""
+    laid = PROMPT.script(twice(document))
+    return [segment.prompt.tolist() if isinstance(segment, Prompted) else segment for segment in laid]
+
+
+def test_it_obeys_the_law():
+    assert isinstance(PROMPT, Prompt) and PROMPT.required and not PROMPT.predicted
 
 
 @pytest.mark.parametrize("begin", [None, chat_template.BEGIN])
@@ -56,22 +66,48 @@ def test_the_null_condition_is_that_of_no_prompt(prompts):
 
 @torch.no_grad()
 def test_a_picture_that_is_shown_stands_between_marks_too():
-    before, after = PROMPT.frame(3)
+    documents = to_describe(tiny.tokens(MODEL, 3), tiny.layout_of(MODEL))
     table = MODEL.text.head.extended.embedding.weight * 4.0
     told = [chat_template.CLOSE, *ids_of("This shows:")]
-    opened = table[[chat_template.BEGIN, chat_template.OPEN]]
-    assert torch.equal(before.prefix, opened.expand(3, -1, -1)) and before.start is None
-    assert torch.equal(after.prefix, table[told[:-1]].expand(3, -1, -1))
-    assert torch.equal(after.start, table[told[-1:]].expand(3, -1))
+    opening = MODEL.opening(documents)
+    for row, (picture, text) in enumerate(documents):
+        assert said([picture, text]) == [[chat_template.BEGIN, chat_template.OPEN], picture, told, text]
+        vectors = opening.stream.vectors[row, opening.stream.present[row]]
+        assert len(vectors) == 2 + 8 + len(told) - 1
+        assert torch.equal(vectors[:2], table[[chat_template.BEGIN, chat_template.OPEN]])
+        assert torch.equal(vectors[10:], table[told[:-1]])
+        assert torch.equal(opening.condition.start[row], table[told[-1]])
+
+
+def test_each_picture_of_a_conversation_stands_between_its_marks():
+    """Asked for behind a text, it is requested; the next turn begins behind its close."""
+    picture, BEGIN, OPEN, CLOSE = Picture(tiny.layout_of(MODEL), tiny.tokens(MODEL, 1)[0]), *MARKS
+    asked = replace(picture, asked=True)
+    first, second = [*ids_of("a pear Draw this."), OPEN], [CLOSE, *ids_of("blue house Draw this."), OPEN]
+    shown = replace(asked, asked=False)
+    document = [Text("a pear"), asked, Text("blue house"), asked]
+    assert said(document) == [[BEGIN, *first], asked, [OPEN], shown, second, asked]
+    assert said([picture, Text("a pear"), asked]) == [[BEGIN, OPEN], picture, [CLOSE, *first], asked]
+    answer = Text("yes", asked=True)
+    assert said([Text("a pear"), answer]) == [[BEGIN, *ids_of("a pear")], answer]
+    assert said([Text(None), asked]) == [[BEGIN, chat_template.NOTHING, OPEN], asked]
+    whole = torch.tensor([2, 9, OPEN])
+    assert said([Text(whole), asked]) == [[2, 9, OPEN], asked]
 
 
 @torch.no_grad()
 def test_every_row_takes_its_own_time_pictures_too():
-    spans, after = MODEL.reading(tiny.tokens(MODEL, 2), tiny.layout_of(MODEL))
-    assert [span.causal for span in spans] == [True] * 3 and after is not None
-    assert [int(span.lasts[0]) for span in spans] == [span.vectors.shape[1] for span in spans]
-    assert spans[1].places[0, :, 0].tolist() == spans[1].step[0].tolist() == list(range(8))
-    assert int(prefix_span(PROMPT.read([None])).lasts) == 2
+    layout = tiny.layout_of(MODEL)
+    for documents in (to_describe(tiny.tokens(MODEL, 2), layout), to_draw(["a pear", "blue house"], layout)):
+        opening = MODEL.opening(documents)
+        assert opening.condition.start is not None
+        for row, count in enumerate(opening.lengths.tolist()):
+            assert opening.stream.causal[row, :count].all() and int(opening.time[row]) == count
+            assert opening.stream.positions[row, :count, 0].tolist() == list(range(count))
+    span = MODEL.picture.read_span(tiny.tokens(MODEL, 2), layout)
+    assert span.positions[0, :, 0].tolist() == span.step[0].tolist() == list(range(8))
+    assert span.causal and span.lasts.tolist() == [8, 8]
+    assert int(condition_span(PROMPT.read([None])).lasts) == 2
 
 
 def test_wrong_prompts_are_refused():

@@ -94,7 +94,8 @@ def test_absent_rows_do_not_count_and_present_ones_all_do():
 def test_a_cache_reads_the_memory_once():
     network, told = stack(), context([4, 2])
     whole, reads = network(stream([3, 3], told)), []
-    hooks = [b.cross_attention.attention.key_values.register_forward_hook(lambda *_: reads.append(1)) for b in network.blocks]
+    read = [block.cross_attention.attention.key_values for block in network.blocks]
+    hooks = [part.register_forward_hook(lambda *_: reads.append(1)) for part in read]
     slots, found, line = Slots(network.cache), [], stream([3, 3], told)
     mine = slots.put(2, 3)
     names = ("vectors", "positions", "span", "step", "causal", "present", "filled", "topic")
