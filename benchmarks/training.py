@@ -19,7 +19,6 @@ from side_by_side import arguments, show, table, use_threads
 from torch import Tensor
 
 from kiloword.document import behind, to_describe, to_draw, to_learn
-from kiloword.embedding import Loss
 from kiloword.model import ImageModel
 from kiloword.recipes import load
 from kiloword.tokens import Layout
@@ -51,9 +50,10 @@ class MadeUp:
         if packed:
             documents = to_learn(phrases[few:], self.layout, tokens[few:])
             losses = self.module.loss([*documents, *to_describe(tokens[:few], self.layout, phrases[:few])])
+            drawn, told = losses["picture"].mean(), losses["text"].mean()
         else:
-            losses = padded(self.module, self.layout, phrases[few:], tokens[few:], phrases[:few], tokens[:few])
-        return losses["picture"].mean() / tokens.shape[-1] + losses["text"].mean(), {}
+            drawn, told = padded(self.module, self.layout, phrases[few:], tokens[few:], phrases[:few], tokens[:few])
+        return drawn / tokens.shape[-1] + told, {}
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         return {}
@@ -61,8 +61,8 @@ class MadeUp:
 
 def padded(
     model: ImageModel, layout: Layout, prompts: list[str], target: Tensor, captions: list[str], pictures: Tensor
-) -> dict[str, Loss]:
-    """The losses of a model, its two directions one after the other, every row as long as the longest."""
+) -> tuple[Tensor, Tensor]:
+    """The mean losses of a model, its two directions one after the other, every row as long as the longest."""
     b, n, picture, text = len(target), layout.count, model.picture, model.text
     schedule = picture.order.training_schedule(layout, b, None)
     level, everything = picture.order.training_levels(schedule, None), torch.arange(n).expand(b, -1)
@@ -70,12 +70,12 @@ def padded(
         picture.feed(target, schedule, level, everything, layout), schedule, schedule.start.long(), layout
     )
     hidden = model.transformer(behind(model.opening(to_draw(prompts, layout)), span, modulated=False))[:, -n:]
-    drawn = Loss(picture.head.loss(hidden, target, memo, None), level > 0, torch.arange(b))
+    drawn = picture.head.loss(hidden, target, memo, None).mean()  # raster order: all of them are asked for
     ids, present = text.encode(captions)
     opening, span = model.opening(to_describe(pictures, layout)), text.span(ids, present)
     hidden = model.transformer(behind(opening, span, modulated=False))[:, -ids.shape[1] :]
-    told = Loss(text.head.loss(hidden, ids, None, None), present, torch.arange(len(ids)))
-    return {"picture": drawn, "text": told}
+    told = (text.head.loss(hidden, ids, None, None) * present).sum() / present.sum()
+    return drawn, told
 
 
 def plain(task: MadeUp, batch: int, packed: bool) -> Callable[[int], None]:

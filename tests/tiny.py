@@ -363,6 +363,10 @@ WAYS = {
         START, blocks(),
     ),
     "raster in time": (SHADES, parts.Raster1DConfig(), HEADS["categorical"], LABEL, stack()),
+    "random throughout": (SHADES, parts.RandomConfig(last=1.0), HEADS["categorical"], LABEL, stack()),
+    "random that sits with what it is fed": (
+        autoencoder(), parts.RandomConfig(last=0.5, place="fed"), HEADS["factorised"], START, MUTED,
+    ),
     "codes one by one": (autoencoder(), RasterConfig(), one_by_one(LEVELS), LABEL, stack()),
     "codes one by one, masked": (autoencoder(), parts.MaskedConfig(3), one_by_one(LEVELS), LABEL, stack()),
     "projected codes": (

@@ -19,7 +19,7 @@ from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, Sca
 from kiloword.heads.extended_vocab import ExtendedVocabConfig, ExtendedVocabHead
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.flow import FlowConfig
-from kiloword.heads.head import Head
+from kiloword.heads.head import Head, HeadConfig
 from kiloword.heads.level import AddedLevelConfig, ModulatingLevelConfig
 from kiloword.heads.linear_patches import LinearPatchesConfig
 from kiloword.heads.multicode import MulticodeHeadConfig
@@ -33,6 +33,8 @@ from kiloword.orders.denoise import DenoiseConfig
 from kiloword.orders.draft import DraftConfig
 from kiloword.orders.masked import MaskedConfig
 from kiloword.orders.next_scale import NextScaleConfig
+from kiloword.orders.order import OrderConfig
+from kiloword.orders.random import RandomConfig
 from kiloword.orders.raster import RasterConfig
 from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.prompts.chat_template import ChatTemplateConfig
@@ -108,11 +110,8 @@ class ModalityConfig:
     """How pictures become tokens, in which order and through which head."""
 
     tokenizer: TokenizerConfig
-    order: DraftConfig | RasterConfig | Raster1DConfig | NextScaleConfig | MaskedConfig | DenoiseConfig
-    head: (
-        BitwiseConfig | FactorisedConfig | CategoricalConfig | DiffusionConfig | SharedVocabConfig | ExtendedVocabConfig
-        | MulticodeHeadConfig | RegressionConfig | VelocityConfig
-    )  # fmt: skip
+    order: OrderConfig
+    head: HeadConfig
 
     def build(self) -> Modality:
         return Modality(self.tokenizer.build(), self.order.build(), self.head.build())
@@ -241,6 +240,7 @@ PARTS: dict[str, type] = {
     "pixelwise": PixelwiseConfig,
     "projected-codes": ProjectedCodesConfig,
     "pyramid": PyramidConfig,
+    "random": RandomConfig,
     "raster": RasterConfig,
     "raster-1d": Raster1DConfig,
     "regression": RegressionConfig,

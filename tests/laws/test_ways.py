@@ -140,7 +140,8 @@ def test_weights_one_and_zero_are_no_guidance_and_weights_may_change_with_the_st
 def test_a_shown_token_changes_only_what_is_predicted_later(name, data):
     model = tiny.way(name)
     layout, target = tiny.layout_of(model), tiny.tokens(model, 2)
-    rank = model.picture.order.schedule(layout, 1, None, None).start[0]
+    torch.manual_seed(5)  # as the loss is found
+    rank = model.picture.order.training_schedule(layout, 2, None).start
     token = data.draw(st.integers(0, layout.count - 1))
     shown = target.clone()
     shown[:, token] = tiny.tokens(model, 2, seed=9)[:, token]
@@ -148,10 +149,10 @@ def test_a_shown_token_changes_only_what_is_predicted_later(name, data):
     if not target.is_floating_point():
         shown %= values_of(model.picture.tokenizer.space)
     before, after = loss(model, [0, 1], target, target), loss(model, [0, 1], target, shown)
-    later = rank > rank[token]
-    assert torch.allclose(before[:, ~later], after[:, ~later], atol=1e-5, rtol=1e-5)
+    later = rank > rank[:, token, None]
+    assert torch.allclose(before[~later], after[~later], atol=1e-5, rtol=1e-5)
     if later.any():
-        assert (before - after).abs()[:, later].amax() > 1e-5
+        assert (before - after).abs()[later].amax() > 1e-5
 
 
 @pytest.mark.parametrize("name", tiny.MASKED)

@@ -20,7 +20,7 @@ MASKS = st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=1, ma
 def loss_of(mask: list[list[bool]], seed: int = 0) -> Loss:
     """Some of the losses are exactly 0."""
     values = torch.randint(3, (len(mask), len(mask[0])), generator=torch.Generator().manual_seed(seed)).float()
-    return Loss(values, torch.tensor(mask), torch.arange(len(mask)))
+    return Loss(values, torch.tensor(mask), torch.arange(len(mask)), torch.full((len(mask),), seed))
 
 
 def sure(model: ImageModel, picture: int = 0, word: int = 0) -> ImageModel:
@@ -40,7 +40,7 @@ def test_a_gap_of_40_is_a_loss_of_exactly_nothing():
 def test_a_token_whose_loss_is_nothing_counts():
     values = cross_entropy(GAP * torch.eye(5)[:4], torch.tensor([0, 1, 0, 3]), reduction="none")[None]
     assert values.tolist() == [[0, 0, GAP, 0]]
-    loss = Loss(values, torch.tensor([[True, True, True, False]]), torch.zeros(1, dtype=torch.long))
+    loss = Loss(values, torch.tensor([[True, True, True, False]]), *torch.zeros(2, 1).long())
     assert loss.mean() == pytest.approx(GAP / 3) and loss.of_documents(1).tolist() == pytest.approx([GAP / 3])
     assert values.sum() / (values != 0).sum() == GAP  # what a count of losses that are not 0 would have said
 
@@ -58,9 +58,13 @@ def test_means_are_of_what_is_asked_for(mask):
 def test_losses_of_several_lots_are_one_loss(first, second):
     one, two = loss_of(first), loss_of([[*row, True] for row in second], seed=1)
     both = joined([one, two])
-    assert both.mask.shape == (len(first) + len(second), 4) and not both.mask[: len(first), 3].any()
+    assert both.mask.shape == (len(first) + len(second), 4) and not both.mask[both.segment == 0, 3].any()
     assert float(both.masked().sum()) == float(one.masked().sum() + two.masked().sum())
-    assert both.document.tolist() == [*range(len(first)), *range(len(second))]
+    places = [(document, lot) for lot, mask in enumerate((first, second)) for document in range(len(mask))]
+    assert list(zip(both.document.tolist(), both.segment.tolist(), strict=True)) == sorted(places)
+    for document, lot, mask in zip(both.document, both.segment, both.mask, strict=True):
+        before = (one, two)[int(lot)].mask[int(document)]
+        assert torch.equal(mask[: len(before)], before)
     of = both.of_documents(5)
     for document in range(5):
         mine = both.mask & (both.document == document)[:, None]

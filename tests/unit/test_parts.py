@@ -48,6 +48,7 @@ EXAMPLES = [
     shared_vocab.config(), parts.RowPattern(), parts.SeatedEntranceConfig(4), chat_template.words(),
     chat_template.config().picture.head, chat_template.config().prompt, chat_template.config().transformer,
     parts.Raster1DConfig(),
+    parts.RandomConfig(0.2, 0.6, 0.1, "fed"),
     parts.StretchedConfig(parts.RotaryConfig((8, 0, 0, 0))),
     tiny.RecitedConfig().context, tiny.INFINITY, tiny.bitwise(5, entrance=parts.ScaleEntranceConfig(3), canvas=5),
     *(part for name in tiny.GRADUAL for part in tiny.WAYS[name][1:3]),

@@ -41,7 +41,7 @@ class Together:
 
     def __init__(self, transformer: Transformer):
         self._transformer = fused(transformer)
-        self._slots = Slots(transformer.cache)
+        self.slots = Slots(transformer.cache)
         self._tasks: dict[Task, list[int]] = {}  # with their slots; none for those that keep nothing
         self._merged = Merged()
 
@@ -53,13 +53,13 @@ class Together:
     def join(self, task: Task) -> None:
         """Let a task take part from the next step on."""
         assert task not in self._tasks, "a task joins once"
-        self._tasks[task] = self._slots.put(task.rows, task.capacity) if task.capacity else []
+        self._tasks[task] = self.slots.put(task.rows, task.capacity) if task.capacity else []
 
     def cancel(self, task: Task) -> None:
         """A task leaves, finished or not."""
         slots = self._tasks.pop(task)
         if slots:
-            self._slots.free(slots)
+            self.slots.free(slots)
 
     def step(self) -> list[Task]:
         """One pass for every task; those that are finished leave, and are returned."""
@@ -84,8 +84,8 @@ class Together:
         slots = [slot for task, _ in group for slot in self._tasks[task]]
         stream = self._merged([batchlet.stream for _, batchlet in group])
         if slots:
-            hidden = self._transformer(stream, self._slots.at(slots))
-            self._slots.keep(slots, torch.cat([batchlet.keep for _, batchlet in group]))
+            hidden = self._transformer(stream, self.slots.at(slots))
+            self.slots.keep(slots, torch.cat([batchlet.keep for _, batchlet in group]))
         else:
             hidden = self._transformer(stream)
         parts = hidden.split([len(batchlet.stream.vectors) for _, batchlet in group])

@@ -7,7 +7,7 @@ views (Ho and Salimans 2022).
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -54,6 +54,13 @@ class Sampling:
             raise ValueError(f"top_k must be 0 (off) or more, got {self.top_k}")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p must be in (0, 1], got {self.top_p}")
+
+
+@runtime_checkable
+class HeadConfig(Protocol):
+    """The settings of a head."""
+
+    def build(self) -> "Head": ...
 
 
 class Head:

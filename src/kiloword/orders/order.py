@@ -6,6 +6,7 @@ is drawn once for each picture, and everything else is worked out from it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,6 +16,13 @@ from kiloword.noise import Noise
 from kiloword.tokens import Fed, Layout, Schedule
 
 # Axes: b pictures, n tokens of the picture, q tokens of them, c numbers of a token.
+
+@runtime_checkable
+class OrderConfig(Protocol):
+    """The settings of an order."""
+
+    def build(self) -> "Order": ...
+
 
 NOWHERE = -1  # the position of a token that sits nowhere
 
@@ -148,9 +156,7 @@ def itself(shown: Tensor) -> Fed:
     return Fed(shown, torch.ones_like(place, dtype=torch.bool), torch.zeros(b, n, device=shown.device), place)
 
 
-def fed_itself(
-    shown: Tensor, level: Float[Tensor, "b n"], index: Int[Tensor, "b q"]
-) -> Fed:
+def fed_itself(shown: Tensor, level: Float[Tensor, "b n"], index: Int[Tensor, "b q"]) -> Fed:
     """Known tokens, or what is known of them, in their own places; unknown ones are nothing real."""
     pictures = torch.arange(len(index), device=index.device)[:, None]
     here = level[pictures, index]

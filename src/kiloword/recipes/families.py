@@ -1,7 +1,7 @@
 """Small recipes of the families of the field on the same icons: what differs is the tokenizer, the order and the head.
 
-Image GPT (Chen et al. 2020), LlamaGen (Sun et al. 2024), VAR (Tian et al. 2024), Infinity (Han et al. 2024), MAR (Li
-et al. 2024), GLM-Image (Zhipu AI 2026), UniTok's LlamaGen (Ma et al. 2025) and MetaMorph (Tong et al. 2024, whose
+Image GPT (Chen et al. 2020), LlamaGen (Sun et al. 2024), RAR (Yu et al. 2024), VAR (Tian et al. 2024), Infinity (Han
+et al. 2024), MAR (Li et al. 2024), GLM-Image (Zhipu AI 2026), UniTok's LlamaGen (Ma et al. 2025) and MetaMorph (Tong et al. 2024, whose
 features are here those of a small encoder of our own), each with its own blocks; a text stands before the picture in
 all of them, as the icons are asked for in words. A diffusion decoder, GLM-Image's and MetaMorph's last part, is taught
 after them: `kiloword train decoder-128 --from`.
@@ -19,6 +19,7 @@ from kiloword.heads.regression import RegressionConfig
 from kiloword.orders.draft import DraftConfig
 from kiloword.orders.masked import MaskedConfig
 from kiloword.orders.next_scale import NextScaleConfig
+from kiloword.orders.random import RandomConfig
 from kiloword.orders.raster import RasterConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.text_prefix import TextPrefixConfig
@@ -147,6 +148,9 @@ FAMILIES = {
     ),
     "emoji-llamagen": (
         "vq", RasterConfig(), picked(1024, places=GRID), llama, "LlamaGen",
+    ),
+    "emoji-rar": (
+        "vq", RandomConfig(), picked(1024, places=GRID), llama, "RAR",
     ),
     "emoji-glm": (
         "vq", DraftConfig(), picked(1024, places=GRID + GRID // 4), llama, "GLM-Image",

@@ -46,7 +46,7 @@ def test_a_model_that_knows_nothing_needs_all_bits(painter, session, pixels, mon
         count, tokens = len(documents), session.layout.count
         assert all(text == Text(None) and picture.asked for text, picture in documents)
         values, mask = torch.full((count, tokens), space.bits * math.log(2)), torch.ones(count, tokens).bool()
-        return {"picture": Loss(values, mask, torch.arange(count))}
+        return {"picture": Loss(values, mask, torch.arange(count), torch.ones(count).long())}
 
     monkeypatch.setattr(painter.model, "loss", even)
     assert torch.allclose(picture_bits(session, pixels, [None] * 6), torch.tensor(session.layout.count * space.bits))

@@ -1,0 +1,75 @@
+"""Random order: one token after the other, in an order by chance of each picture, which training turns into raster.
+
+Yu et al. 2024 (Randomized Autoregressive Visual Generation, RAR): every token learns to be predicted from any others;
+the share of pictures in a random order falls from 1 to 0 between two moments of a training, so that raster is what is
+drawn in the end. Which token comes next is told to the position that predicts it (their target-aware embedding): it sits
+in that token's place.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from kiloword.noise import Noise
+from kiloword.orders.order import OneByOne, place_of_fed
+from kiloword.tokens import Layout, Schedule
+
+# Axes: b pictures, n tokens.
+
+
+@dataclass(frozen=True)
+class RandomConfig:
+    """Up to the share `start` of a training all pictures are in a random order, from the share `stop` on `last` of them
+    (0: all in raster; 1: random throughout, as in RandAR, Pang et al. 2024). Drawing is like the end of a training.
+
+    A position sits in the place of the token that it predicts ("target"), or of the one that it is fed ("fed").
+    """
+
+    start: float = 0.5
+    stop: float = 0.75
+    last: float = 0.0
+    place: str = "target"
+
+    def __post_init__(self):
+        if not 0 <= self.start <= self.stop <= 1 or not 0 <= self.last <= 1:
+            raise ValueError(f"0 <= start <= stop <= 1 and last from 0 to 1, got {self.start}, {self.stop}, {self.last}")
+        if self.place not in ("target", "fed"):
+            raise ValueError(f'a position sits with its "target" or with the token it is "fed", got {self.place!r}')
+
+    def share(self, done: float) -> float:
+        """Of the pictures that are in a random order when so much of a training has passed (RAR, eq. 5)."""
+        if done >= self.stop:
+            return self.last
+        return 1.0 if done <= self.start else 1 - (1 - self.last) * (done - self.start) / (self.stop - self.start)
+
+    def build(self) -> "Random":
+        return Random(self)
+
+
+class Random(OneByOne):
+    """For layouts of one grid."""
+
+    def __init__(self, config: RandomConfig = RandomConfig()):
+        self.config = config
+
+    def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
+        """As at the end of a training; `steps` can only be the number of tokens, or None."""
+        if steps not in (None, layout.count):
+            raise ValueError(f"random order takes one step a token, {layout.count} here, not {steps}")
+        return self.training_schedule(layout, batch, noise, done=1.0)
+
+    def training_schedule(self, layout: Layout, batch: int, noise: Noise | None, done: float = 1.0) -> Schedule:
+        """Each picture in an order of its own, or in raster: its first number of `noise` decides."""
+        if len(layout.sizes) != 1:
+            raise ValueError(f"random order draws one grid, this layout has {len(layout.sizes)}")
+        shape = (1 + layout.count,)
+        drawn = torch.rand(batch, *shape) if noise is None else noise.uniform(shape, torch.arange(batch))
+        rank: Int[Tensor, "b n"] = drawn[:, 1:].argsort(1).argsort(1)
+        start = torch.where(drawn[:, :1] < self.config.share(done), rank, torch.arange(layout.count)).float()
+        return Schedule(start, start + 1)
+
+    def row_positions(self, schedule: Schedule, layout: Layout) -> Int[Tensor, "b n"]:
+        """Each in the place of the token that it predicts, or of the token before, which it is fed."""
+        return super().row_positions(schedule, layout) if self.config.place == "target" else place_of_fed(schedule)
