@@ -1,4 +1,4 @@
-"""Models that take any document, and random documents for them: texts and pictures, given or asked for, of two sizes."""
+"""Models that take any document, and random documents for them: texts and pictures, given or asked, of two sizes."""
 
 from functools import cache
 
@@ -58,7 +58,8 @@ def picture(name: str, size: tuple[int, int], seed: int, asked: bool) -> Picture
 
 @st.composite
 def plans(draw: st.DrawFn, name: str, longest: int = 4) -> list[tuple]:
-    """Plans of documents: one to `longest` segments, the last of which is asked for; a picture that needs a prompt stands behind one."""
+    """Plans of documents: one to `longest` segments, the last of which is asked for; a picture that needs a prompt
+    stands behind one."""
     plan: list[tuple] = []
     for place in reversed(range(draw(st.integers(1, longest)))):
         asked = place == 0 or draw(st.booleans())

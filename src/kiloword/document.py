@@ -18,8 +18,8 @@ from kiloword.prompts.prompt import Condition
 from kiloword.tokens import Document, Layout, Picture, Segment, Text
 from kiloword.transformer import Context, HiddenGuidance, Stream, stacked
 
-# Axes: b spans, q positions of a span, w width, d documents, t positions of a stream, r rows of c positions, n tokens of
-# a picture.
+# Axes: b spans, q positions of a span, w width, d documents, t positions of a stream, r rows of c positions,
+# n tokens of a picture.
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def condition_span(condition: Condition, closed: Bool[Tensor, "b"] | None = None
     if closed is not None and condition.start is not None and bool(closed.any()):
         prefix, present = pad(prefix, (0, 0, 0, 1)), pad(present, (0, 1))
         row, last = torch.arange(len(prefix), device=prefix.device), condition.present.sum(1)
-        prefix = prefix.index_put((row, last), torch.where(closed[:, None], condition.start.to(prefix), prefix[row, last]))
+        start = torch.where(closed[:, None], condition.start.to(prefix), prefix[row, last])
+        prefix = prefix.index_put((row, last), start)
         present = present.index_put((row, last), closed)
     return text_span(prefix, present, condition.causal, placed=condition.placed)
 
@@ -293,9 +294,9 @@ class Opening:
 
     def modulation(self, own: Tensor | None, modulated: bool) -> Float[Tensor, "b #q w"] | None:
         """What modulates the positions that follow: their `own` vectors and the condition's, or zeros."""
-        said = self.condition.vector
-        if said is None:
-            said = self.condition.prefix.new_zeros(len(self.time), self.condition.prefix.shape[2]) if modulated else None
+        said, prefix = self.condition.vector, self.condition.prefix
+        if said is None and modulated:
+            said = prefix.new_zeros(len(self.time), prefix.shape[2])
         if said is None or own is None:
             return own if said is None else said[:, None]
         return own + said[:, None]
@@ -354,7 +355,7 @@ def behind(opening: Opening, span: Span, modulated: bool, hidden_guidance: Hidde
     names = ("vectors", "positions", "span", "step", "causal", "present", "filled")
     parts: dict = {name: torch.cat([getattr(first, name), getattr(then, name)], dim=1) for name in names}
     if then.modulation is not None:
-        parts["modulation"] = torch.cat([one.modulation.expand_as(one.vectors) for one in (first, then)], dim=1)
+        parts["modulation"] = torch.cat([modulations(one) for one in (first, then)], dim=1)
     if then.context is not None:
         parts |= _beside(first, then)
     return Stream(**parts, hidden_guidance=hidden_guidance)
@@ -366,8 +367,10 @@ def _beside(first: Stream, then: Stream) -> dict:
     own = -2  # no condition has this number
     present = torch.cat([first.context.present, then.context.present], dim=1)
     owner = torch.cat([first.context.sample, torch.full_like(then.context.present, own, dtype=torch.long)], dim=1)
+    assert first.topic is not None and then.span is not None
     topic = torch.cat([first.topic, torch.full_like(then.span, own)], dim=1)
-    return {"context": Context(torch.cat([first.context.vectors, then.context.vectors], dim=1), present, owner), "topic": topic}
+    vectors = torch.cat([first.context.vectors, then.context.vectors], dim=1)
+    return {"context": Context(vectors, present, owner), "topic": topic}
 
 
 def started(
@@ -435,17 +438,18 @@ def pile(streams: Sequence[Stream]) -> Stream:
     names = ("vectors", "positions", "sample", "span", "step", "causal", "present", "filled", "private", "topic")
     modulation = None
     if any(stream.modulation is not None for stream in streams):
-        modulation = torch.cat([_spread(stream, longest) for stream in streams])
+        told = [modulations(stream) for stream in streams]
+        modulation = torch.cat([_lengthen(one, longest - one.shape[1]) for one in told])
     context = stacked([stream.context for stream in streams], [len(stream.vectors) for stream in streams])
     parts: dict = {name: filled(name) for name in names}
     return Stream(**parts, modulation=modulation, context=context)
 
 
-def _spread(stream: Stream, length: int) -> Float[Tensor, "b t w"]:
-    """What modulates each position of a stream that is filled up to a length."""
-    vectors = stream.vectors
-    told = torch.zeros_like(vectors) if stream.modulation is None else stream.modulation.expand(*vectors.shape)
-    return _lengthen(told, length - vectors.shape[1])
+def modulations(stream: Stream) -> Float[Tensor, "b t w"]:
+    """What modulates each position of a stream; zeros if nothing does."""
+    if stream.modulation is None:
+        return torch.zeros_like(stream.vectors)
+    return stream.modulation.expand_as(stream.vectors)
 
 
 def _lengthen(values: Tensor, by: int) -> Tensor:

@@ -6,6 +6,7 @@ Chameleon Team 2024 and Zhou et al. 2024 (Transfusion) for text and pictures in 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -60,10 +61,13 @@ def joined(losses: Sequence[Loss]) -> Loss:
 
 @dataclass(frozen=True)
 class Place:
-    """A segment in its document, the `number`-th part of it as it is laid: the number of the condition that it stands
-    under, its topic (-1: none), and whether it comes straight behind it. Of a condition: whether it is closed, so that nothing is drawn or written from its start."""
+    """A segment in its document, the `number`-th part of it as it is laid.
 
-    segment: Segment | Prompted
+    `topic`: the number of the condition that it stands under, -1 for none; `direct`: it comes straight behind it.
+    `closed`, of a condition: nothing is drawn or written from its start. `private`: it is seen by itself only.
+    """
+
+    segment: Any  # a Picture or a Text, as the document has it, or a Prompted
     document: int
     number: int
     topic: int
@@ -98,11 +102,12 @@ class Embedding:
             return
         target, text = self.prompt.target([place.segment.prompt for place in places]), self._writer()
         mask = said[:, None].expand_as(target)
-        self._ask("prompt", places, mask, lambda hidden: text.head.loss(hidden[:, : target.shape[1]], target, None, None))
+        count = target.shape[1]
+        self._ask("prompt", places, mask, lambda hidden: text.head.loss(hidden[:, :count], target, None, None))
 
     def read_pictures(self) -> None:
         """All pictures that are read."""
-        for layout, places in self._by_layout(lambda place: isinstance(place.segment, Picture) and not drawn(place.segment)):
+        for layout, places in self._by_layout(lambda place: read(place.segment)):
             self._add(self.picture.read_span(stacked([place.segment for place in places]), layout), places)
 
     def write_texts(self, wanted: Callable[[Place], bool] = lambda place: True) -> None:
@@ -174,7 +179,7 @@ class Embedding:
                 goes_on = drawn(after) or (isinstance(after, Text) and after.asked)
                 direct = isinstance(before, Prompted)
                 if drawn(segment) and self.prompt.required and not direct:
-                    raise ValueError("this model draws a picture from a prompt: put a text, or None, straight before it")
+                    raise ValueError("a picture is drawn from a prompt here: put a text, or None, straight before it")
                 private = drawn(segment) and after is not None
                 places.append(Place(segment, number, k, topic, direct, not goes_on, private))
             documents.append(places)
@@ -215,8 +220,13 @@ class Embedding:
         return self.text
 
 
+def read(segment: object) -> bool:
+    """Whether a segment is a picture that is given."""
+    return isinstance(segment, Picture) and not segment.asked
+
+
 def stacked(pictures: Sequence[Picture], shown: bool = False) -> Tensor:
-    """The tokens [s, n, ...] of pictures of one layout, or what is shown of them. Raises ValueError if there are none."""
+    """The tokens [s, n, ...] of pictures of one layout, or what is shown of them. Raises ValueError if one has none."""
     tokens = [one.shown if shown and one.shown is not None else one.tokens for one in pictures]
     if any(one is None for one in tokens):
         raise ValueError("a picture that is read, or learned, needs tokens")

@@ -1,7 +1,7 @@
 """The idea: an image model is modalities around one transformer, a prompt at its entrance, a decoder at its exit.
 
-Here stand its check, its loss over documents and the slow, clear way to draw; the fast ways (`engine/`) are tested equal
-to it. Chen et al. 2020 (Image GPT), Ramesh et al. 2021 (DALL-E), Zhou et al. 2024 (Transfusion).
+Here stand its check, its loss over documents and the slow, clear way to draw; the fast ways (`engine/`) are tested
+equal to it. Chen et al. 2020 (Image GPT), Ramesh et al. 2021 (DALL-E), Zhou et al. 2024 (Transfusion).
 """
 
 from collections.abc import Iterator, Sequence

@@ -91,7 +91,7 @@ def test_the_loss_of_a_caption_is_that_of_words_behind_a_picture_that_is_words(c
 @torch.no_grad()
 def test_a_token_changes_only_what_is_predicted_later(case, token):
     model = chat_template.model(**case)
-    layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
+    tokens = tiny.tokens(model, 2)
     shown = tokens.clone()
     shown[:, token] = (shown[:, token] + 1) % chat_template.CODES
     before = tiny.picture_losses(model, ["a pear", None], tokens)

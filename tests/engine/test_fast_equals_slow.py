@@ -119,7 +119,8 @@ def passes(tiny_model, monkeypatch) -> list[int]:
 
         def __init__(self, transformer):
             self.transformer, self.cache, self.causal = transformer, transformer.cache, transformer.causal
-            self.width, self.cross_attends, self.modulated = transformer.width, transformer.cross_attends, transformer.modulated
+            self.cross_attends, self.modulated = transformer.cross_attends, transformer.modulated
+            self.width = transformer.width
 
         def __call__(self, stream, cache=None):
             positions.append(stream.vectors.shape[1])

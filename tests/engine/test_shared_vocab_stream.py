@@ -80,7 +80,7 @@ def test_a_token_changes_only_what_is_predicted_later_and_no_text(case, token):
 @torch.no_grad()
 def test_a_word_changes_only_what_is_said_later_and_every_token(case, place):
     model = shared_vocab.model(**case)
-    layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
+    tokens = tiny.tokens(model, 1)
     words = ["a", "green", "pear", "a", "blue"]
     other = " ".join([*words[:place], "apple", *words[place + 1 :]])
     before, said = both(model, [" ".join(words)], tokens, tokens)
@@ -125,7 +125,7 @@ def test_one_layer_hears_of_the_places_of_its_pattern_and_of_all_words(pattern):
 def test_the_text_before_a_picture_has_the_likelihood_of_its_words_one_by_one():
     """p(text): each token from those before it; the picture behind them does not matter."""
     model = shared_vocab.model()
-    layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
+    tokens = tiny.tokens(model, 1)
     _, said = both(model, ["a red apple"], tokens, tokens)
     assert said.shape == (1, shared_vocab.LIMIT)
     ids = model.prompt.target(["a red apple"])
@@ -152,7 +152,7 @@ def test_it_reads_and_writes_through_the_shared_head(said):
 
 def test_losses_reach_every_weight_and_the_matrix_once():
     model = shared_vocab.model()
-    layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
+    tokens = tiny.tokens(model, 2)
     drawn, said = both(model, ["a red apple", None], tokens, tokens)
     (7 * drawn.mean() + said.mean()).backward()
     silent = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]

@@ -1,6 +1,7 @@
 """Documents of any segments: nothing is seen before its time, packed is alone, and cached is uncached is taught."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -39,7 +40,8 @@ def losses(name: str, document: Document, seed: int = 0, capacity: int = 1) -> d
         asked = loss.mask.any(1) if kind == "prompt" else torch.ones(len(loss.mask), dtype=torch.bool)
         assert int(asked.sum()) == len(kinds[kind])
         rows = zip(loss.masked()[asked], loss.mask[asked], strict=True)
-        apart |= {k: values[: int(mask.nonzero().max()) + 1] for k, (values, mask) in zip(kinds[kind], rows, strict=True)}
+        for k, (values, mask) in zip(kinds[kind], rows, strict=True):
+            apart[k] = values[: int(mask.nonzero().max()) + 1]
     return apart
 
 
@@ -60,7 +62,8 @@ def test_no_segment_sees_a_later_one(name, data):
 def test_later_segments_see_a_picture_that_was_drawn_as_it_is_read_and_never_its_drawing(name, data):
     document = [Text("a red apple"), documents.picture(name, (4, 2), 3, asked=True)]
     if data.draw(st.booleans()):
-        document += [Text("a pear"), documents.picture(name, data.draw(st.sampled_from(documents.SIZES)), 4, asked=True)]
+        size = data.draw(st.sampled_from(documents.SIZES))
+        document += [Text("a pear"), documents.picture(name, size, 4, asked=True)]
     document += [Text("blue house", asked=True)]
     shown = replace(document[1], shown=documents.picture(name, (4, 2), 77, True).tokens)
     before, after = losses(name, document), losses(name, [document[0], shown, *document[2:]])
@@ -80,7 +83,7 @@ def test_a_picture_that_is_read_on_is_laid_twice(name, data):
     laid, last = twice(document), len(document) - 1
     assert sum(map(drawn, laid)) == sum(map(drawn, document))
     assert len(laid) == len(document) + sum(drawn(segment) for segment in document[:last])
-    for before, after in zip(laid, laid[1:], strict=False):
+    for before, after in pairwise(laid):
         if drawn(before):
             assert after == replace(before, asked=False) or torch.equal(after.tokens, before.tokens)
     embedding = documents.model(name).embedding([document])
@@ -108,14 +111,16 @@ def test_a_document_costs_the_same_packed_with_others_as_alone(name, data):
             rows = together[kind].document == row
             if name == "prefix, masked" and kind == "picture":
                 continue  # the masked share is one of a whole batch
-            both, mask = (part[rows][:, : loss.mask.shape[1]] for part in (together[kind].masked(), together[kind].mask))
+            several_losses = (together[kind].masked(), together[kind].mask)
+            both, mask = (part[rows][:, : loss.mask.shape[1]] for part in several_losses)
             assert torch.allclose(both, loss.masked(), atol=1e-4) and torch.equal(loss.mask, mask)
 
 
 @given(NAMES, st.data())
 @torch.no_grad()
 def test_a_text_behind_any_document_is_as_likely_read_through_a_cache_as_it_is_taught(name, data):
-    document = [*documents.built(name, data.draw(documents.plans(name, 3))), Text(data.draw(st.sampled_from(tiny.TEXTS)), asked=True)]
+    before = documents.built(name, data.draw(documents.plans(name, 3)))
+    document = [*before, Text(data.draw(st.sampled_from(tiny.TEXTS)), asked=True)]
     model = documents.model(name)
     task = ReadTask(model, [document], [[document[-1].words]])
     for _ in alone(task, model.transformer):
@@ -128,7 +133,8 @@ def test_a_text_behind_any_document_is_as_likely_read_through_a_cache_as_it_is_t
 def test_a_picture_behind_any_document_is_drawn_the_same_fast_and_slow(name, guidance, data):
     layout = Layout((data.draw(st.sampled_from(documents.SIZES)),))
     model, ask = documents.model(name), [Text("a red apple"), Picture(layout, asked=True)]
-    history = [[*documents.built(name, data.draw(documents.plans(name, 3))), *ask] for _ in range(data.draw(st.integers(1, 2)))]
+    drawn_plans = data.draw(st.lists(documents.plans(name, 3), min_size=1, max_size=2))
+    history = [[*documents.built(name, plan), *ask] for plan in drawn_plans]
     weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, len(history))
     without = [[*document[:-2], Text(None), document[-1]] for document in history]
     drawing = Drawing(layout, [model.opening(history), model.opening(without)], weights)
@@ -166,7 +172,8 @@ def test_cached_hidden_vectors_of_a_last_picture_are_those_of_teaching(name, dat
 
 def test_a_document_that_asks_for_nothing_is_refused():
     with pytest.raises(ValueError, match="nothing is asked for"):
-        documents.model("prefix, raster").loss([[Text("a pear"), documents.picture("prefix, raster", (4, 2), 1, False)]])
+        given_picture = documents.picture("prefix, raster", (4, 2), 1, False)
+        documents.model("prefix, raster").loss([[Text("a pear"), given_picture]])
 
 
 def test_a_picture_without_the_prompt_that_it_needs_is_refused():

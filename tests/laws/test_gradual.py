@@ -194,7 +194,7 @@ def test_a_mixed_stream_is_causal_between_spans_and_full_inside_a_picture(spans)
 @torch.no_grad()
 def test_what_has_not_begun_tells_nobody_anything_and_what_is_known_is_seen(name, order):
     model = tiny.way(name)
-    layout, target = tiny.layout_of(model), tiny.tokens(model, 1)
+    target = tiny.tokens(model, 1)
     level = torch.full((1, 8), 0.5)
     level[0, order[:3]], level[0, order[3:5]] = 1.0, 0.0
     model.picture.order = Told(model.picture.order, level)

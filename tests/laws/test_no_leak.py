@@ -39,7 +39,7 @@ def test_a_shown_token_changes_only_what_is_predicted_later(case, data):
 @torch.no_grad()
 def test_every_token_hears_the_prompt_and_not_the_other_pictures(case):
     model = tiny.model(*case)
-    layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
+    tokens = tiny.tokens(model, 2)
     before = tiny.picture_losses(model, PROMPTS, tokens, tokens)
     after = tiny.picture_losses(model, ["blue house", PROMPTS[1]], tokens, tokens)
     assert ((before - after)[0].abs() > 1e-6).all()
@@ -52,7 +52,7 @@ def test_every_token_hears_the_prompt_and_not_the_other_pictures(case):
 @torch.no_grad()
 def test_a_word_of_a_caption_changes_only_what_is_written_later(case, place):
     model = tiny.model(*case)
-    layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
+    tokens = tiny.tokens(model, 1)
     words = ["a", "green", "pear", "on", "a", "blue", "house"]
     texts = [" ".join(words), " ".join([*words[:place], "apple", *words[place + 1 :]])]
     told = [tiny.text_losses(model, [text], tokens)[0] for text in texts]

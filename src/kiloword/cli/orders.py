@@ -86,7 +86,8 @@ def known() -> dict[str, Shown]:
         found[name] = Shown(about, systems, lambda path=path: Raster(RasterConfig(path)), _single)
     found["draft"] = Shown("A small grid row by row, then the full one", "emoji-64, GLM-Image", Draft, _drafted)
     found["next-scale"] = Shown("A whole grid a step, from coarse to fine", "VAR, Infinity", NextScale, _scales)
-    found["random"] = Shown("An order by chance of each picture", "RAR", lambda: Random(RandomConfig(last=1.0)), _single)
+    free = RandomConfig(last=1.0)
+    found["random"] = Shown("An order by chance of each picture", "RAR", lambda: Random(free), _single)
     few = MaskedConfig(steps=8)
     found["masked"] = Shown("A random set a step, more and more of them", "MaskGIT, MAR", lambda: Masked(few), _single)
     slow, systems = DenoiseConfig(steps=6), "Transfusion, groupwise and rolling diffusion"

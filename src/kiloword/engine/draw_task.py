@@ -106,10 +106,10 @@ class EachOnce(Sending):
         vectors, memo = self.head.enter(fed, self.state.layout)
         rows, condition = index.repeat(self.views, 1), self.opening.condition
         vectors = started(vectors.repeat(self.views, 1, 1), fed.real.repeat(self.views, 1), condition.start)
-        hidden_guidance = self.state.drawing.hidden_guidance(torch.full_like(index, step))
         stream = Stream(
-            vectors, self.positions[self.row, rows], modulation=self.modulation, context=condition.context, hidden_guidance=hidden_guidance
-        )
+            vectors, self.positions[self.row, rows], modulation=self.modulation, context=condition.context,
+            hidden_guidance=self.state.drawing.hidden_guidance(torch.full_like(index, step)),
+        )  # fmt: skip
         return Sent(Batchlet(stream, torch.full((len(rows),), index.shape[1])), index, memo)
 
 
@@ -128,7 +128,8 @@ class AllAnew(Sending):
         span, memo = self.model.picture.drawn_span(fed, state.schedule, still, state.layout)
         hidden_guidance = state.drawing.hidden_guidance(torch.full_like(everything, step))
         if transformer.causal:
-            stream = replace(all_together(following(self.opening, span, transformer.modulated)), hidden_guidance=hidden_guidance)
+            stream = all_together(following(self.opening, span, transformer.modulated))
+            stream = replace(stream, hidden_guidance=hidden_guidance)
         else:
             stream = behind(self.opening, span, transformer.modulated, hidden_guidance)
         first = stream.vectors.shape[1] - state.layout.count

@@ -115,8 +115,8 @@ class Merged:
         merged = pile([divided(stream) for stream in streams] if uneven(streams) else streams)
         for name in ("modulation", "context", "topic"):
             parts: list[object] = [getattr(stream, name) for stream in streams]
-            kept = self._last.get(name)
-            if kept is None or len(kept[0]) != len(parts) or any(a is not b for a, b in zip(kept[0], parts, strict=True)):
+            kept, _ = self._last.get(name, ([], None))
+            if len(kept) != len(parts) or any(one is not two for one, two in zip(kept, parts, strict=True)):
                 self._last[name] = parts, getattr(merged, name)
         return replace(merged, **{name: self._last[name][1] for name in ("modulation", "context", "topic")})
 

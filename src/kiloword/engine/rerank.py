@@ -93,5 +93,6 @@ def repeated(drawing: Drawing, count: int) -> Drawing:
     assert drawing.progress is None, "what has been begun is one picture's"
     return replace(
         drawing, views=[view.repeated(count) for view in drawing.views],
-        weights=drawing.weights.repeat_interleave(count, dim=-1), tokens=rows(drawing.tokens), given=rows(drawing.given),
+        weights=drawing.weights.repeat_interleave(count, dim=-1), tokens=rows(drawing.tokens),
+        given=rows(drawing.given),
     )  # fmt: skip

@@ -50,6 +50,8 @@ class DiffusionConfig:
 class DiffusionHead(Head, nn.Module):
     """A matrix in, a diffusion out; which places the rows have is what loss and sampling must remember."""
 
+    space: Vector
+
     def __init__(self, config: DiffusionConfig):
         super().__init__()
         self.space, self.width, self.repeat = config.space, config.width, config.repeat

@@ -46,6 +46,7 @@ class FactorisedHead(Head, nn.Module):
     earlier: Tensor
     legal: Tensor
     has_density = True
+    space: Codes
 
     def __init__(self, config: FactorisedConfig):
         super().__init__()

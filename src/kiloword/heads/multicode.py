@@ -56,6 +56,7 @@ class MulticodeHead(Head, nn.Module):
     offsets: Tensor
     legal: Tensor
     has_density = True
+    space: Codes
 
     def __init__(self, config: MulticodeHeadConfig):
         super().__init__()

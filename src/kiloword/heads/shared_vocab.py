@@ -105,6 +105,8 @@ class SharedVocabHead(Head, nn.Module):
 class SharedVocabText(Head):
     """The shared vocabulary as the head of texts: no module, for it owns nothing. The memo is places of rows."""
 
+    space: Categorical
+
     def __init__(self, shared: SharedVocabHead):
         self.shared, self.space, self.width = shared, shared.config.text, shared.width
 

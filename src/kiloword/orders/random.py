@@ -2,8 +2,8 @@
 
 Yu et al. 2024 (Randomized Autoregressive Visual Generation, RAR): every token learns to be predicted from any others;
 the share of pictures in a random order falls from 1 to 0 between two moments of a training, so that raster is what is
-drawn in the end. Which token comes next is told to the position that predicts it (their target-aware embedding): it sits
-in that token's place.
+drawn in the end. Which token comes next is told to the position that predicts it (their target-aware embedding): it
+sits in that token's place.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class RandomConfig:
 
     def __post_init__(self):
         if not 0 <= self.start <= self.stop <= 1 or not 0 <= self.last <= 1:
-            raise ValueError(f"0 <= start <= stop <= 1 and last from 0 to 1, got {self.start}, {self.stop}, {self.last}")
+            raise ValueError(f"0 <= start <= stop <= 1 and 0 <= last <= 1, got {self.start}, {self.stop}, {self.last}")
         if self.place not in ("target", "fed"):
             raise ValueError(f'a position sits with its "target" or with the token it is "fed", got {self.place!r}')
 

@@ -63,10 +63,13 @@ class Prompt:
 
     def script(self, document: Document) -> list[Segment | Prompted]:
         """A document with what the prompt reads in place of given texts, and of predicted ones before a picture."""
-        return [
-            Prompted(segment.words, segment.asked) if isinstance(segment, Text) and self.reads(segment, after) else segment
-            for segment, after in zip(document, [*document[1:], None], strict=True)
-        ]
+        script: list[Segment | Prompted] = []
+        for segment, after in zip(document, [*document[1:], None], strict=True):
+            if isinstance(segment, Text) and self.reads(segment, after):
+                script.append(Prompted(segment.words, segment.asked))
+            else:
+                script.append(segment)
+        return script
 
     def reads(self, text: Text, after: Segment | None) -> bool:
         """Whether a text is the prompt's business: it is given, or it is predicted and a picture is drawn from it."""

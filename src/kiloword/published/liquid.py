@@ -149,7 +149,8 @@ def said(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c"]]:
     ids = pad_sequence(texts, batch_first=True)
     present = torch.arange(ids.shape[1]) < counts[:, None]
     rows = head.embedding(ids) * head.config.gain
-    logits = head.logits(model.transformer(lay([[Piece(0, row)] for row in range(len(ids))], [text_span(rows, present, causal=True)]).stream))
+    laid = lay([[Piece(0, row)] for row in range(len(ids))], [text_span(rows, present, causal=True)])
+    logits = head.logits(model.transformer(laid.stream))
     return [values[:count] for values, count in zip(logits, counts.tolist(), strict=True)]
 
 

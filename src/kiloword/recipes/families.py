@@ -1,10 +1,10 @@
 """Small recipes of the families of the field on the same icons: what differs is the tokenizer, the order and the head.
 
 Image GPT (Chen et al. 2020), LlamaGen (Sun et al. 2024), RAR (Yu et al. 2024), VAR (Tian et al. 2024), Infinity (Han
-et al. 2024), MAR (Li et al. 2024), GLM-Image (Zhipu AI 2026), UniTok's LlamaGen (Ma et al. 2025) and MetaMorph (Tong et al. 2024, whose
-features are here those of a small encoder of our own), each with its own blocks; a text stands before the picture in
-all of them, as the icons are asked for in words. A diffusion decoder, GLM-Image's and MetaMorph's last part, is taught
-after them: `kiloword train decoder-128 --from`.
+et al. 2024), MAR (Li et al. 2024), GLM-Image (Zhipu AI 2026), UniTok's LlamaGen (Ma et al. 2025) and MetaMorph (Tong
+et al. 2024, whose features are here those of a small encoder of our own), each with its own blocks; a text stands
+before the picture in all of them, as the icons are asked for in words. A diffusion decoder, GLM-Image's and MetaMorph's
+last part, is taught after them: `kiloword train decoder-128 --from`.
 """
 
 from dataclasses import replace

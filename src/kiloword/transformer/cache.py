@@ -22,16 +22,6 @@ class Cache(Protocol):
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]: ...
 
-    def _append_scattered(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The same where the rows do not lie beside each other: they are copied."""
-        end = self.reserve(keys.shape[2]) + keys.shape[2]
-        _, places = self._behind(keys.shape[2])
-        rows = self._scattered
-        assert rows is not None
-        for room, new in ((self.keys[layer], keys), (self.values[layer], values)):
-            room[rows[:, None], :, places] = new.transpose(1, 2)
-        return self.keys[layer][rows, :, :end], self.values[layer][rows, :, :end]
-
     def mask(self, new: Bool[Tensor, "b q q"] | None, count: int) -> Bool[Tensor, "b q c"] | None: ...
 
     def place(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]: ...
@@ -54,7 +44,7 @@ class KeyValueCache:
         self._told: object = None
         self._recalled: dict[int, Tensor] = {}
         self._numbers = list(range(rows))  # of the rows, among all that there is room for
-        self._scattered: Int[Tensor, b] | None = None  # their numbers, where they do not lie beside each other
+        self._scattered: Tensor | None = None  # their numbers, where they do not lie beside each other
         self.hold([0] * rows)
 
     @property

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from kiloword.transformer.cache import Cache
+from kiloword.transformer.cache import Cache, KeyValueCache
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 from kiloword.transformer.rows import Stream, at
 from kiloword.transformer.stack import StackConfig
@@ -58,7 +58,7 @@ class EncoderDecoder(nn.Module):
     def width(self) -> int:
         return self.config.encoder.width
 
-    def cache(self, rows: int, capacity: int) -> Cache:
+    def cache(self, rows: int, capacity: int) -> KeyValueCache:
         raise ValueError("an encoder-decoder sees all rows anew at every step: it keeps no cache")
 
     def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b n w"]:

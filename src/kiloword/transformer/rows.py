@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from kiloword.transformer.cache import Cache
+from kiloword.transformer.cache import Cache, KeyValueCache
 from kiloword.transformer.cross_attention import Context
 from kiloword.transformer.hidden_guidance import HiddenGuidance
 
@@ -50,20 +50,24 @@ class Transformer(Protocol):
     """Positions in, hidden vectors of those asked for out.
 
     `causal`: it can keep positions from seeing later ones, so that what has been sent can stay in a cache; without it,
-    all of a sample see each other. `cross_attends`: its blocks attend to a context besides. `modulated`: a vector shifts,
-    scales and gates its blocks.
+    all of a sample see each other. `cross_attends`: its blocks attend to a context besides. `modulated`: a vector
+    shifts, scales and gates its blocks.
     """
 
     causal: bool
-    cross_attends: bool
-    modulated: bool
+
+    @property
+    def cross_attends(self) -> bool: ...
+
+    @property
+    def modulated(self) -> bool: ...
 
     @property
     def width(self) -> int: ...
 
     def __call__(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b a w"]: ...
 
-    def cache(self, rows: int, capacity: int) -> Cache: ...
+    def cache(self, rows: int, capacity: int) -> KeyValueCache: ...
 
 
 def at(rows: Shaped[Tensor, "b t ..."], asked: Int[Tensor, "b a"] | None) -> Shaped[Tensor, "b n ..."]:
@@ -74,8 +78,8 @@ def at(rows: Shaped[Tensor, "b t ..."], asked: Int[Tensor, "b a"] | None) -> Sha
 def visible(stream: Stream) -> Bool[Tensor, "b t t"] | None:
     """Whether row i (second axis) attends to row j (third): None where all attend to all.
 
-    It does if both belong to one sample and j is present and j's span is earlier and not private, or it is the same span
-    and either j's step is no later than i's or the span is not causal. Every row attends to itself.
+    It does if both belong to one sample and j is present and j's span is earlier and not private, or it is the same
+    span and either j's step is no later than i's or the span is not causal. Every row attends to itself.
     """
     if stream.span is None:
         return None

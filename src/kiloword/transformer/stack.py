@@ -146,7 +146,8 @@ class Stack(nn.Module):
         context, hidden_guidance = stream.context, stream.hidden_guidance
         if context is not None and not self.cross_attends:
             raise ValueError("the prompt has a context, and this transformer attends to none")
-        context_mask = None if context is None else context.mask(stream.sample if stream.topic is None else stream.topic)
+        topic = stream.sample if stream.topic is None else stream.topic
+        context_mask = None if context is None else context.mask(topic)
         blended = None if hidden_guidance is None else hidden_guidance.place(self.config.depth)
         x, modulation = stream.vectors, self.shared_modulation(stream.modulation)
         alike = context is None and hidden_guidance is None and (modulation is None or modulation.shape[1] == 1)

@@ -81,7 +81,8 @@ class ImageModelTask:
         target, shown = self._pick_versions(rows)
         few = round(len(rows) * config.describe) if self.module.text is not None else 0
         if self.shown is None:
-            shown = torch.cat([shown[:few], corrupted(shown[few:], self.module.picture.tokenizer.space, config.corrupt)])
+            space = self.module.picture.tokenizer.space
+            shown = torch.cat([shown[:few], corrupted(shown[few:], space, config.corrupt)])
         described = to_describe(target[:few], self.layout, [self.captions.answer(row) for row in rows[:few].tolist()])
         asked = [None if chance.random() < config.null else self.captions.ask(r, chance) for r in rows[few:].tolist()]
         drawn = to_learn(asked, self.layout, target[few:], shown[few:], self.module.prompt.predicted)
