@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kiloword.published import crc32c as module
-from kiloword.published.crc32c import crc32c, masked
+from kiloword.formats import crc32c as module
+from kiloword.formats.crc32c import crc32c, masked
 
 
 def bytewise(data: np.ndarray) -> int:

@@ -19,14 +19,14 @@ from kiloword.heads.bitwise import BitwiseHead
 from kiloword.heads.head import Sampling, weigh
 from kiloword.model import Drawing, ImageModel, prefix_span
 from kiloword.noise import Seeded
-from kiloword.published.listen import heard
-from kiloword.published.page import Record, Stages
 from kiloword.published.var import HALVES
 from kiloword.stream import lay, picture_span
 from kiloword.tokenizers.patched import Patched
 from kiloword.tokenizers.quantizer import Quantized
 from kiloword.tokens import Layout
 from kiloword.transformer import Stack, Stream
+from kiloword.verification.hooks import heard
+from kiloword.verification.proof import Proof, Record, Stages
 
 # Axes: b pictures, n tokens of all grids, d bits of a token, k = 2 d logits, c channels, w width.
 
@@ -242,3 +242,6 @@ def stages(record: Record) -> Stages:
         table[f"{way}_summed_codes"] = lambda way=way: made(way).latent
     table["gen_cfg_logits"] = lambda: made("gen_cfg").logits
     return {name: stage for name, stage in table.items() if name in tensors}
+
+
+PROOF = Proof(stages)

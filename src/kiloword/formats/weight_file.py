@@ -1,6 +1,8 @@
-"""Reading other people's files without running a line of their code.
+"""Other people's files of weights, of any kind, read without running a line of their code.
 
-safetensors files, PyTorch archives through `weights_only`, TensorFlow's checkpoints by their index, and whole pickled
+Source: the readers beside it, and torch's `serialization.py`.
+
+Safetensors files, PyTorch archives through `weights_only`, TensorFlow's checkpoints by their index, and whole pickled
 modules (DALL-E's encoder.pkl): of the last, classes are replaced by empty stand-ins that collect tensors, and whatever
 would be called is refused.
 """
@@ -18,28 +20,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from kiloword.published.page import File, Page, Variant, some
-from kiloword.published.sharded import is_index, read_sharded
-from kiloword.published.tensor_bundle import is_shard, read_bundle
+from kiloword.formats.sharded import is_index, read_sharded
+from kiloword.formats.tensor_bundle import is_shard, read_bundle
 
 
-def read(path: Path, file: File) -> dict[str, Tensor]:
-    """The weights in an authors' file, by the authors' names. Raises ValueError if it is not what it should be.
+def read(path: Path, under: tuple[str, ...] = (), part: str = "") -> dict[str, Tensor]:
+    """The tensors of a file of any kind, by the names that its writers gave them.
 
-    The shards of a TensorFlow checkpoint give none: their numbers come with the index, beside which they lie. Nor do
-    texts that are arguments.
+    They lie below the keys `under`; a file that is flat already is taken as it is. `part` and a dot are put before each
+    name. Raises ValueError if the file is not whole, would run code, or holds no tensors.
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}")
-    if is_shard(file.name) or file.argument:
-        return {}
     if path.suffix == ".safetensors":
         try:
             values: Any = load_file(path)
         except (OSError, SafetensorError) as error:
             raise ValueError(f"{path} is not a whole safetensors file: {_line(error)}") from error
     elif path.suffix == ".pkl":
-        from kiloword.published.pickled import tensors_of_module
+        from kiloword.formats.pickled import tensors_of_module
 
         values = tensors_of_module(path)
     elif path.suffix == ".index" or is_shard(path.name):
@@ -52,20 +51,20 @@ def read(path: Path, file: File) -> dict[str, Tensor]:
         values = _settings(path)
     else:
         values = _unpack(path)
-    return unwrap(values, file, path)
+    return _unwrap(values, under, part, path)
 
 
-def unwrap(values: Any, file: File, path: Path) -> dict[str, Tensor]:
-    """The weights below the keys `file.under`; a file that is flat already is taken as it is."""
-    for key in file.under:
+def _unwrap(values: Any, under: tuple[str, ...], part: str, path: Path) -> dict[str, Tensor]:
+    """The tensors below the keys, `part` before their names."""
+    for key in under:
         if isinstance(values, dict) and isinstance(values.get(key), dict):
             values = values[key]
     if not isinstance(values, dict):
         raise ValueError(f"{path} holds a {type(values).__name__}, not weights")
     found = {name: value for name, value in values.items() if isinstance(value, Tensor)}
     if not found:
-        raise ValueError(f"{path} holds no weights under {' / '.join(file.under) or 'its first level'}")
-    return {f"{file.part}.{name}" if file.part else name: value for name, value in found.items()}
+        raise ValueError(f"{path} holds no weights under {' / '.join(under) or 'its first level'}")
+    return {f"{part}.{name}" if part else name: value for name, value in found.items()}
 
 
 def _unpack(path: Path) -> Any:
@@ -94,34 +93,6 @@ def _settings(path: Path) -> dict[str, Tensor]:
         return {name: torch.tensor(value) for name, value in values.items() if isinstance(value, list)}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{path} does not hold settings with lists of numbers: {_line(error)}") from error
-
-
-def read_recording(folder: Path, settings: dict[str, Any], page: Page) -> dict[str, Tensor]:
-    """The authors' weights in a recording: one file, or several whose names are put before those in them.
-
-    They are its safetensors; where it has none, its TensorFlow checkpoints, PREFIX.index or PREFIX.* for all files.
-    """
-    listed = settings.get("weights_files") or {}
-    found: dict[str, Tensor] = {}
-    files = {part: name for part, name in listed.items() if name.endswith(".safetensors")} or {
-        part: name.removesuffix("*").removesuffix("index") + "index"
-        for part, name in listed.items()
-        if name.endswith((".index", ".*"))
-    }
-    for part, name in files.items():
-        found |= read(folder / name, File(name, part="" if len(files) == 1 else part))
-    return found
-
-
-def read_variant(paths: list[Path], variant: Variant) -> dict[str, Tensor]:
-    """All weights of a published variant from its files, in the order of the page."""
-    if len(paths) != len(variant.files):
-        wanted = some([file.name for file in variant.files])
-        raise ValueError(f"this system comes in {len(variant.files)} files ({wanted}); {len(paths)} are given")
-    found: dict[str, Tensor] = {}
-    for path, file in zip(paths, variant.files, strict=True):
-        found |= read(path, file)
-    return found
 
 
 def _line(error: Exception) -> str:

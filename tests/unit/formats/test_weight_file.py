@@ -11,10 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import pickles
-from bundles import bundle, shard_of
-from kiloword.published.foreign import read, read_recording, read_variant
-from kiloword.published.page import File, Page, Variant
-from kiloword.published.tensor_bundle import bundle_files
+from kiloword.formats.weight_file import read
 
 WEIGHTS = {"a.w": torch.arange(6.0).view(2, 3), "b": torch.tensor([1, 2])}
 
@@ -29,9 +26,9 @@ def test_every_kind_of_file_gives_the_same_weights(tmp_path):
     torch.save(WEIGHTS, tmp_path / "w.ckpt", _use_new_zipfile_serialization=False)
     pickles.save_module(tmp_path / "w.pkl", {"a.w": WEIGHTS["a.w"]}, "Encoder")
     for name in ("w.safetensors", "w.pt", "w.ckpt"):
-        assert same(read(tmp_path / name, File(name)))
-    assert same(read(tmp_path / "w.pkl", File("w.pkl")), {"a.w": WEIGHTS["a.w"]})
-    parted = read(tmp_path / "w.pt", File("w.pt", part="encoder"))
+        assert same(read(tmp_path / name))
+    assert same(read(tmp_path / "w.pkl"), {"a.w": WEIGHTS["a.w"]})
+    parted = read(tmp_path / "w.pt", part="encoder")
     assert parted.keys() == {"encoder.a.w", "encoder.b"}
 
 
@@ -41,7 +38,7 @@ def test_every_kind_of_file_gives_the_same_weights(tmp_path):
 def test_weights_are_found_under_their_keys_or_flat(tmp_path, nested):
     torch.save(nested, tmp_path / "w.pth")
     under = ("model",) if "model" in nested else ("trainer", "vae")
-    assert same(read(tmp_path / "w.pth", File("w.pth", under=under)))
+    assert same(read(tmp_path / "w.pth", under))
 
 
 def test_arrays_and_settings_are_palettes(tmp_path):
@@ -49,10 +46,10 @@ def test_arrays_and_settings_are_palettes(tmp_path):
     np.save(tmp_path / "p.npy", palette)
     (tmp_path / "p.json").write_text(json.dumps({"clusters": palette.tolist(), "size": 32}))
     for name in ("p.npy", "p.json"):
-        assert same(read(tmp_path / name, File(name)), {"clusters": torch.from_numpy(palette)})
+        assert same(read(tmp_path / name), {"clusters": torch.from_numpy(palette)})
     np.save(tmp_path / "o.npy", np.array([{}], dtype=object))
     with pytest.raises(ValueError, match=r"o.npy is not a whole array file without pickled objects"):
-        read(tmp_path / "o.npy", File("o.npy"))
+        read(tmp_path / "o.npy")
 
 
 class Attack:
@@ -73,7 +70,7 @@ def test_a_file_that_would_run_a_command_is_refused(tmp_path, name, how):
     else:
         torch.save(values, path, _use_new_zipfile_serialization=how == "archive")
     with pytest.raises(ValueError, match=name) as raised:
-        read(path, File(name, under=("model",)))
+        read(path, ("model",))
     said = str(raised.value)
     assert not mark.exists() and "\n" not in said and "weights_only" not in said
     assert how == "bare" or "asks for posix.system: refused" in said
@@ -83,59 +80,23 @@ def test_a_file_that_would_run_a_command_is_refused(tmp_path, name, how):
 def test_files_that_are_cut_short_or_of_another_kind(tmp_path, name):
     path = tmp_path / name
     with pytest.raises(ValueError, match="there is no file"):
-        read(path, File(name))
+        read(path)
     for content in (b"", b"hello", b"\x80\x02}", b"PK\x03\x04" + bytes(40)):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=name) as raised:
-            read(path, File(name))
+            read(path)
         assert "\n" not in str(raised.value)
     if name in ("w.safetensors", "w.pt"):
         save_file(WEIGHTS, path) if name == "w.safetensors" else torch.save(WEIGHTS, path)
         path.write_bytes(path.read_bytes()[:-20])
         with pytest.raises(ValueError, match=name):
-            read(path, File(name))
+            read(path)
 
 
 def test_files_without_weights(tmp_path):
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(ValueError, match=r"list\.pt holds a list, not weights"):
-        read(tmp_path / "list.pt", File("list.pt"))
+        read(tmp_path / "list.pt")
     torch.save({"step": 3}, tmp_path / "empty.pt")
     with pytest.raises(ValueError, match=r"empty\.pt holds no weights under model"):
-        read(tmp_path / "empty.pt", File("empty.pt", under=("model",)))
-
-
-def test_variants_and_recordings_of_several_files(tmp_path):
-    torch.save({"w": torch.zeros(1)}, tmp_path / "one.pt")
-    save_file({"w": torch.ones(1)}, tmp_path / "two.safetensors")
-    variant = Variant({}, 2, (File("one.pt", part="encoder"), File("two.pt", part="decoder")))
-    wanted = {"encoder.w": torch.zeros(1), "decoder.w": torch.ones(1)}
-    assert same(read_variant([tmp_path / "one.pt", tmp_path / "two.safetensors"], variant), wanted)
-    with pytest.raises(ValueError, match=r"in 2 files \(one.pt, two.pt\); 1 are given"):
-        read_variant([tmp_path / "one.pt"], variant)
-    page = Page("p", "P", "", "", {}, dict, lambda name, config: None, lambda record: {})
-    settings = {"weights_files": {"vae": "two.safetensors"}}
-    assert same(read_recording(tmp_path, settings, page), {"w": torch.ones(1)})
-    settings = {"weights_files": {"decoder": "two.safetensors", "encoder": "two.safetensors"}}
-    assert read_recording(tmp_path, settings, page).keys() == {"encoder.w", "decoder.w"}
-
-
-def test_a_tensorflow_checkpoint_comes_by_its_index(tmp_path):
-    index = bundle(WEIGHTS, 2).write(tmp_path / "model.ckpt-7")
-    paths = [index, *(shard_of(tmp_path / "model.ckpt-7", shard, 2) for shard in range(2))]
-    variant = Variant({}, 8, bundle_files("https://x.org/model.ckpt-7", "s/model.ckpt-7", 2))
-    assert same(read_variant(paths, variant))
-    assert read(paths[1], variant.files[1]) == {}
-    with pytest.raises(ValueError, match=r"holds numbers without names: give model.ckpt-7.index beside it"):
-        read_variant([paths[1], paths[0], paths[2]], variant)
-    page = Page("p", "P", "", "", {}, dict, lambda name, config: None, lambda record: {})
-    for name in ("model.ckpt-7.index", "model.ckpt-7.*"):
-        assert same(read_recording(tmp_path, {"weights_files": {"tf_checkpoint": name}}, page))
-    save_file({"w": torch.ones(1)}, tmp_path / "w.safetensors")
-    settings = {"weights_files": {"weights": "w.safetensors", "tf_checkpoint": "model.ckpt-7.*"}}
-    assert read_recording(tmp_path, settings, page).keys() == {"w"}
-    paths[2].unlink()
-    with pytest.raises(
-        ValueError, match=r"needs model.ckpt-7.data-00001-of-00002, which is not beside it: put it there"
-    ):
-        read_variant(paths, variant)
+        read(tmp_path / "empty.pt", ("model",))

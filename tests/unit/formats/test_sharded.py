@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from kiloword.formats.sharded import read_sharded, shards_of
+from kiloword.formats.weight_file import read
 from kiloword.published.fetch import fetch
-from kiloword.published.foreign import read
 from kiloword.published.page import File
-from kiloword.published.sharded import read_sharded, shards_of
 
 INDEX = "model.safetensors.index.json"
 
@@ -28,7 +28,7 @@ SHARDS = {"a-1.safetensors": {"x": torch.ones(2), "y": torch.zeros(3)}, "a-2.saf
 
 
 def test_all_shards_are_read(tmp_path):
-    found = read(written(tmp_path, SHARDS), File(INDEX))
+    found = read(written(tmp_path, SHARDS))
     assert sorted(found) == ["x", "y", "z"] and torch.equal(found["z"], torch.arange(4.0))
 
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from bundles import block, footer, literal, masked_sum, sealed, table, varint
-from kiloword.published.sorted_table import LARGEST, MOST, entries
+from kiloword.formats.sorted_table import LARGEST, MOST, entries
 
 ROWS = [(f"model/h{n // 9:02}/part/{n % 9}".encode(), bytes([n]) * (n % 40)) for n in range(200)]
 

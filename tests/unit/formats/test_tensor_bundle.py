@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from bundles import NUMBERS, Bundle, bundle, field, literal, masked_sum, shard_of
-from kiloword.published.page import File
-from kiloword.published.tensor_bundle import bundle_files, is_shard, read_bundle, shards_beside
+from kiloword.formats.tensor_bundle import file_names, is_shard, read_bundle, shards_beside
 
 RECORDED = Path(__file__).parents[4] / "shared" / "fixtures" / "igpt_tf"
 TENSORS = {
@@ -73,11 +72,10 @@ def test_texts_are_left_out_and_unknown_fields_are_read_over(tmp_path):
     assert same(read_bundle(made.write(tmp_path / "m")), {k: v for k, v in TENSORS.items() if k != "model/c"})
 
 
-def test_a_page_lists_the_index_and_its_shards():
-    files = bundle_files("https://x.org/a/model.ckpt-9", "s/model.ckpt-9", 32)
-    assert len(files) == 33 and files[0] == File("s/model.ckpt-9.index", url="https://x.org/a/model.ckpt-9.index")
-    assert files[32].url == "https://x.org/a/model.ckpt-9.data-00031-of-00032" and is_shard(files[32].name)
-    assert [is_shard(file.name) for file in files] == [False] + [True] * 32
+def test_a_checkpoint_is_an_index_and_its_shards():
+    names = file_names("s/model.ckpt-9", 32)
+    assert len(names) == 33 and names[0] == "s/model.ckpt-9.index" and names[32] == "s/model.ckpt-9.data-00031-of-00032"
+    assert [is_shard(name) for name in names] == [False] + [True] * 32
 
 
 def refused(path: Path, said: str) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from kiloword.published.crc32c import crc32c, masked
-from kiloword.published.snappy import unpacked
-from kiloword.published.varint import varint
+from kiloword.formats.crc32c import crc32c, masked
+from kiloword.formats.snappy import unpacked
+from kiloword.formats.varint import varint
 
 FOOTER, TRAILER = 48, 5  # bytes: two places, filled up, and the magic number; how a block is packed, and its checksum
 MAGIC = 0xDB4775248B80FB57

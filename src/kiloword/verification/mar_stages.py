@@ -20,11 +20,11 @@ from kiloword.heads.denoising_mlp import waves
 from kiloword.heads.diffusion import DiffusionHead
 from kiloword.heads.head import Sampling, weigh
 from kiloword.model import Drawing, ImageModel, prefix_span
-from kiloword.published.page import Record, Stages
 from kiloword.stream import lay
 from kiloword.tokenizers.patched import joined, taken_apart
 from kiloword.tokens import Layout
 from kiloword.transformer import EncoderDecoder, Stream
+from kiloword.verification.proof import Proof, Record, Stages
 
 # Axes: v views, b pictures, n tokens, q tokens of a step, s steps, w width, c numbers of a token, d = 2c outputs of the
 # diffusion's network, k known rows, y x rows and columns of latents, z channels of a latent.
@@ -302,3 +302,6 @@ def _stages_of_chains(scene: Scene, sub: Scene) -> dict[str, Callable[[], Tensor
         "sub_diff_sample": whole("sub_diff_sample", short, temperature),
         "sub_diff_sample_cfg": whole("sub_diff_sample_cfg", short, temperature, cfg),
     }
+
+
+PROOF = Proof(stages)

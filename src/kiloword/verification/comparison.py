@@ -1,23 +1,22 @@
-"""Verification: does a system, rebuilt here from its authors' weights, compute what their code computed?
+"""Comparison: does a system, rebuilt here from its authors' weights, compute what their code computed?
 
 Ids and bits have to be equal; all else within a relative error of 1e-4 in float32, ||ours - theirs|| / ||theirs||.
 Where the authors round to bfloat16 on the way it is 3e-2.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from kiloword import parts, published
-from kiloword.published.foreign import read_recording
-from kiloword.published.page import Page, Record, fill
+from kiloword import parts
+from kiloword.published import names
+from kiloword.published.page import Page, fill
+from kiloword.verification.proof import Record
+from kiloword.verification.recordings import proof_of, read_settings, read_tensors, read_weights, recorded
 
 TOLERANCE = 1e-4
 ROUNDED = 3e-2  # of what their authors compute with numbers of 8 bits, bfloat16, on the way; its name says so
@@ -40,27 +39,15 @@ def verify(folder: Path) -> Iterator[Row]:
     Raises ValueError if the folder holds no recording, or one of a system that no page describes.
     """
     settings = read_settings(folder)
-    pages = published.recorded(settings["name"])
+    pages = recorded(settings["name"])
     if not pages:
-        raise ValueError(f"{folder}: no page describes {settings['name']!r} (known: {', '.join(published.names())})")
-    tensors = _tensors(folder)
+        raise ValueError(f"{folder}: no page describes {settings['name']!r} (known: {', '.join(names())})")
+    tensors = read_tensors(folder)
     for page in pages:
         record = rebuild(page, folder, settings, tensors)
-        for name, stage in page.stages(record).items():
+        for name, stage in proof_of(page).stages(record).items():
             with torch.inference_mode():
                 yield compare(page.name, name, stage(), tensors[name])
-
-
-def read_settings(folder: Path) -> dict[str, Any]:
-    """The config.json of a recording."""
-    path = folder / "config.json"
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
-    if not isinstance(settings, dict) or not {"name", "config"} <= settings.keys():
-        raise ValueError(f"{path} does not describe a recording: name and config are needed")
-    return settings
 
 
 def rebuild(page: Page, folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Record:
@@ -70,8 +57,8 @@ def rebuild(page: Page, folder: Path, settings: dict[str, Any], tensors: dict[st
     except (KeyError, TypeError) as error:
         raise ValueError(f"{folder}: the arguments of {page.title} lack or misuse {error}") from error
     system = parts.build(config).eval()
-    weights = read_recording(folder, settings, page)
-    fill(page, config, system, page.recorded_weights(weights, tensors))
+    weights = read_weights(folder, settings)
+    fill(page, config, system, proof_of(page).weights(weights, tensors))
     return Record(settings, tensors, system, weights)
 
 
@@ -88,10 +75,3 @@ def compare(page: str, name: str, ours: Tensor, theirs: Tensor) -> Row:
     size = theirs.masked_fill(theirs.isinf(), 0).norm().clamp(min=1e-12)
     error = float((ours - theirs).norm() / size)
     return Row(page, name, error, False, error <= (ROUNDED if "_bf16_" in name else TOLERANCE))
-
-
-def _tensors(folder: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(folder / "io.safetensors")
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"{folder / 'io.safetensors'} cannot be read: {error}") from error

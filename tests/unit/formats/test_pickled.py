@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from kiloword.published.pickled import tensors_of_module
+from kiloword.formats.pickled import tensors_of_module
 
 HARMLESS = b"\x80\x02cdall_e.encoder\nEncoder\n)\x81}"  # PROTO 2, an empty Encoder, a dictionary for its state
 

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kiloword.published.crc32c import crc32c, masked
-from kiloword.published.page import File
-from kiloword.published.sorted_table import LARGEST, entries
-from kiloword.published.varint import varint
+from kiloword.formats.crc32c import crc32c, masked
+from kiloword.formats.sorted_table import LARGEST, entries
+from kiloword.formats.varint import varint
 
 DTYPES = {  # TensorFlow's number of each (types.proto)
     1: torch.float32, 2: torch.float64, 3: torch.int32, 4: torch.uint8, 5: torch.int16, 6: torch.int8, 9: torch.int64,
@@ -51,13 +50,9 @@ class Entry(NamedTuple):
     checksum: int
 
 
-def bundle_files(url: str, name: str, shards: int) -> tuple[File, ...]:
-    """A page's files for the checkpoint at the address `url` (without .index): its index, then its shards.
-
-    On disk they are called after `name`, which may begin with a folder. Only the index gives weights.
-    """
-    ends = [".index", *(_ending(shard, shards) for shard in range(shards))]
-    return tuple(File(f"{name}{end}", url=f"{url}{end}") for end in ends)
+def file_names(prefix: str, shards: int) -> tuple[str, ...]:
+    """The files of a checkpoint: its index, which alone can be read, then its shards."""
+    return (f"{prefix}.index", *(f"{prefix}{_ending(shard, shards)}" for shard in range(shards)))
 
 
 def is_shard(name: str) -> bool:

@@ -3,7 +3,7 @@
 Source: google/snappy, format_description.txt.
 """
 
-from kiloword.published.varint import varint
+from kiloword.formats.varint import varint
 
 
 def unpacked(data: bytes, most: int) -> bytes:

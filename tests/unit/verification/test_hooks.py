@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kiloword.published.listen import heard
+from kiloword.verification.hooks import heard
 
 
 def test_every_call_of_the_part_is_heard_in_order():

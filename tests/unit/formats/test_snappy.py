@@ -6,7 +6,7 @@ from contextlib import suppress
 import pytest
 
 import bundles
-from kiloword.published.snappy import unpacked
+from kiloword.formats.snappy import unpacked
 
 
 @pytest.mark.parametrize(
