@@ -17,7 +17,7 @@ from kiloword.engine.packed import pack_matrices
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
-from kiloword.recipes import load
+from kiloword.recipes.registry import load
 
 PROMPT = "a flat icon of red apple"
 

@@ -19,7 +19,7 @@ from side_by_side import arguments, show, table, use_threads
 from torch import Tensor
 
 from kiloword.model import ImageModel, prefix_span
-from kiloword.recipes import load
+from kiloword.recipes.registry import load
 from kiloword.stream import lay, picture_span
 from kiloword.tokens.space import values_of
 from kiloword.training.loop import Run, TrainingConfig

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from kiloword.cli import Stopped, say
+from kiloword.cli.messages import Stopped, say
 
 if TYPE_CHECKING:
     from kiloword.datasets.emoji.summary import Summary

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from kiloword.cli import Stopped, say
+from kiloword.cli.messages import Stopped, say
 from kiloword.cli.train import field
 
 Out = Annotated[Path | None, Option(help="Folder of the study. Default: runs/study-NAME-BUDGET.")]

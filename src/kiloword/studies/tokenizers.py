@@ -16,8 +16,8 @@ import torch
 from kiloword import checkpoint, parts
 from kiloword.datasets.shards import replace_file
 from kiloword.evaluation.album import to_bytes
-from kiloword.recipes import SORTS, TOKENIZERS
 from kiloword.recipes.model_run import Pictures, Report
+from kiloword.recipes.names import SORTS, TOKENIZERS
 from kiloword.recipes.tokenizer_run import card, lesson_of, teach
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
 from kiloword.studies.agreement import agree

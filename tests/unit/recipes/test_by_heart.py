@@ -17,9 +17,10 @@ from kiloword.engine.decode import draw
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
-from kiloword.recipes import load, model_run
+from kiloword.recipes import model_run
 from kiloword.recipes.model_run import Pictures
 from kiloword.recipes.recipe import Recipe
+from kiloword.recipes.registry import load
 from kiloword.training.pictures import shrink, to_bytes
 from kiloword.transformer import AttentionConfig, RMSNormConfig, RotaryConfig, StackConfig, SwiGLUConfig
 

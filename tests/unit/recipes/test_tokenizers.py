@@ -8,9 +8,10 @@ import torch
 
 import icons
 import tiny
-from kiloword import parts, recipes
+from kiloword import parts
 from kiloword.checkpoint import load_tokenizer
 from kiloword.published.llamagen_vq import VQ8
+from kiloword.recipes import registry
 from kiloword.recipes import tokenizers as table
 from kiloword.recipes.recipe import changed
 from kiloword.recipes.tokenizer_run import pictures_of, teach
@@ -38,13 +39,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def carried_out(name: str, data: Path, out: Path, changes: dict | None = None, start: str | None = None) -> Path:
-    return recipes.run(name, data=data, out=out, changes={**STEPS, **(changes or {})}, start=start)
+    return registry.run(name, data=data, out=out, changes={**STEPS, **(changes or {})}, start=start)
 
 
 @pytest.mark.parametrize("name", recipes.TOKENIZERS)
 def test_every_recipe_describes_a_tokenizer_of_icons(name: str):
-    recipe = recipes.load(name)
-    assert recipe.name == name and name in recipes.names()
+    recipe = registry.load(name)
+    assert recipe.name == name and name in registry.names()
     with torch.device("meta"):
         tokenizer = parts.build(recipe.tokenizer)
     layout = tokenizer.layout(64, 64)
@@ -70,7 +71,7 @@ def test_convolutions_are_as_published():
     assert encoder == decoder and (encoder.width, encoder.multipliers) == (VQ8["ch"], VQ8["ch_mult"])
     assert (encoder.blocks, encoder.z) == (VQ8["num_res_blocks"], VQ8["z_channels"])
     assert table.published("gumbel") == (DVAEConfig(channels=4),) * 2
-    assert recipes.load("tokenizer-gumbel-cnn").reconstruction == table.DVAE
+    assert registry.load("tokenizer-gumbel-cnn").reconstruction == table.DVAE
 
 
 @pytest.mark.parametrize("name", [name for name in recipes.TOKENIZERS if not name.endswith("-cnn")])
@@ -123,7 +124,7 @@ def test_a_folder_of_ones_own_holds_some_back(tmp_path: Path, small: None):
 
 
 def test_a_temperature_falls_over_the_whole_of_a_recipe(folder: Path, small: None, tmp_path: Path):
-    recipe = changed(recipes.load("tokenizer-gumbel"), {**STEPS, "training.iterations": "4"})
+    recipe = changed(registry.load("tokenizer-gumbel"), {**STEPS, "training.iterations": "4"})
     tokenizer = parts.build(recipe.tokenizer)
     teach(tokenizer, recipe, pictures_of(folder, recipe.data), tmp_path, "x", lambda *_: None)
     assert tokenizer.quantizer.temperature == pytest.approx(1 / 16)

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kiloword.cli.panels import BLANK, Panel, enlarged, outlined
 from kiloword.cli.stop import check
-from kiloword.cli.tokens import Where, Which
-from kiloword.cli.tokens_sheet import BLANK, Panel, enlarged, outlined
-from kiloword.cli.tokens_table import Result, files, give, lay
+from kiloword.cli.tokens.experiment import Result, files, give, lay
+from kiloword.cli.tokens.options import Where, Which
 from kiloword.engine import surgery
 from kiloword.engine.notation import read_place
 from kiloword.engine.surgery import Trial

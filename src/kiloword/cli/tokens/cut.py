@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from kiloword.cli.tokens import Also, Where, Which
-from kiloword.cli.tokens_sheet import BLANK, Panel, differing, enlarged, outlined, side_of
-from kiloword.cli.tokens_table import Result, Subject, files, give, lay
+from kiloword.cli.panels import BLANK, Panel, differing, enlarged, outlined, side_of
+from kiloword.cli.tokens.experiment import Result, Subject, files, give, lay
+from kiloword.cli.tokens.options import Also, Where, Which
 from kiloword.engine import surgery
 from kiloword.engine.notation import Place, read_place, split_change
 from kiloword.pixels import psnr

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor
 
-from kiloword.cli.tokens import Also, Where, Which
-from kiloword.cli.tokens_sheet import Panel, differing, enlarged, token_map
-from kiloword.cli.tokens_table import Result, Subject, files, give, lay
+from kiloword.cli.panels import Panel, differing, enlarged, token_map
+from kiloword.cli.tokens.experiment import Result, Subject, files, give, lay
+from kiloword.cli.tokens.options import Also, Where, Which
 from kiloword.engine import surgery
 from kiloword.evaluation.ssim import WINDOW, ssim
 from kiloword.pixels import psnr

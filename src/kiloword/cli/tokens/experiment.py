@@ -1,4 +1,4 @@
-"""The operating table of `kiloword tokens`: a picture on a tokenizer's grid, and the way its results are given out.
+"""An experiment of `kiloword tokens`: a picture on a tokenizer's grid, and the way its results are given out.
 
 Everything that a user can get wrong is found before anything is written.
 """
@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kiloword import checkpoint
-from kiloword.cli import say
+from kiloword.cli.messages import say
 from kiloword.cli.output import target, write_png
+from kiloword.cli.panels import Panel, sheet
 from kiloword.cli.size import size_of
-from kiloword.cli.tokens import Also, Where, Which
-from kiloword.cli.tokens_sheet import Panel, sheet
+from kiloword.cli.tokens.options import Also, Where, Which
 from kiloword.engine import surgery
 from kiloword.engine.fitting import Fitted, fit, showable
 from kiloword.engine.notation import Notation
