@@ -21,7 +21,7 @@ from torch import Tensor
 from kiloword import checkpoint
 from kiloword.decoders.decoder import Effort, Painted
 from kiloword.decoders.denoiser import places
-from kiloword.decoders.diffusion import DiffusionDecoder
+from kiloword.decoders.diffusion_decoder import DiffusionDecoder
 from kiloword.noise import Seeded
 from kiloword.recipes import registry
 from kiloword.recipes.decoders import decoder_config

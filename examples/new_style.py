@@ -16,7 +16,7 @@ from kiloword.datasets import shards
 from kiloword.datasets.cache import ensure_emoji
 from kiloword.evaluation.album import Album, draw_of, load_album
 from kiloword.evaluation.drawing import Session
-from kiloword.evaluation.features import features
+from kiloword.evaluation.feature_spaces import features
 from kiloword.evaluation.sheet import comparison
 from kiloword.evaluation.subject import Gallery
 

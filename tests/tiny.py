@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 from kiloword import parts
 from kiloword.decoders.denoiser import DenoiserConfig
-from kiloword.decoders.diffusion import DiffusionDecoder, DiffusionDecoderConfig
+from kiloword.decoders.diffusion_decoder import DiffusionDecoder, DiffusionDecoderConfig
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.entrance import SeatedEntranceConfig
 from kiloword.heads.factorised import FactorisedConfig

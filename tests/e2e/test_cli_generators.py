@@ -78,7 +78,7 @@ def ours(name: str, config: Any) -> From:
 SQUARES = Page(
     "squares", "Squares", "nowhere", "none",
     {name: Variant({"width": width}, 1, (File("squares.pt"),)) for name, width in (("small", 16), ("wide", 24))},
-    parts_of_squares, ours, lambda record: {}, card=card_of_squares,
+    parts_of_squares, ours, card=card_of_squares,
 )  # fmt: skip
 
 

@@ -22,8 +22,8 @@ from kiloword.recipes.transfusion import PATCHES, image_model, stack
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.patched import PatchedConfig
 from kiloword.tokens import Vector
+from kiloword.training.augmentation import shrink, to_bytes
 from kiloword.training.optimiser import MuonConfig, course
-from kiloword.training.pictures import shrink, to_bytes
 
 COUNT, APART, SIDE = 32, 20, 32
 EMOJI = cache_dir() / "data" / "emoji"

@@ -52,7 +52,7 @@ def tokenizers(
 
     What is there is not trained again; the same command goes on with what was stopped. The report's file is printed.
     """
-    from kiloword.studies import tokenizers as study
+    from kiloword.studies import tokenizer_study as study
 
     _named("tokenizers", study, Asked(budget, out, data, changes or []), only)
 
@@ -70,7 +70,7 @@ def generators(
 
     What is there is not trained again; the same command goes on with what was stopped. The report's file is printed.
     """
-    from kiloword.studies import generators as study
+    from kiloword.studies import generator_study as study
 
     _named("generators", study, Asked(budget, out, data, changes or []), only)
 
@@ -108,7 +108,7 @@ def decoders(
     if data is not None and not data.is_dir():
         raise ValueError(f"--data {data} is not a folder: name the folder that holds the shards")
     from kiloword.cli.progress import progress
-    from kiloword.studies import decoders as study
+    from kiloword.studies import decoder_study as study
 
     painter, weights = study.open_model(model)
     out = out or Path("runs") / f"study-decoders-{painter.card.name}"

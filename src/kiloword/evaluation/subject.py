@@ -13,7 +13,7 @@ from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from kiloword.evaluation.album import Album, draw_of
-from kiloword.evaluation.features import SPACES, distances, features
+from kiloword.evaluation.feature_spaces import SPACES, distances, features
 
 # Axes: p pictures judged, H W pixels.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from kiloword.engine.card import Card
 from kiloword.heads.ddpm import DDPMConfig
-from kiloword.heads.diffusion import DiffusionConfig
+from kiloword.heads.diffusion_head import DiffusionConfig
 from kiloword.orders.masked import MaskedConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.class_buffer import ClassBufferConfig

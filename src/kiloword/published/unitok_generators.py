@@ -15,7 +15,7 @@ from kiloword.engine.card import Card
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.code_entrance import ProjectedCodesConfig
 from kiloword.heads.entrance import BareEntranceConfig
-from kiloword.heads.multicode import MulticodeHeadConfig
+from kiloword.heads.multicode_head import MulticodeHeadConfig
 from kiloword.orders.raster import RasterConfig
 from kiloword.orders.spelled import SpelledConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig

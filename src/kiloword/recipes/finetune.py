@@ -15,10 +15,10 @@ from kiloword.datasets import shards
 from kiloword.engine.painter import Painter
 from kiloword.recipes.model_run import Report, cached_tokens, fabric, finish
 from kiloword.recipes.recipe import changed
+from kiloword.training.augmentation import to_bytes
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.model_lesson import BothWaysConfig, Lines, ModelLesson
 from kiloword.training.optimiser import MuonConfig
-from kiloword.training.pictures import to_bytes
 
 
 @dataclass(frozen=True)

@@ -30,10 +30,10 @@ from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokenizers.quantizer import Fittable
 from kiloword.tokenizers.tokenizer import TokenizerConfig
 from kiloword.tokens import Categorical
+from kiloword.training.augmentation import shrink, to_bytes
 from kiloword.training.contrastive_lesson import ContrastiveLesson
 from kiloword.training.loop import Run
 from kiloword.training.model_lesson import Lines, ModelLesson, versions_and_shown
-from kiloword.training.pictures import shrink, to_bytes
 from kiloword.training.precision import multiplies_bfloat16
 from kiloword.training.tokenizer_lesson import TokenizerLesson
 

@@ -17,9 +17,9 @@ from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.quantizer import Fittable
 from kiloword.training.adversarial_lesson import AdversarialLesson
+from kiloword.training.augmentation import to_bytes
 from kiloword.training.lesson import Lesson
 from kiloword.training.loop import Run
-from kiloword.training.pictures import to_bytes
 from kiloword.training.tokenizer_lesson import TokenizerLesson
 
 LICENCE = "Apache-2.0; trained on pictures under MIT, Apache-2.0 and CC-BY-4.0 (see NOTICE)"

@@ -28,7 +28,7 @@ from kiloword.tokenizers.vq import VQConfig
 from kiloword.training.annealing import Annealing
 from kiloword.training.loop import TrainingConfig
 from kiloword.training.losses.adversarial import AdversarialConfig
-from kiloword.training.losses.likelihood import LogitLaplace
+from kiloword.training.losses.likelihood_loss import LogitLaplace
 from kiloword.training.losses.perceptual import PerceptualConfig
 from kiloword.training.optimiser import AdamWConfig, MuonConfig
 from kiloword.training.tokenizer_lesson import LossWeights, ReconstructionConfig

@@ -12,14 +12,14 @@ from typing import Any
 
 from kiloword.datasets.shards import replace_file
 from kiloword.engine.painter import Painter
-from kiloword.evaluation.features import MEANING, SPACES
+from kiloword.evaluation.feature_spaces import MEANING, SPACES
 from kiloword.recipes.generators import SYSTEMS
 from kiloword.recipes.model_run import Report
 from kiloword.studies import cost
-from kiloword.studies.drawing import draw_sheet, read_strip
 from kiloword.studies.exam import SPACE, Exam
 from kiloword.studies.generators_plot import draw_plots
 from kiloword.studies.generators_words import text
+from kiloword.studies.report_pictures import draw_sheet, read_strip
 from kiloword.studies.workshop import painter_of
 
 FORMAT = 1

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.nearest import nearest
+from kiloword.tokenizers.nearest_code import nearest
 from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, check_latent
 from kiloword.tokens import Codes, Layout
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, mse_loss, normalize
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.nearest import nearest_in, table_of
+from kiloword.tokenizers.nearest_code import nearest_in, table_of
 from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, check_latent
 from kiloword.tokenizers.vq import VQConfig
 from kiloword.tokens import Categorical, Layout, in_proportion

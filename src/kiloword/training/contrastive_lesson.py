@@ -9,8 +9,8 @@ from torch import Tensor
 
 from kiloword.tokenizers.contrastive import contrastive_loss
 from kiloword.tokenizers.judge import ContrastiveJudge
+from kiloword.training.augmentation import shuffled
 from kiloword.training.model_lesson import Lines
-from kiloword.training.pictures import shuffled
 
 # Axes: k versions of every picture, n pictures, t tokens, b pictures of a batch.
 

@@ -25,8 +25,8 @@ from kiloword.noise import Seeded, seed_for
 from kiloword.tokenizers.quantizer import Flipping
 from kiloword.tokens import Layout, TokenSpace, Vector
 from kiloword.tokens.space import values_of
+from kiloword.training.augmentation import shrink, shuffled, vary
 from kiloword.training.corruption import corrupted
-from kiloword.training.pictures import shrink, shuffled, vary
 from kiloword.training.precision import multiplies_bfloat16
 
 # Axes: n pictures, k versions of each, t tokens, f factors.

@@ -20,9 +20,9 @@ from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.quantizer import Flipping, Multiscale, Tempered
 from kiloword.tokens import Layout
 from kiloword.training.annealing import Annealing
+from kiloword.training.augmentation import shrink, shuffled, vary
 from kiloword.training.losses.error import Difference, Error
-from kiloword.training.losses.likelihood import LogitLaplace
-from kiloword.training.pictures import shrink, shuffled, vary
+from kiloword.training.losses.likelihood_loss import LogitLaplace
 
 # Axes: b pictures, n tokens, H W pixels, S pixels a side of the data.
 

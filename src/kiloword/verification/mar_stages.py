@@ -17,7 +17,7 @@ from kiloword.engine.decode import draw
 from kiloword.engine.guidance import GuidanceConfig
 from kiloword.heads.ddpm import DDPM, DDPMConfig
 from kiloword.heads.denoising_mlp import waves
-from kiloword.heads.diffusion import DiffusionHead
+from kiloword.heads.diffusion_head import DiffusionHead
 from kiloword.heads.head import Sampling, weigh
 from kiloword.model import Drawing, ImageModel, prefix_span
 from kiloword.stream import lay

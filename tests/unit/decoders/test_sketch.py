@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 
 import tiny
 from kiloword.decoders.decoder import Effort, Sketching
-from kiloword.decoders.diffusion import DiffusionDecoder, DiffusionDecoderConfig
+from kiloword.decoders.diffusion_decoder import DiffusionDecoder, DiffusionDecoderConfig
 from kiloword.noise import Seeded
 from kiloword.tokens import Codes, Layout
 

@@ -21,7 +21,7 @@ from kiloword.recipes import model_run
 from kiloword.recipes.model_run import Pictures
 from kiloword.recipes.recipe import Recipe
 from kiloword.recipes.registry import load
-from kiloword.training.pictures import shrink, to_bytes
+from kiloword.training.augmentation import shrink, to_bytes
 from kiloword.transformer import AttentionConfig, RMSNormConfig, RotaryConfig, StackConfig, SwiGLUConfig
 
 KNOWN, WIDTH = 32, 128

@@ -22,7 +22,7 @@ from kiloword.recipes.dalle import dalle_64, joint_vocabulary, stack
 from kiloword.recipes.model_run import Pictures
 from kiloword.recipes.names import names
 from kiloword.recipes.registry import load
-from kiloword.training.pictures import shrink, to_bytes
+from kiloword.training.augmentation import shrink, to_bytes
 from kiloword.transformer import ColumnPattern, ConvolutionPattern, WrappedRowPattern
 from kiloword.transformer.pattern import dalle
 

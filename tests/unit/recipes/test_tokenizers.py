@@ -13,6 +13,7 @@ from kiloword.checkpoint import load_tokenizer
 from kiloword.published.llamagen_vq import VQ8
 from kiloword.recipes import registry
 from kiloword.recipes import tokenizers as table
+from kiloword.recipes.names import SORTS, TOKENIZERS
 from kiloword.recipes.recipe import changed
 from kiloword.recipes.tokenizer_run import pictures_of, teach
 from kiloword.tokenizers.dvae import DVAEConfig
@@ -42,7 +43,7 @@ def carried_out(name: str, data: Path, out: Path, changes: dict | None = None, s
     return registry.run(name, data=data, out=out, changes={**STEPS, **(changes or {})}, start=start)
 
 
-@pytest.mark.parametrize("name", recipes.TOKENIZERS)
+@pytest.mark.parametrize("name", TOKENIZERS)
 def test_every_recipe_describes_a_tokenizer_of_icons(name: str):
     recipe = registry.load(name)
     assert recipe.name == name and name in registry.names()
@@ -55,7 +56,7 @@ def test_every_recipe_describes_a_tokenizer_of_icons(name: str):
 
 
 def test_the_table_and_the_list_agree():
-    assert {*recipes.SORTS, "palette"} == set(table.QUANTIZERS) and set(table.LESSONS) <= set(table.QUANTIZERS)
+    assert {*SORTS, "palette"} == set(table.QUANTIZERS) and set(table.LESSONS) <= set(table.QUANTIZERS)
     with pytest.raises(ValueError, match="no tokenizer recipe 'tokenizer-vqq'"):
         table.tokenizer_recipe("tokenizer-vqq")
 
@@ -74,7 +75,7 @@ def test_convolutions_are_as_published():
     assert registry.load("tokenizer-gumbel-cnn").reconstruction == table.DVAE
 
 
-@pytest.mark.parametrize("name", [name for name in recipes.TOKENIZERS if not name.endswith("-cnn")])
+@pytest.mark.parametrize("name", [name for name in TOKENIZERS if not name.endswith("-cnn")])
 def test_pictures_in_and_a_checkpoint_out(name: str, folder: Path, tmp_path: Path, small: None):
     checkpoint = carried_out(name, folder, tmp_path / "run")
     tokenizer, card = load_tokenizer(checkpoint)

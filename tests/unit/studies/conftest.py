@@ -10,7 +10,7 @@ import studying
 import tiny
 from kiloword.recipes import generators
 from kiloword.recipes import tokenizers as recipes
-from kiloword.studies import tokenizers as study
+from kiloword.studies import tokenizer_study as study
 from kiloword.studies import workshop
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.palette import PaletteConfig

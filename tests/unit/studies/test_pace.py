@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kiloword import parts
 from kiloword.recipes.tokenizer_run import lesson_of
-from kiloword.studies import tokenizers as study
+from kiloword.studies import tokenizer_study as study
 from kiloword.studies.pace import seconds_a_picture
 from kiloword.studies.subset import chosen, subset
 from kiloword.tokenizers.cnn import CNNConfig

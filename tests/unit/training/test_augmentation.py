@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from kiloword.pixels import from_image
-from kiloword.training.pictures import shrink, shuffled, to_bytes, vary
+from kiloword.training.augmentation import shrink, shuffled, to_bytes, vary
 
 
 def bytes_of(count: int, side: int) -> torch.Tensor:

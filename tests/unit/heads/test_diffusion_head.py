@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tiny
 from kiloword.heads.ddpm import Chain, DDPMConfig, cosine, divergence, log_likelihood, spaced
-from kiloword.heads.diffusion import DiffusionConfig, DiffusionHead
+from kiloword.heads.diffusion_head import DiffusionConfig, DiffusionHead
 from kiloword.heads.flow import FlowConfig, logit_normal
 from kiloword.heads.head import Head, Sampling
 from kiloword.noise import Recorded, Seeded

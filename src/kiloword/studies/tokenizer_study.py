@@ -21,14 +21,14 @@ from kiloword.recipes.names import SORTS, TOKENIZERS
 from kiloword.recipes.tokenizer_run import card, lesson_of, teach
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
 from kiloword.studies.agreement import agree
-from kiloword.studies.drawing import keep_strip
 from kiloword.studies.known import check_known
 from kiloword.studies.measure import measure, rebuilt
 from kiloword.studies.pace import duration, seconds_a_picture
 from kiloword.studies.report import RUN, STRIP, Finished, some, write_report
+from kiloword.studies.report_pictures import keep_strip
 from kiloword.studies.subset import chosen, subset
+from kiloword.training.augmentation import shrink
 from kiloword.training.loop import TrainingConfig
-from kiloword.training.pictures import shrink
 
 CONTROL = "fsq-cnn"
 ADAMW = 0.4  # its learning rate beside that of Muon, which convolutions have no matrices for

@@ -20,11 +20,11 @@ from kiloword.engine.painter import Painter
 from kiloword.recipes.generators import SYSTEMS, generator
 from kiloword.recipes.model_run import Report
 from kiloword.studies.budget import Judging, Material, Teaching
-from kiloword.studies.drawing import keep_strip
 from kiloword.studies.exam import Exam, examined, written
 from kiloword.studies.generators_report import STRIP, Outcome, better, write_report
 from kiloword.studies.known import check_known
 from kiloword.studies.pace import duration
+from kiloword.studies.report_pictures import keep_strip
 from kiloword.studies.workshop import (
     Job,
     Workshop,

@@ -1,8 +1,8 @@
-"""Tests of evaluation/features.py: what counts as alike."""
+"""Tests of evaluation/feature_spaces.py: what counts as alike."""
 
 import torch
 
-from kiloword.evaluation.features import SPACES, distances, features, pooled
+from kiloword.evaluation.feature_spaces import SPACES, distances, features, pooled
 
 
 def random_pictures(count: int, side: int = 64) -> torch.Tensor:

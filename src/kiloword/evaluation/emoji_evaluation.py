@@ -19,7 +19,7 @@ from kiloword.engine.painter import Painter
 from kiloword.evaluation.album import SPLITS, Album, Progress, draw_of, load_album
 from kiloword.evaluation.description import RULE, judge
 from kiloword.evaluation.drawing import Session
-from kiloword.evaluation.features import MEANING, SPACES
+from kiloword.evaluation.feature_spaces import MEANING, SPACES
 from kiloword.evaluation.likelihood import likelihood
 from kiloword.evaluation.memorisation import TrainingSet, memorisation
 from kiloword.evaluation.reconstruction import reconstruction

@@ -7,7 +7,7 @@ import torch
 
 import tiny
 from kiloword.decoders.decoder import Effort, Painted
-from kiloword.decoders.diffusion import DiffusionDecoder
+from kiloword.decoders.diffusion_decoder import DiffusionDecoder
 from kiloword.decoders.patches import GROUPINGS
 from kiloword.noise import Seeded
 from kiloword.tokens import Codes, Layout

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kiloword.studies.drawing import MARGIN, columns, draw_plot, draw_sheet, heights, keep_strip, read_strip
+from kiloword.studies.report_pictures import MARGIN, columns, draw_plot, draw_sheet, heights, keep_strip, read_strip
 
 
 def test_nearly_equal_numbers_make_one_column():

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiloword.tokenizers import nearest as module
-from kiloword.tokenizers.nearest import nearest
+from kiloword.tokenizers import nearest_code as module
+from kiloword.tokenizers.nearest_code import nearest
 
 
 @given(st.integers(1, 70), st.integers(1, 200), st.integers(1, 9), st.floats(0.01, 10), st.integers(0, 99))

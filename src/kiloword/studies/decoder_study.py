@@ -23,13 +23,13 @@ from torch.nn.functional import interpolate
 from kiloword import checkpoint
 from kiloword.datasets.shards import replace_file
 from kiloword.decoders.decoder import Effort
-from kiloword.decoders.diffusion import DiffusionDecoder
+from kiloword.decoders.diffusion_decoder import DiffusionDecoder
 from kiloword.engine.exit import shown_steps
 from kiloword.engine.fitting import showable
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.album import to_bytes
 from kiloword.evaluation.details import details
-from kiloword.evaluation.features import features
+from kiloword.evaluation.feature_spaces import features
 from kiloword.evaluation.kernel_distance import kernel_distance, scaled
 from kiloword.evaluation.sharpness import sharpness
 from kiloword.evaluation.ssim import ssim
@@ -40,7 +40,7 @@ from kiloword.studies.agreement import agree
 from kiloword.studies.decoders_report import NARROWEST, Row, write_report
 from kiloword.studies.subset import chosen, subset
 from kiloword.tokens import Layout
-from kiloword.training.pictures import shrink
+from kiloword.training.augmentation import shrink
 
 # Axes: b n m pictures, c channels, d features, f frames, S pixels a side of pictures.
 
