@@ -13,10 +13,10 @@ import torch
 
 import kiloword
 from kiloword.datasets import shards
-from kiloword.datasets.cache import ensure_emoji
+from kiloword.datasets.user_cache import ensure_emoji
 from kiloword.evaluation.album import Album, draw_of, load_album
-from kiloword.evaluation.drawing import Session
 from kiloword.evaluation.feature_spaces import features
+from kiloword.evaluation.session import Session
 from kiloword.evaluation.sheet import comparison
 from kiloword.evaluation.subject import Gallery
 

@@ -35,6 +35,7 @@ from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokenizers.quantizer import Quantized
 from kiloword.tokenizers.residual import ResidualConfig
 from kiloword.tokenizers.rq import RQConfig
+from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokenizers.vit import ViTConfig
 from kiloword.tokenizers.vq import VQConfig
 from kiloword.tokens import Bits, Categorical, Codes, Layout, TokenSpace, Vector
@@ -105,7 +106,7 @@ class ShadesConfig:
         return Shades(self)
 
 
-class Shades(nn.Module):
+class Shades(nn.Module, Tokenizer):
     """A tokenizer that learns nothing: the shade of each cell as one id."""
 
     stride, channels = 2, 4

@@ -13,14 +13,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import one_hot, pad
 
-from kiloword.decoders.decoder import Decoder, Own, Sketching
+from kiloword.decoders.decoder import Decoder, Own
 from kiloword.heads.head import Denoising, Head, Sampling
 from kiloword.noise import Noise
 from kiloword.orders.order import Gradual, Order, Timed, grouped_as, itself, turns_at
 from kiloword.prompts.prompt import Condition, Framing, Predicted, Prompt, Remembered, join
 from kiloword.stream import Span, lay, pack, picture_span, pile, text_span, unpack
 from kiloword.tokenizers.quantizer import Multiscale
-from kiloword.tokenizers.tokenizer import OneWay, Tokenizer
+from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokens import Fed, Layout, Schedule, Vector
 from kiloword.tokens.space import values_of
 from kiloword.tokens.words import Words
@@ -140,7 +140,7 @@ class ImageModel(nn.Module):
         super().__init__()
         self.picture, self.prompt, self.transformer, self.text = picture, prompt, transformer, text
         self.decoder = decoder
-        if isinstance(decoder, Sketching):
+        if decoder is not None:
             decoder.work_from(picture.tokenizer)
         self.check()
 
@@ -172,7 +172,7 @@ class ImageModel(nn.Module):
         modulated = isinstance(self.transformer, Modulable) and self.transformer.modulated
         if isinstance(head, Denoising) and head.modulates and not modulated:
             raise ValueError("the head tells each token's level to the blocks, and nothing modulates the transformer's")
-        if self.decoder is None and isinstance(tokenizer, OneWay):
+        if self.decoder is None and tokenizer.way_back:
             raise ValueError(tokenizer.way_back)
         if decoder.space != tokenizer.space:
             raise ValueError(f"the tokenizer gives {tokenizer.space} and the decoder is told {decoder.space}")
@@ -271,10 +271,10 @@ class ImageModel(nn.Module):
 
     def multiscale(self) -> Multiscale:
         """The quantizer that paints on several grids. Raises ValueError if there is none."""
-        quantizer = getattr(self.picture.tokenizer, "quantizer", None)
-        if not isinstance(quantizer, Multiscale):
+        scales = self.picture.tokenizer.multiscale
+        if scales is None:
             raise ValueError("this order feeds what coarser grids have painted, and the tokenizer paints on one")
-        return quantizer
+        return scales
 
     def reading(self, tokens: Tensor, layout: Layout) -> tuple[list[Span], Condition | None]:
         """A whole picture that is looked at, in what the prompt puts round it, and what a text behind starts with."""

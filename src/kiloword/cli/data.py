@@ -43,9 +43,9 @@ def emoji(
     from dataclasses import asdict
 
     from kiloword.cli.progress import progress
-    from kiloword.datasets.cache import cache_dir
     from kiloword.datasets.emoji.build import build
     from kiloword.datasets.emoji.sources import STYLES
+    from kiloword.datasets.user_cache import cache_dir
 
     if out is None and (size != SIZE or styles is not None):
         raise ValueError("a set of another size or fewer styles needs a folder of its own: give --out DIR")

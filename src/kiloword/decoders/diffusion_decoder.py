@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from kiloword.decoders.decoder import Decoding, Effort, Painted
+from kiloword.decoders.decoder import Decoder, Decoding, Effort, Painted
 from kiloword.decoders.denoiser import Denoiser, DenoiserConfig, places
 from kiloword.decoders.patches import GROUPINGS
 from kiloword.noise import Noise, heun, mix, straight, velocity_from_clean
@@ -57,7 +57,7 @@ class Canvas:
     effort: Effort
 
 
-class DiffusionDecoder(nn.Module):
+class DiffusionDecoder(nn.Module, Decoder):
     """Pixels from tokens and noise."""
 
     def __init__(self, config: DiffusionDecoderConfig):

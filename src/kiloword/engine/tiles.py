@@ -18,7 +18,6 @@ from torch.nn.functional import group_norm
 
 from kiloword.noise import Noise
 from kiloword.tokenizers.autoencoder import Autoencoder
-from kiloword.tokenizers.network import Local
 from kiloword.tokenizers.quantizer import Quantized, forget
 from kiloword.tokens import Layout
 
@@ -67,7 +66,7 @@ def decode_tiled(
     known = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device) if known is None else known
     x = tokenizer.quantizer.lookup(forget(tokens, known, tokenizer.space), layout)
     decoder = tokenizer.decoder
-    if isinstance(decoder, Local):
+    if decoder.steps:
         made = through(decoder, decoder.steps, range(decoder.wide), x, layout, tiling, progress)
     else:
         made = sweep(decoder, decoder, x, layout, tiling, progress)
@@ -88,8 +87,7 @@ def encode_tiled(
     if list(pixels.shape[1:]) != wanted:
         raise ValueError(f"the layout asks for pictures of {wanted}, got {list(pixels.shape)}")
     encoder = tokenizer.encoder
-    if isinstance(encoder, Local):
-        steps = encoder.steps
+    if steps := encoder.steps:
         wide = range(len(steps) - encoder.wide, len(steps))
         latent = through(encoder, steps, wide, pixels, layout, tiling, progress)
     else:

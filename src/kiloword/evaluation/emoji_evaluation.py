@@ -18,11 +18,11 @@ from kiloword.datasets.shards import replace_file
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.album import SPLITS, Album, Progress, draw_of, load_album
 from kiloword.evaluation.description import RULE, judge
-from kiloword.evaluation.drawing import Session
 from kiloword.evaluation.feature_spaces import MEANING, SPACES
 from kiloword.evaluation.likelihood import likelihood
 from kiloword.evaluation.memorisation import TrainingSet, memorisation
 from kiloword.evaluation.reconstruction import reconstruction
+from kiloword.evaluation.session import Session
 from kiloword.evaluation.sheet import comparison
 from kiloword.evaluation.subject import Copies, Gallery, by_kind, by_style, score
 

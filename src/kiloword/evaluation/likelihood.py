@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from kiloword.evaluation.drawing import Session
+from kiloword.evaluation.session import Session
 
 # Axes: p pictures, H W pixels.
 

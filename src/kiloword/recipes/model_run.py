@@ -27,7 +27,6 @@ from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.directions import DirectionsConfig
 from kiloword.tokenizers.judge import ContrastiveJudge, JudgeConfig
 from kiloword.tokenizers.pyramid import PyramidConfig
-from kiloword.tokenizers.quantizer import Fittable
 from kiloword.tokenizers.tokenizer import TokenizerConfig
 from kiloword.tokens import Categorical
 from kiloword.training.augmentation import shrink, to_bytes
@@ -163,7 +162,7 @@ def fabric() -> Fabric:
 
 def teach_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
     autoencoder = picture_tokenizer(model)
-    if isinstance(autoencoder.quantizer, Fittable):
+    if autoencoder.quantizer.fits_at_once:
         autoencoder.quantizer.fit(latents(autoencoder, pictures, recipe.data.side))
         return
     training = recipe.tokenizer_training

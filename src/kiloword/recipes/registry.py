@@ -39,7 +39,7 @@ def run(
         raise ValueError(f"a tokenizer is given to a model that is taught anew; what is taught here {which}")
     wanted = recipe.changed(load(name), changes or {})
     if data is None:
-        from kiloword.datasets.cache import ensure_emoji
+        from kiloword.datasets.user_cache import ensure_emoji
 
         data = ensure_emoji()
     if name in TOKENIZERS:

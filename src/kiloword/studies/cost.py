@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kiloword.engine.painter import Painter
-from kiloword.evaluation.drawing import Session
+from kiloword.evaluation.session import Session
 from kiloword.heads.denoising_mlp import DenoisingMLP
 from kiloword.studies.workshop import painter_of
 from kiloword.transformer import Cache, Stack, Stream, Transformer

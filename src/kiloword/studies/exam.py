@@ -15,10 +15,10 @@ from torch import Tensor
 
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.album import SPLITS, Album, draw_of, to_bytes
-from kiloword.evaluation.drawing import Session
 from kiloword.evaluation.feature_spaces import SPACES
 from kiloword.evaluation.likelihood import picture_bits
 from kiloword.evaluation.memorisation import TrainingSet, memorisation
+from kiloword.evaluation.session import Session
 from kiloword.evaluation.subject import Gallery, score
 from kiloword.heads.head import HasDensity
 from kiloword.recipes.model_run import Pictures, Report

@@ -11,8 +11,8 @@ from torch.nn.functional import cosine_similarity, normalize
 import tiny
 from kiloword import parts
 from kiloword.datasets import shards
-from kiloword.datasets.cache import cache_dir
 from kiloword.datasets.emoji import wording
+from kiloword.datasets.user_cache import cache_dir
 from kiloword.engine.decode import draw
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel

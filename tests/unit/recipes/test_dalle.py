@@ -11,8 +11,8 @@ import joint
 import tiny
 from kiloword import checkpoint, parts
 from kiloword.datasets import shards
-from kiloword.datasets.cache import cache_dir
 from kiloword.datasets.emoji import wording
+from kiloword.datasets.user_cache import cache_dir
 from kiloword.engine.decode import draw
 from kiloword.engine.painter import Card, Painter
 from kiloword.heads.head import Sampling

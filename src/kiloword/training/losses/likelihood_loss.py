@@ -24,8 +24,5 @@ class LogitLaplace:
     def __call__(
         self, decoder: Decoder, latent: Float[Tensor, "b k h w"], layout: Layout, true: Float[Tensor, "b c H W"]
     ) -> Judged:
-        distribution = getattr(decoder, "distribution", None)
-        if distribution is None:
-            raise ValueError(f"a {type(decoder).__name__} says no distribution of pixels: take the error of its pixels")
-        mean, log_scale = (part.float() for part in distribution(latent))
+        mean, log_scale = (part.float() for part in decoder.distribution(latent))
         return unmap_pixels(torch.sigmoid(mean)), logit_laplace(true, mean, log_scale).mean(dim=(1, 2, 3))

@@ -1,4 +1,4 @@
-"""Tests of evaluation/drawing.py: in batches as one by one, and as the painter itself would do."""
+"""Tests of evaluation/session.py: in batches as one by one, and as the painter itself would do."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from PIL import Image
 
 import tiny
 from kiloword.evaluation.album import fitted, to_bytes
-from kiloword.evaluation.drawing import Session
+from kiloword.evaluation.session import Session
 
 PROMPTS = ["a red apple", "a blue house", "a green pear", "a red house", "a blue apple"]
 
