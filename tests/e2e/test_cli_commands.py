@@ -74,7 +74,7 @@ def recipes(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
         return values["out"] / "checkpoint"
 
     monkeypatch.setattr("kiloword.recipes.registry.run", run)
-    monkeypatch.setattr("kiloword.recipes.names.names", lambda: ["emoji-64"])
+    monkeypatch.setattr("kiloword.recipes.recipe_names.names", lambda: ["emoji-64"])
     return calls
 
 

@@ -44,16 +44,16 @@ def train(
     if data is not None and not data.is_dir():
         raise ValueError(f"--data {data} is not a folder: name the folder that holds the pictures")
     fields = dict(field(change) for change in changes or [])
-    from kiloword.cli.heap import keep_heap
+    from kiloword.cli.malloc import keep_freed
     from kiloword.cli.progress import progress
     from kiloword.recipes import registry
-    from kiloword.recipes.names import names
+    from kiloword.recipes.recipe_names import names
 
     if recipe is not None and recipe not in names():
         hint = did_you_mean(recipe, names())
         raise ValueError(f"there is no recipe {recipe!r}{hint} (recipes: {', '.join(names())})")
     out = out or Path("runs") / (recipe or f"{Path(str(data)).resolve().name}-from-{Path(str(start)).name}")
-    keep_heap()
+    keep_freed()
     try:
         with progress() as report:
             folder = registry.run(

@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from kiloword.engine.painter import Card
-from kiloword.heads.grown import GrownConfig
-from kiloword.orders.spelled import SpelledConfig
+from kiloword.heads.extended_vocab import ExtendedVocabConfig
+from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
-from kiloword.prompts.spoken import SpokenConfig
+from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.published import chameleon, language_models
 from kiloword.published.page import Figure, File, From, Page, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
@@ -33,11 +33,11 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     if "tokenizer" in arguments:
         tokenizer = chameleon.parts(arguments["tokenizer"])
     tied, gain = language_models.tied(arguments), language_models.gain(arguments)
-    head = GrownConfig(words, codes, arguments["hidden_size"], tied, gain)
+    head = ExtendedVocabConfig(words, codes, arguments["hidden_size"], tied, gain)
     wordbook = WordbookConfig(words.size, arguments["eos"], arguments.get("wordbook", ""))
     return ImageModelConfig(
-        picture=ModalityConfig(tokenizer, SpelledConfig(), head),
-        prompt=SpokenConfig(arguments["boi"], arguments["eoi"], arguments["unconditional"], arguments.get("bos")),
+        picture=ModalityConfig(tokenizer, Raster1DConfig(), head),
+        prompt=ChatTemplateConfig(arguments["boi"], arguments["eoi"], arguments["unconditional"], arguments.get("bos")),
         transformer=language_models.stack_of(arguments),
         text=TextConfig(wordbook, head, limit=CAPTION),
     )
@@ -54,14 +54,14 @@ def theirs(name: str, config: ImageModelConfig) -> From:
         assert isinstance(config.transformer, StackConfig)
         return language_models.theirs(name.removeprefix("transformer."), config.transformer)
     head = config.picture.head
-    assert isinstance(head, GrownConfig)
+    assert isinstance(head, ExtendedVocabConfig)
     room = partial(language_models.with_room, words=head.text.size, pictures=head.picture.size)
     return From((HEAD[name],), changed=room)
 
 
 HEAD = {
     "picture.head.embedding.weight": "model.embed_tokens.weight",
-    "picture.head.exit.weight": "lm_head.weight",
+    "picture.head.output.weight": "lm_head.weight",
 }
 
 

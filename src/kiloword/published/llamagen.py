@@ -70,7 +70,7 @@ def stack_of(arguments: dict[str, Any]) -> StackConfig:
 
 WEIGHTS = {
     "picture.head.embedding.weight": ("tok_embeddings.weight",),
-    "picture.head.exit.weight": ("output.weight",),
+    "picture.head.output.weight": ("output.weight",),
     "prompt.embedding.weight": ("cls_embedding.embedding_table.weight",),
     "prompt.enter.weight": ("cls_embedding.cap_proj.fc1.weight",),
     "prompt.out.weight": ("cls_embedding.cap_proj.fc2.weight",),

@@ -22,7 +22,7 @@ from kiloword.tokenizers.pixelwise import PixelwiseConfig
 from kiloword.tokens import Categorical
 from kiloword.transformer import (
     AdaLNConfig,
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     GELUConfig,
     LayerNormConfig,
@@ -53,7 +53,7 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
         GELUConfig(round(width * arguments.get("mlp_ratio", 4.0))),
         norm=LayerNormConfig(arguments.get("norm_eps", 1e-6), affine=False),
         modulation=SharedAdaLNConfig() if arguments.get("shared_aln", False) else AdaLNConfig(),
-        exit_modulation=AdaLNExitConfig(),
+        output_modulation=AdaLNOutputConfig(),
     )
     head = CategoricalConfig(
         Categorical(arguments["V"]),
@@ -93,7 +93,7 @@ def theirs(name: str, config: ImageModelConfig) -> From:
             return From(("class_emb.weight",))
         case ["transformer", "shared_modulation", "linear", kind]:
             return From((f"shared_ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
-        case ["transformer", "exit_modulation", "linear", kind]:
+        case ["transformer", "output_modulation", "linear", kind]:
             return From((f"head_nm.ada_lin.1.{kind}",), changed=partial(reordered, order=(1, 0)))
         case ["transformer", "blocks", number, "modulation", "linear", kind]:
             return From((f"blocks.{number}.ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
@@ -107,7 +107,7 @@ def theirs(name: str, config: ImageModelConfig) -> From:
 HEAD = {
     "embedding.weight": "word_embed.weight", "embedding.bias": "word_embed.bias", "entrance.start": "pos_start",
     "entrance.place.weight": "pos_1LC", "entrance.scale.weight": "lvl_embed.weight",
-    "exit.weight": "head.weight", "exit.bias": "head.bias",
+    "output.weight": "head.weight", "output.bias": "head.bias",
 }  # fmt: skip
 BLOCK = {
     "attention.qkv.weight": "attn.mat_qkv.weight", "attention.query_norm.scale": "attn.scale_mul_1H11",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from kiloword.recipes.names import DECODERS, FAMILIES, MODELS, TOKENIZERS, names
+from kiloword.recipes.recipe_names import DECODERS, FAMILIES, MODELS, TOKENIZERS, names
 
 
 def run(

@@ -38,10 +38,10 @@ def stages(record: Record) -> Stages:
         return model.loss([None] * len(ids), ids, ids, layout)[0]
 
     def hidden() -> Tensor:
-        return heard(head.exit, read)[0][0]
+        return heard(head.output, read)[0][0]
 
     def logits() -> Tensor:
-        return heard(head.exit, read)[1][0]
+        return heard(head.output, read)[1][0]
 
     def probed() -> Tensor:
         return cross_entropy(hidden().mean(1) @ record.weights["model/clf/wclf"].T, tensors["in.labels"])
@@ -57,7 +57,7 @@ def stages(record: Record) -> Stages:
         return cached_draw(begun(model, layout, tensors))
 
     def steps(asked: Drawing) -> Tensor:
-        answers = heard(head.exit, lambda: cached_draw(asked))[1]
+        answers = heard(head.output, lambda: cached_draw(asked))[1]
         return torch.cat([answer[0] for answer in answers], dim=1)
 
     def cached() -> Tensor:

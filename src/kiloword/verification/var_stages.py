@@ -66,7 +66,7 @@ def drawn(
     weights = GuidanceConfig("ramp").weights(1 + cfg, schedule)
     request = Drawing(layout, [condition, model.prompt.null(condition)], weights, sampling)
     steps: list[Progress] = []
-    _, answers = heard(head.exit, lambda: steps.extend(way(model, request, noise)))
+    _, answers = heard(head.output, lambda: steps.extend(way(model, request, noise)))
     logits = [weigh(answer, request.weights_at(step)) for step, answer in enumerate(answers)]
     kept = [keep(logit, request.sampling_at(step)) for step, logit in enumerate(logits)]
     picture = model.picture.tokenizer.decode(steps[-1].tokens, layout, steps[-1].known)
@@ -97,8 +97,8 @@ def stages(record: Record) -> Stages:
 
     table: dict[str, Callable[[], Tensor]] = {
         "out.tf_input": lambda: heard(head.embedding, forced(labels))[0][0][:, layout.counts[0] :],
-        "out.tf_logits": lambda: heard(head.exit, forced(labels))[1][0],
-        "out.tf_logits_uncond": lambda: heard(head.exit, forced([None] * len(labels)))[1][0],
+        "out.tf_logits": lambda: heard(head.output, forced(labels))[1][0],
+        "out.tf_logits_uncond": lambda: heard(head.output, forced([None] * len(labels)))[1][0],
         "out.samp_filtered_logits": lambda: made("samp").kept,
     }
     for way in ("greedy0", "greedy_cfg", "samp", "smooth"):

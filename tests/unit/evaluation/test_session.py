@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 import tiny
-from kiloword.evaluation.album import fitted, to_bytes
+from kiloword.evaluation.image_set import fitted, to_bytes
 from kiloword.evaluation.session import Session
 
 PROMPTS = ["a red apple", "a blue house", "a green pear", "a red house", "a blue apple"]

@@ -12,7 +12,7 @@ from kiloword import checkpoint, parts
 from kiloword.orders.draft import DraftConfig
 from kiloword.recipes import families, model_run, registry
 from kiloword.recipes import tokenizers as table
-from kiloword.recipes.names import FAMILIES
+from kiloword.recipes.recipe_names import FAMILIES
 from kiloword.recipes.registry import load
 from kiloword.tokenizers.vit import ViTConfig
 
