@@ -18,11 +18,12 @@ import torch
 from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor
 
-from kiloword import checkpoint, recipes
+from kiloword import checkpoint
 from kiloword.decoders.decoder import DecodeStep, Effort
 from kiloword.decoders.denoiser import places
-from kiloword.decoders.diffusion import DiffusionDecoder
+from kiloword.decoders.diffusion_decoder import DiffusionDecoder
 from kiloword.noise import Seeded
+from kiloword.recipes import registry
 from kiloword.recipes.decoders import decoder_config
 from kiloword.tokens import Layout
 
@@ -100,7 +101,7 @@ def easel(model: str | None, count: int) -> Easel:
     painter = checkpoint.load(model or "emoji-64")
     tokenizer, decoder = painter.model.picture.tokenizer, painter.model.decoder
     if model is None:
-        decoder = decoder_config(recipes.load("decoder-128"), tokenizer).build()
+        decoder = decoder_config(registry.load("decoder-128"), tokenizer).build()
         decoder.work_from(tokenizer)
     if not isinstance(decoder, DiffusionDecoder):
         raise SystemExit(f"{model} has no diffusion decoder: name another --model, or none for random weights")

@@ -20,7 +20,7 @@ from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
-from kiloword.recipes import load
+from kiloword.recipes.registry import load
 
 PROMPT = "a flat icon of red apple"
 

@@ -13,7 +13,7 @@ from vector_quantize_pytorch import FSQ, LFQ, ResidualVQ, VectorQuantize
 
 from kiloword.tokenizers.bsq import BSQConfig
 from kiloword.tokenizers.fsq import FSQConfig
-from kiloword.tokenizers.nearest import nearest
+from kiloword.tokenizers.nearest_code import nearest
 from kiloword.tokenizers.rq import RQConfig
 from kiloword.tokenizers.vq import VQConfig
 from kiloword.tokens import Layout

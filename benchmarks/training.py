@@ -20,7 +20,7 @@ from torch import Tensor
 
 from kiloword.document import behind, to_describe, to_draw, to_learn
 from kiloword.model import ImageModel
-from kiloword.recipes import load
+from kiloword.recipes.registry import load
 from kiloword.tokens import Layout
 from kiloword.tokens.space import values_of
 from kiloword.training.loop import Run, TrainingConfig

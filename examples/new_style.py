@@ -13,10 +13,10 @@ import torch
 
 import kiloword
 from kiloword.datasets import shards
-from kiloword.datasets.cache import ensure_emoji
-from kiloword.evaluation.drawing import Session
-from kiloword.evaluation.features import features
+from kiloword.datasets.user_cache import ensure_emoji
+from kiloword.evaluation.feature_spaces import features
 from kiloword.evaluation.image_set import ImageSet, draw_of, load_image_set
+from kiloword.evaluation.session import Session
 from kiloword.evaluation.sheet import comparison
 from kiloword.evaluation.subject import Gallery
 

@@ -12,9 +12,9 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from kiloword.training.augmentation import shuffled
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import AdamWConfig, MuonConfig
-from kiloword.training.pictures import shuffled
 
 
 class Curve:

@@ -13,7 +13,8 @@ import torch
 
 import tiny
 from kiloword.recipes import generators as recipes
-from kiloword.studies import generators, jobs, scaling
+from kiloword.studies import generator_study as generators
+from kiloword.studies import jobs, scaling
 from kiloword.studies.budget import Judging, Material, Teaching
 from kiloword.tokenizers.vit import ViTConfig
 from kiloword.training.loop import Run

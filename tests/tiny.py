@@ -12,7 +12,7 @@ from torch.nn.functional import avg_pool2d
 
 from kiloword import parts
 from kiloword.decoders.denoiser import DenoiserConfig
-from kiloword.decoders.diffusion import DiffusionDecoder, DiffusionDecoderConfig
+from kiloword.decoders.diffusion_decoder import DiffusionDecoder, DiffusionDecoderConfig
 from kiloword.document import to_describe, to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.heads.categorical import CategoricalConfig
@@ -40,6 +40,7 @@ from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokenizers.quantizer import Quantized
 from kiloword.tokenizers.residual import ResidualConfig
 from kiloword.tokenizers.rq import RQConfig
+from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokenizers.vit import ViTConfig
 from kiloword.tokenizers.vq import VQConfig
 from kiloword.tokens import Bits, Categorical, Codes, Layout, TokenSpace, Vector
@@ -110,7 +111,7 @@ class ShadesConfig:
         return Shades(self)
 
 
-class Shades(nn.Module):
+class Shades(nn.Module, Tokenizer):
     """A tokenizer that learns nothing: the shade of each cell as one id."""
 
     stride, channels = 2, 4

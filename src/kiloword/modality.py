@@ -72,10 +72,10 @@ class Modality(nn.Module):
 
     def multiscale(self) -> Multiscale:
         """The quantizer that paints on several grids. Raises ValueError if there is none."""
-        quantizer = getattr(self.tokenizer, "quantizer", None)
-        if not isinstance(quantizer, Multiscale):
+        scales = self.tokenizer.multiscale
+        if scales is None:
             raise ValueError("this order feeds what coarser grids have painted, and the tokenizer paints on one")
-        return quantizer
+        return scales
 
 
 class TextModality(nn.Module):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from kiloword.decoders.decoder import Decoder, Own, Sketching
+from kiloword.decoders.decoder import Decoder, Own
 from kiloword.document import Opening, behind, drawn, join, opened
 from kiloword.drawing import Drawing, DrawingState, Progress
 from kiloword.embedding import Embedding, Loss
@@ -17,7 +17,6 @@ from kiloword.heads.head import memo_at
 from kiloword.modality import Modality, TextModality
 from kiloword.noise import Noise
 from kiloword.prompts.prompt import Prompt
-from kiloword.tokenizers.tokenizer import OneWay
 from kiloword.tokens import Document, Picture, Prompted
 from kiloword.transformer import Transformer
 
@@ -32,7 +31,7 @@ class ImageModel(nn.Module):
         super().__init__()
         self.picture, self.prompt, self.transformer, self.text = picture, prompt, transformer, text
         self.decoder = decoder
-        if isinstance(decoder, Sketching):
+        if decoder is not None:
             decoder.work_from(picture.tokenizer)
         self.check()
 
@@ -65,7 +64,7 @@ class ImageModel(nn.Module):
             raise ValueError("the head tells each token's level to the blocks, and nothing modulates the transformer's")
         if self.transformer.modulated and not (head.modulates or self.prompt.modulates):
             raise ValueError("the transformer is modulated, and neither the prompt nor the head has a vector for it")
-        if self.decoder is None and isinstance(tokenizer, OneWay):
+        if self.decoder is None and tokenizer.way_back:
             raise ValueError(tokenizer.way_back)
         if decoder.space != tokenizer.space:
             raise ValueError(f"the tokenizer gives {tokenizer.space} and the decoder is told {decoder.space}")

@@ -9,12 +9,12 @@ from typing import Any
 from kiloword import aliases
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
-from kiloword.decoders.diffusion import DiffusionDecoderConfig
+from kiloword.decoders.diffusion_decoder import DiffusionDecoderConfig
 from kiloword.heads.bitwise import BitwiseConfig
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.code_entrance import ProjectedCodesConfig, SummedCodesConfig
 from kiloword.heads.ddpm import DDPMConfig
-from kiloword.heads.diffusion import DiffusionConfig
+from kiloword.heads.diffusion_head import DiffusionConfig
 from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, ScaleEntranceConfig, SeatedEntranceConfig
 from kiloword.heads.extended_vocab import ExtendedVocabConfig, ExtendedVocabHead
 from kiloword.heads.factorised import FactorisedConfig
@@ -22,7 +22,7 @@ from kiloword.heads.flow import FlowConfig
 from kiloword.heads.head import Head, HeadConfig
 from kiloword.heads.level import AddedLevelConfig, ModulatingLevelConfig
 from kiloword.heads.linear_patches import LinearPatchesConfig
-from kiloword.heads.multicode import MulticodeHeadConfig
+from kiloword.heads.multicode_head import MulticodeHeadConfig
 from kiloword.heads.regression import DirectionConfig, RegressionConfig, ValueConfig
 from kiloword.heads.shared_vocab import SharedVocabConfig, SharedVocabHead
 from kiloword.heads.unet_patches import UNetPatchesConfig

@@ -4,7 +4,6 @@ import json
 import shlex
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -74,10 +73,8 @@ def recipes(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
             raise KeyboardInterrupt
         return values["out"] / "checkpoint"
 
-    module = types.ModuleType("kiloword.recipes")
-    module.names, module.run = lambda: ["emoji-64"], run  # pyright: ignore
-    monkeypatch.setitem(sys.modules, "kiloword.recipes", module)
-    monkeypatch.setattr("kiloword.recipes", module, raising=False)
+    monkeypatch.setattr("kiloword.recipes.registry.run", run)
+    monkeypatch.setattr("kiloword.recipes.recipe_names.names", lambda: ["emoji-64"])
     return calls
 
 

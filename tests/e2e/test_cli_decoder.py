@@ -16,7 +16,7 @@ from kiloword import checkpoint, parts
 from kiloword.cli import main
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
-from kiloword.decoders.diffusion import DiffusionDecoderConfig
+from kiloword.decoders.diffusion_decoder import DiffusionDecoderConfig
 from kiloword.engine.cleaning import clean
 from kiloword.engine.painter import Painter
 from kiloword.pixels import from_image

@@ -78,7 +78,7 @@ def ours(name: str, config: Any) -> From:
 SQUARES = Page(
     "squares", "Squares", "nowhere", "none",
     {name: Variant({"width": width}, 1, (File("squares.pt"),)) for name, width in (("small", 16), ("wide", 24))},
-    parts_of_squares, ours, lambda record: {}, card=card_of_squares,
+    parts_of_squares, ours, card=card_of_squares,
 )  # fmt: skip
 
 
@@ -98,7 +98,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Nothing but tiny pages, a cache of our own, and an empty folder to be in."""
     known = {"squares": SQUARES, **{name: shrunk(name) for name in TINY}}
     for name, page in known.items():
-        monkeypatch.setitem(published.PAGES, name, (name, ()))
+        monkeypatch.setitem(published.PAGES, name, name)
         monkeypatch.setitem(sys.modules, f"kiloword.published.{name}", SimpleNamespace(PAGE=page))
     monkeypatch.setenv("KILOWORD_CACHE", str(tmp_path / "cache"))
     (tmp_path / "here").mkdir()

@@ -35,7 +35,7 @@ def pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
         infinity.PAGE, variants={"tiny": variant}, theirs=lambda name, config: From((name,)), spelled=lambda name: name,
         unfolded=lambda tensors: tensors, card=lambda name: card,
     )  # fmt: skip
-    monkeypatch.setitem(published.PAGES, "infinity", ("infinity", ()))
+    monkeypatch.setitem(published.PAGES, "infinity", "infinity")
     monkeypatch.setitem(sys.modules, "kiloword.published.infinity", SimpleNamespace(PAGE=page))
     monkeypatch.setenv("KILOWORD_CACHE", str(tmp_path / "cache"))
     (tmp_path / "here").mkdir()

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 
 import kiloword
-from kiloword import published
 from kiloword.cli import main
+from kiloword.verification.recordings import recorded
 from liquid_files import TINY, tiny_page, written
 
 
@@ -80,5 +80,5 @@ def test_a_published_name_is_listed_with_its_licence(capsys):
     assert main(["pull", "--list", "--json"]) == 0
     facts = {one["name"]: one for one in json.loads(capsys.readouterr().out)["published"]}["liquid/7b"]
     assert facts["parameters"] == 8_562_846_720 and "no commercial use" in facts["licence"]
-    assert published.recorded("liquid_gemma")[0].name == facts["name"].partition("/")[0] == "liquid"
+    assert recorded("liquid_gemma")[0].name == facts["name"].partition("/")[0] == "liquid"
     assert torch.tensor(facts["bytes"]) == 4 * facts["parameters"]

@@ -14,7 +14,7 @@ import pickles
 from kiloword import checkpoint, published
 from kiloword.cli import main
 from kiloword.published.page import File, Variant
-from kiloword.published.verify import read_settings
+from kiloword.verification.recordings import read_settings
 
 RECORDING = Path(__file__).parents[1] / "parity" / "recordings" / "dalle_dvae"
 

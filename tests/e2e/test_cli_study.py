@@ -104,7 +104,7 @@ def test_a_study_of_decoders_takes_a_model_that_has_one(tmp_path: Path, capsys, 
 
 
 def test_a_study_of_decoders_prints_its_report_and_says_how_to_go_on(folder: Path, tmp_path: Path, capsys, monkeypatch):
-    from kiloword.studies import decoders as study
+    from kiloword.studies import decoder_study as study
 
     asked = []
     opened = SimpleNamespace(card=SimpleNamespace(name="emoji-128"))

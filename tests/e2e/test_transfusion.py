@@ -9,8 +9,8 @@ from torch import Tensor
 
 from kiloword import parts
 from kiloword.datasets import shards
-from kiloword.datasets.cache import cache_dir
 from kiloword.datasets.emoji import wording
+from kiloword.datasets.user_cache import cache_dir
 from kiloword.document import to_describe, to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.embedding import joined
@@ -25,8 +25,8 @@ from kiloword.recipes.transfusion import PATCHES, image_model, stack
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.patched import PatchedConfig
 from kiloword.tokens import Vector
+from kiloword.training.augmentation import shrink, to_bytes
 from kiloword.training.optimiser import MuonConfig, course
-from kiloword.training.pictures import shrink, to_bytes
 
 COUNT, APART, SIDE = 32, 20, 32
 EMOJI = cache_dir() / "data" / "emoji"

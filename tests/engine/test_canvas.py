@@ -22,7 +22,7 @@ class Painted(nn.Module):
 
     def __init__(self, quantizer):
         super().__init__()
-        self.quantizer, self.strokes, stroke = quantizer, [], quantizer.stroke
+        self.multiscale, self.strokes, stroke = quantizer, [], quantizer.stroke
 
         def counted(tokens, layout, scale):
             self.strokes.append(scale)
@@ -62,7 +62,7 @@ def layout_of(quantizer):
 @torch.no_grad()
 def test_it_is_the_slow_canvas_whatever_is_asked_in_whichever_order(name, asked):
     model = easel(name)
-    quantizer = model.picture.tokenizer.quantizer
+    quantizer = model.picture.tokenizer.multiscale
     layout = layout_of(quantizer)
     fast, slow = RunningCanvas(model, layout), model.picture.canvas(layout)
     for seed, scale in asked:
@@ -74,9 +74,9 @@ def test_it_is_the_slow_canvas_whatever_is_asked_in_whichever_order(name, asked)
 @torch.no_grad()
 def test_it_is_begun_anew_when_one_earlier_token_changes_in_place(name):
     model = easel(name)
-    layout = layout_of(model.picture.tokenizer.quantizer)
+    layout = layout_of(model.picture.tokenizer.multiscale)
     fast, slow = RunningCanvas(model, layout), model.picture.canvas(layout)
-    shown = tokens_of(model.picture.tokenizer.quantizer.space, layout, 0)
+    shown = tokens_of(model.picture.tokenizer.multiscale.space, layout, 0)
     fast(shown, 2)
     shown[1, 0] = 1 - shown[1, 0].clamp(max=1)
     assert torch.equal(fast(shown, 2), slow(shown, 2))
@@ -88,7 +88,7 @@ def test_it_is_begun_anew_when_one_earlier_token_changes_in_place(name):
 @torch.no_grad()
 def test_a_drawing_paints_every_grid_once():
     model = tiny.way("next scale")
-    watched = Painted(model.picture.tokenizer.quantizer)
+    watched = Painted(model.picture.tokenizer.multiscale)
     *_, fast = draw(model, tiny.drawing(model, [0, 2], 3.0), Seeded([1, 2]))
     assert watched.strokes == [0, 1]
     *_, slow = model.draw(tiny.drawing(model, [0, 2], 3.0), Seeded([1, 2]))

@@ -14,7 +14,7 @@ from torch import Tensor
 import tiny
 from kiloword.decoders.decoder import SOLVERS, DecodeStep, Effort
 from kiloword.decoders.denoiser import places
-from kiloword.decoders.diffusion import DiffusionDecoder
+from kiloword.decoders.diffusion_decoder import DiffusionDecoder
 from kiloword.noise import Recorded, Seeded
 from kiloword.tokens import Bits, Categorical, Codes, Layout, Vector
 

@@ -12,7 +12,7 @@ import tiny
 from kiloword import parts
 from kiloword.noise import Seeded
 from kiloword.tokenizers.fsq import FSQ
-from kiloword.tokenizers.quantizer import UNKNOWN, Multiscale, Quantizer
+from kiloword.tokenizers.quantizer import UNKNOWN, Quantizer
 from kiloword.tokens import Bits, Categorical, Codes, Layout, Vector
 from kiloword.tokens.space import values_of
 
@@ -28,7 +28,7 @@ def built(name: str) -> Quantizer:
 
 def case(quantizer: Quantizer, grid: tuple[int, int, int], seed: int = 0) -> tuple[torch.Tensor, Layout]:
     b, h, w = grid
-    layout = Layout(quantizer.grids(h, w) if isinstance(quantizer, Multiscale) else ((h, w),))
+    layout = Layout(quantizer.multiscale.grids(h, w) if quantizer.multiscale else ((h, w),))
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(b, quantizer.encoder_channels, h, w, generator=generator), layout
 

@@ -9,10 +9,14 @@ from torch.nn.functional import conv2d, interpolate, max_pool2d, one_hot, relu
 
 import pickles
 from kiloword import parts, published
-from kiloword.published.foreign import read, read_variant
-from kiloword.published.page import File, Record, fill, names_of
-from kiloword.published.pickled import tensors_of_module
-from kiloword.published.verify import compare, read_settings
+from kiloword.formats.pickled import tensors_of_module
+from kiloword.formats.weight_file import read
+from kiloword.published.convert import read_variant
+from kiloword.published.page import fill, names_of
+from kiloword.verification.comparison import compare
+from kiloword.verification.dalle_dvae_stages import stages
+from kiloword.verification.proof import Record
+from kiloword.verification.recordings import read_settings
 
 PAGE = published.page("dalle-dvae")
 HERE = Path(__file__).parent / "recordings" / "dalle_dvae"
@@ -56,8 +60,8 @@ def test_pickled_modules_pass_every_stage(tmp_path, newer):
     system = parts.build(config).eval()
     fill(PAGE, config, system, read_variant([tmp_path / file.name for file in variant.files], variant))
     with torch.inference_mode():
-        stages = PAGE.stages(Record(settings, tensors, system))
-        rows = [compare(PAGE.name, name, stage(), tensors[name]) for name, stage in stages.items()]
+        made = stages(Record(settings, tensors, system))
+        rows = [compare(PAGE.name, name, stage(), tensors[name]) for name, stage in made.items()]
     assert len(rows) == 10 and all(row.passed for row in rows)
 
 
@@ -66,7 +70,7 @@ def test_pickled_modules_pass_every_stage(tmp_path, newer):
 def test_the_authors_own_kind_of_pickle_holds_the_same_tensors(part):
     found, wanted = tensors_of_module(THERE / f"{part}.pkl"), load_file(THERE / f"{part}.safetensors")
     assert found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
-    named = read(THERE / f"{part}.pkl", File(f"{part}.pkl", part=part))
+    named = read(THERE / f"{part}.pkl", part=part)
     assert named.keys() == {f"{part}.{name}" for name in wanted}
 
 

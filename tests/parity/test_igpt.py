@@ -15,13 +15,13 @@ from kiloword.document import to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.engine.painter import Painter
+from kiloword.formats.tensor_bundle import read_bundle
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.published.convert import arrange, convert
 from kiloword.published.igpt import PAGE
-from kiloword.published.page import Variant, fill, names_of
-from kiloword.published.tensor_bundle import bundle_files, read_bundle
+from kiloword.published.page import Variant, bundle_files, fill, names_of
 
 HERE = Path(__file__).parent / "recordings"
 TF, HF = HERE / "igpt_tf", HERE / "igpt_hf"

@@ -17,13 +17,15 @@ from kiloword.engine.painter import Painter
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
-from kiloword.published import infinity, infinity_vae, verify
+from kiloword.published import infinity, infinity_vae
+from kiloword.published.convert import read_variant
 from kiloword.published.fetch import fetch
-from kiloword.published.foreign import read_variant
-from kiloword.published.infinity_stages import Flips, Scene
-from kiloword.published.listen import heard
-from kiloword.published.page import Record, fill, names_of
+from kiloword.published.page import fill, names_of
 from kiloword.tokens import Layout
+from kiloword.verification.comparison import compare, rebuild
+from kiloword.verification.hooks import heard
+from kiloword.verification.infinity_stages import Flips, Scene
+from kiloword.verification.proof import Record
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
 FOLDERS = [FIXTURES / name for name in ("infinity_transformer", "infinity_transformer_patchify")]
@@ -46,7 +48,7 @@ def needed(arguments: dict) -> set[str]:
 
 def recorded(folder: Path) -> Record:
     settings, tensors = json.loads((folder / "config.json").read_text()), load_file(folder / "io.safetensors")
-    return verify.rebuild(infinity.PAGE, folder, settings, tensors)
+    return rebuild(infinity.PAGE, folder, settings, tensors)
 
 
 def random(arguments: dict, seed: int = 0) -> ImageModel:
@@ -196,7 +198,7 @@ def test_cached_and_teacher_forced_agree(folder):
     given = torch.ones(bits.shape[:2], dtype=torch.bool)
     drawing = Drawing(layout, [opening], torch.ones(1, len(bits)), tokens=bits, given=given)
     _, answers = heard(model.picture.head.output, lambda: list(draw(model, drawing, Seeded(range(len(bits))))))
-    assert verify.compare("infinity", "logits", torch.cat(answers, 2)[0], scene.logits()).passed
+    assert compare("infinity", "logits", torch.cat(answers, 2)[0], scene.logits()).passed
 
 
 def test_flips_are_those_of_the_masks_and_targets_stay_clean():

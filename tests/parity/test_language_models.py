@@ -16,6 +16,7 @@ from kiloword.noise import Seeded
 from kiloword.published import language_models, liquid
 from kiloword.published.page import fill
 from kiloword.tokens import Layout
+from kiloword.verification import liquid_stages
 
 transformers = pytest.importorskip("transformers")
 
@@ -65,7 +66,7 @@ def close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
 def test_logits_are_the_same(pair):
     ours, there = pair
     ids = torch.randint(WORDS + CODES, (2, 60), generator=torch.Generator().manual_seed(1))
-    assert close(torch.stack(liquid.said(ours, list(ids))), there(ids).logits)
+    assert close(torch.stack(liquid_stages.said(ours, list(ids))), there(ids).logits)
 
 
 @torch.no_grad()
@@ -84,8 +85,8 @@ def test_pictures_are_drawn_as_by_the_authors_loop(pair):
     ours, there = pair
     prompts = [torch.tensor([2, 14, 15, 16, 30, 7]), torch.tensor([2, 40, 7])]
     steps, b = 9, len(prompts)
-    ids = liquid.left_padded([*prompts, *[torch.tensor([2, 9, 7])] * b], 0)
-    mask = liquid.left_padded([torch.ones(n, dtype=torch.long) for n in (6, 3, 3, 3)], 0)
+    ids = liquid_stages.left_padded([*prompts, *[torch.tensor([2, 9, 7])] * b], 0)
+    mask = liquid_stages.left_padded([torch.ones(n, dtype=torch.long) for n in (6, 3, 3, 3)], 0)
     wanted = []
     for _ in range(steps):
         places = (mask.cumsum(1) - 1).clamp(min=0)
@@ -95,8 +96,8 @@ def test_pictures_are_drawn_as_by_the_authors_loop(pair):
         ids = torch.cat([ids, (wanted[-1] + WORDS).repeat(2)[:, None]], dim=1)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
     assert isinstance(fused(ours.transformer), FusedStack)
-    for way in (ImageModel.draw, liquid.draw):
-        tokens, _, guided_now = liquid.drawn(ours, prompts, steps, 7.0, way)
+    for way in (ImageModel.draw, draw):
+        tokens, _, guided_now = liquid_stages.drawn(ours, prompts, steps, 7.0, way)
         assert torch.equal(tokens, torch.stack(wanted, dim=1))
         assert close(guided_now[:, -1], guided)
 

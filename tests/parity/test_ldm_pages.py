@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 from kiloword import parts
 from kiloword.published import chameleon, ldm, llamagen_vq, mar_kl16
 from kiloword.published.page import Page, fill, names_of
-from kiloword.published.verify import verify
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.kl import KLConfig
+from kiloword.verification.comparison import verify
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
 PAGES = [llamagen_vq.PAGE, mar_kl16.PAGE, chameleon.PAGE]

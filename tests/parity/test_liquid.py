@@ -9,11 +9,12 @@ from safetensors.torch import load_file, save_file
 
 import chat_template
 from kiloword import parts, published
-from kiloword.published import liquid
 from kiloword.published.convert import arrange, convert
 from kiloword.published.liquid import PAGE
 from kiloword.published.page import names_of
-from kiloword.published.verify import read_settings, rebuild, verify
+from kiloword.verification import liquid_stages
+from kiloword.verification.comparison import rebuild, verify
+from kiloword.verification.recordings import read_settings
 from liquid_files import TINY, made, tiny_page, written
 
 ALL = Path(__file__).parents[3] / "shared" / "fixtures" / "liquid_gemma"
@@ -63,7 +64,7 @@ def test_a_folder_becomes_a_whole_model(tmp_path, whole):
     norm = tensors["model.layers.1.input_layernorm.weight"].bfloat16().float()
     assert torch.equal(model.transformer.blocks[1].attention_norm.weight, 1 + norm)
     layout = model.picture.tokenizer.layout(6, 6)
-    tokens, *_ = liquid.drawn(model, ["a pear", None], layout.count, 7.0)
+    tokens, *_ = liquid_stages.drawn(model, ["a pear", None], layout.count, 7.0)
     pixels = model.picture.tokenizer.decode(tokens, layout, torch.ones_like(tokens, dtype=torch.bool))
     assert pixels.shape == (2, 3, 6, 6)
 
@@ -126,6 +127,6 @@ def test_a_picture_that_takes_no_time_is_noticed():
     tensors = load_file(ALL / "io.safetensors")
     record = rebuild(PAGE, ALL, read_settings(ALL), tensors)
     record.system.picture.order = parts.RasterConfig().build()
-    ours, theirs = PAGE.stages(record)["step_logits"](), tensors["step_logits"]
+    ours, theirs = liquid_stages.stages(record)["step_logits"](), tensors["step_logits"]
     assert torch.allclose(ours[:, 0], theirs[:, 0], atol=1e-4)  # the first row has everything behind it
     assert (ours - theirs)[:, 1:].norm() / theirs.norm() > 1e-3

@@ -19,9 +19,11 @@ from kiloword.published import llamagen, llamagen_vq
 from kiloword.published.convert import convert
 from kiloword.published.llamagen import PAGE
 from kiloword.published.page import From, names_of
-from kiloword.published.verify import read_settings, rebuild, verify
 from kiloword.tokens import Layout
 from kiloword.transformer import AttentionConfig
+from kiloword.verification import llamagen_stages
+from kiloword.verification.comparison import rebuild, verify
+from kiloword.verification.recordings import read_settings
 
 HERE = Path(__file__).parent / "recordings"
 ALL = Path(__file__).parents[3] / "shared" / "fixtures"
@@ -120,7 +122,7 @@ def test_files_become_a_whole_model_that_draws(tmp_path, arguments, wrap):
     assert torch.equal(model.picture.tokenizer.quantizer.codebook, tensors["vq.quantize.embedding.weight"])
     layout = model.picture.tokenizer.layout(6, 6)
     prompts = [3, None] if arguments is C2I else [torch.randn(4, 10), None]
-    request = llamagen.drawing(model, layout, prompts, 2.0, Sampling(top_k=5))
+    request = llamagen_stages.drawing(model, layout, prompts, 2.0, Sampling(top_k=5))
     *_, last = draw(model, request, Seeded([1, 2]))
     assert model.picture.tokenizer.decode(last.tokens, layout, last.known).shape == (2, 3, 6, 6)
 
@@ -134,18 +136,19 @@ def test_cached_is_uncached_and_runs_lean(arguments, key_heads):
     model = made(arguments, "cpu").eval()
     assert isinstance(fused(model.transformer), FusedStack)
     prompts = [4, 1] if arguments["model_type"] == "c2i" else [torch.randn(3, 10), torch.randn(6, 10)]
-    request = llamagen.drawing(model, Layout(((3, 3),)), prompts, 2.5, Sampling(0.9, 9, 0.95), llamagen.limited(4))
-    slow, fast = (llamagen.drawn(model, request, Seeded([3, 4]), way) for way in (ImageModel.draw, draw))
+    limits = llamagen_stages.limited(4)
+    request = llamagen_stages.drawing(model, Layout(((3, 3),)), prompts, 2.5, Sampling(0.9, 9, 0.95), limits)
+    slow, fast = (llamagen_stages.drawn(model, request, Seeded([3, 4]), way) for way in (ImageModel.draw, draw))
     assert torch.equal(slow[0], fast[0]) and torch.allclose(slow[1], fast[1], atol=1e-4)
 
 
 def test_guidance_ends_where_the_authors_end_it():
     """Their step 0 is the second token's; a limit of 2 guides the first four tokens."""
     model = made({**C2I, "block_size": 9}, "cpu")
-    request = llamagen.drawing(model, Layout(((3, 3),)), [1], 3.0, Sampling(), llamagen.limited(2))
+    request = llamagen_stages.drawing(model, Layout(((3, 3),)), [1], 3.0, Sampling(), llamagen_stages.limited(2))
     assert request.weights[:, 0, 0].tolist() == [3.0] * 4 + [1.0] * 5
-    assert llamagen.drawing(model, Layout(((3, 3),)), [1], 1.0, Sampling()).weights.shape == (1, 1)
-    assert llamagen.limited(-1).last is None
+    assert llamagen_stages.drawing(model, Layout(((3, 3),)), [1], 1.0, Sampling()).weights.shape == (1, 1)
+    assert llamagen_stages.limited(-1).last is None
 
 
 @pytest.mark.parametrize("key_heads", [4, 2, 1])
@@ -193,7 +196,7 @@ def test_a_prompt_that_is_turned_instead_of_silenced_is_noticed():
     tensors = load_file(folder / "io.safetensors")
     model = rebuild(PAGE, folder, read_settings(folder), tensors).system
     model.transformer.rotary = Turned(model.transformer.rotary.rotary)
-    ours = llamagen.taught(model, Layout(((4, 4),)), tensors["in.labels"].tolist(), tensors["in.ids"])
+    ours = llamagen_stages.taught(model, Layout(((4, 4),)), tensors["in.labels"].tolist(), tensors["in.ids"])
     theirs = tensors["out.tf_logits"]
     assert torch.allclose(ours[:, 0], theirs[:, 0], atol=1e-4)  # the first row sees itself alone
     assert (ours - theirs)[:, 1:].norm() / theirs.norm() > 1e-3

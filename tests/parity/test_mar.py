@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kiloword import parts, published
+from kiloword import parts
 from kiloword.document import to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
@@ -21,10 +21,12 @@ from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.orders.masked import in_order
 from kiloword.published import mar, mar_kl16
-from kiloword.published.mar_stages import Replay, Scene, noise_of, ordered
-from kiloword.published.page import Record, fill, names_of
-from kiloword.published.verify import read_settings, rebuild
+from kiloword.published.page import fill, names_of
 from kiloword.tokens import Layout
+from kiloword.verification.comparison import rebuild
+from kiloword.verification.mar_stages import Replay, Scene, noise_of, ordered, stages
+from kiloword.verification.proof import Record
+from kiloword.verification.recordings import read_settings, recorded
 
 FOLDER = Path(__file__).parent / "recordings" / "mar"
 TINY = {
@@ -162,7 +164,7 @@ def test_every_stage_can_be_made_at_any_size(changes):
     chains = [f"out.{name}" for name in CHAINS]
     tensors |= {"out.patchified": Scene(tensors, system, arguments["patch_size"]).tokens()}
     tensors |= {name: torch.zeros(6, c) for name in chains}  # so many rows are wanted
-    made = {name: stage() for name, stage in mar.PAGE.stages(Record({"config": arguments}, tensors, system)).items()}
+    made = {name: stage() for name, stage in stages(Record({"config": arguments}, tensors, system)).items()}
     assert all(torch.isfinite(value).all() for value in made.values())
     assert torch.equal(made["out.unpatchified"], tensors["in.latents"])
     assert made["out.enc_out"].shape == (b, 3 + 2, 8) and made["out.dec_z"].shape == (b, n, 8)
@@ -248,10 +250,10 @@ def test_noise_is_used_up_as_the_authors_do():
 
 
 def test_the_recording_of_the_tokenizer_is_none_of_the_generator():
-    assert [page.name for page in published.recorded("mar")] == ["mar"]
-    assert [page.name for page in published.recorded("mar_patched")] == ["mar"]
-    assert [page.name for page in published.recorded("mar_kl16_fulltopo")] == ["mar-kl16"]
-    assert published.recorded("sora") == []
+    assert [page.name for page in recorded("mar")] == ["mar"]
+    assert [page.name for page in recorded("mar_patched")] == ["mar"]
+    assert [page.name for page in recorded("mar_kl16_fulltopo")] == ["mar-kl16"]
+    assert recorded("sora") == []
 
 
 def test_a_changed_weight_of_any_part_is_noticed(record):

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kiloword import published
-from kiloword.published.verify import read_settings, verify
+from kiloword.verification.comparison import verify
+from kiloword.verification.recordings import read_settings, recorded
 
 HERE = Path(__file__).parent / "recordings"
 ALL = Path(__file__).parents[3] / "shared" / "fixtures"
@@ -19,7 +19,7 @@ FOLDERS = [
     folder
     for home in (HERE, ALL)
     for folder in sorted(home.glob("*/"))
-    if (folder / "config.json").exists() and published.recorded(folder.name)
+    if (folder / "config.json").exists() and recorded(folder.name)
 ]
 
 

@@ -9,10 +9,10 @@ from safetensors.torch import load_file
 
 from kiloword import parts
 from kiloword.published import infinity_vae, var_vae
-from kiloword.published.foreign import read
+from kiloword.published.convert import read_file
 from kiloword.published.page import Page, fill, names_of
-from kiloword.published.verify import verify
 from kiloword.tokenizers.autoencoder import Autoencoder
+from kiloword.verification.comparison import verify
 
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
 PAGES = [var_vae.PAGE, infinity_vae.PAGE]
@@ -145,7 +145,7 @@ def test_infinitys_files_are_read_nested_or_flat_wrapped_or_bare(bare, nested, t
         assert "encoder.down.0.downsample.conv.weight" in weights and "encoder.conv_in.weight" in weights
     weights |= {name: torch.arange(6) for name in ("quantizer.lfq.mask", "quantize.lfq.mask")}
     torch.save({"vae": weights, "ema": {}, "step": 3} if nested else weights, tmp_path / "vae.pth")
-    found = read(tmp_path / "vae.pth", infinity_vae.PAGE.variants["d16"].files[0])
+    found = read_file(tmp_path / "vae.pth", infinity_vae.PAGE.variants["d16"].files[0])
     config = infinity_vae.parts(INFINITY)
     copy = parts.build(config).eval()
     fill(infinity_vae.PAGE, config, copy, found)

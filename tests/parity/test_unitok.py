@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from kiloword import parts, published
-from kiloword.published.foreign import read
+from kiloword.published.convert import read_file
 from kiloword.published.page import fill, names_of
 
 PAGE = published.page("unitok")
@@ -134,7 +134,7 @@ def test_the_weights_lie_where_the_page_says(tmp_path):
     tensors = {name: torch.zeros(shape) for name, shape in published_file(SMALL).items()}
     path = tmp_path / "unitok_tokenizer.pth"
     torch.save({"args": SMALL, "trainer": {"unitok": tensors, "disc": {"weight": torch.zeros(2)}}}, path)
-    assert read(path, PAGE.variants["vitamin_large"].files[0]).keys() == tensors.keys()
+    assert read_file(path, PAGE.variants["vitamin_large"].files[0]).keys() == tensors.keys()
 
 
 def test_every_tensor_of_theirs_is_used_once():

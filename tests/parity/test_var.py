@@ -14,13 +14,18 @@ from kiloword import parts
 from kiloword.document import to_draw
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
+from kiloword.engine.guidance import GuidanceConfig
 from kiloword.engine.painter import Painter
 from kiloword.heads.head import Sampling, soften
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
-from kiloword.published import var, var_vae, verify
-from kiloword.published.foreign import read_variant
-from kiloword.published.page import Record, fill, names_of
+from kiloword.published import var, var_vae
+from kiloword.published.convert import read_variant
+from kiloword.published.page import fill, names_of
+from kiloword.verification import var_stages
+from kiloword.verification.comparison import compare, rebuild
+from kiloword.verification.hooks import heard
+from kiloword.verification.proof import Record
 
 HERE = Path(__file__).parent / "recordings" / "var_transformer_saln"
 PLAIN = Path(__file__).parents[3] / "shared" / "fixtures" / "var_transformer"
@@ -42,7 +47,7 @@ def needed(arguments: dict) -> set[str]:
 
 def recorded(folder: Path) -> Record:
     settings, tensors = json.loads((folder / "config.json").read_text()), load_file(folder / "io.safetensors")
-    return verify.rebuild(var.PAGE, folder, settings, tensors)
+    return rebuild(var.PAGE, folder, settings, tensors)
 
 
 def random(arguments: dict, seed: int = 0) -> ImageModel:
@@ -153,9 +158,9 @@ def test_the_slow_way_draws_what_was_recorded_too(folder):
     for name, guided, sampling, noise in (
         ("greedy0", 0.0, likeliest, Seeded([0] * len(labels))),
         ("greedy_cfg", cfg, likeliest, Seeded([0] * len(labels))),
-        ("samp", cfg, chance, var.Flat(tensors["in.uniforms"])),
+        ("samp", cfg, chance, var_stages.Flat(tensors["in.uniforms"])),
     ):
-        slow = var.drawn(record.system, layout, labels, guided, sampling, noise, ImageModel.draw)
+        slow = var_stages.drawn(record.system, layout, labels, guided, sampling, noise, ImageModel.draw)
         assert torch.equal(slow.tokens, tensors[f"out.{name}_ids"])
 
 
@@ -169,8 +174,8 @@ def test_cached_and_teacher_forced_agree(folder):
     opening = system.opening(to_draw(tensors["in.labels"].tolist(), layout))
     everything = torch.ones_like(ids, dtype=torch.bool)
     drawing = Drawing(layout, [opening], torch.ones(1, len(ids)), tokens=ids, given=everything)
-    _, answers = var.heard(system.picture.head.output, lambda: list(draw(system, drawing, Seeded(range(len(ids))))))
-    assert verify.compare("var", "logits", torch.cat(answers, 2)[0], tensors["out.tf_logits"]).passed
+    _, answers = heard(system.picture.head.output, lambda: list(draw(system, drawing, Seeded(range(len(ids))))))
+    assert compare("var", "logits", torch.cat(answers, 2)[0], tensors["out.tf_logits"]).passed
 
 
 @torch.no_grad()
@@ -178,7 +183,7 @@ def test_gumbel_noise_survives_the_way_through_uniform_numbers():
     gumbel = load_file(HERE / "io.safetensors")["in.gumbel"]
     extremes = torch.cat([gumbel.double(), torch.tensor([-6.0, 30.0], dtype=torch.float64)])
     uniform = (-(-extremes).exp()).exp()
-    smooth = var.smooth(Sampling(), 2)[0].soft
+    smooth = var_stages.smooth(Sampling(), 2)[0].soft
     wanted = (extremes / smooth.temperature).softmax(-1)
     assert torch.allclose(soften(torch.zeros_like(extremes), smooth, uniform), wanted, rtol=1e-2, atol=1e-12)
     assert torch.allclose(-(-uniform.log()).log(), extremes, rtol=0, atol=1e-3)
@@ -186,11 +191,11 @@ def test_gumbel_noise_survives_the_way_through_uniform_numbers():
 
 def test_the_smooth_way_becomes_sharper_from_grid_to_grid():
     plain = Sampling(top_k=7, top_p=0.5)
-    first, *_, last = steps = var.smooth(plain, 10)
+    first, *_, last = steps = var_stages.smooth(plain, 10)
     assert len(steps) == 10 and all(replace(step, soft=None) == plain for step in steps)
     assert math.isclose(first.soft.temperature, 0.27) and first.soft.gain == 1
     assert math.isclose(last.soft.temperature, 0.27 * 0.05) and last.soft.gain == 2
-    assert var.smooth(plain, 1)[0].soft == first.soft
+    assert var_stages.smooth(plain, 1)[0].soft == first.soft
 
 
 @torch.no_grad()
@@ -203,7 +208,7 @@ def test_a_picture_is_edited_by_giving_tokens_of_all_grids():
     given[:, layout.part(-1)] = torch.arange(16) % 4 < 2
     given[1, layout.part(1)] = torch.tensor([True, False, True, False])
     views = [model.opening(to_draw([3, 1], layout), null) for null in (False, True)]
-    weights = var.GuidanceConfig("ramp").weights(2.5, model.picture.order.schedule(layout, 2, None, None))
+    weights = GuidanceConfig("ramp").weights(2.5, model.picture.order.schedule(layout, 2, None, None))
     drawing = Drawing(layout, views, weights, tokens=tokens, given=given)
     edited = [list(way(model, drawing, Seeded([1, 2])))[-1].tokens for way in (draw, ImageModel.draw)]
     assert torch.equal(*edited) and torch.equal(edited[0][given], tokens[given])
@@ -228,6 +233,6 @@ def test_the_card_says_how_the_authors_measure():
 
 def test_logits_that_are_left_out_have_to_be_the_same_ones():
     theirs = torch.tensor([1.0, -math.inf, 2.0])
-    assert verify.compare("var", "kept", theirs.clone(), theirs).error == 0
+    assert compare("var", "kept", theirs.clone(), theirs).error == 0
     for wrong in ([1.0, 5.0, 2.0], [-math.inf, -math.inf, 2.0], [1.0, math.inf, 2.0], [1.0, math.nan, 2.0]):
-        assert not verify.compare("var", "kept", torch.tensor(wrong), theirs).passed
+        assert not compare("var", "kept", torch.tensor(wrong), theirs).passed

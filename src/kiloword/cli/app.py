@@ -16,10 +16,10 @@ from kiloword.cli import (
     orders,
     pull,
     study,
-    tokens,
     train,
     verify,
 )
+from kiloword.cli.tokens import commands as tokens
 
 HELP = "Draw pictures from words, describe pictures in words, and train the model that does both."
 

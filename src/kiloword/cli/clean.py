@@ -52,8 +52,8 @@ def clean(cleaning: Cleaning, finish: Finish) -> None:
     for path in cleaning.pictures:
         _target(cleaning, path)
     from kiloword import checkpoint
-    from kiloword.cli import say
     from kiloword.cli.finish import effort_of, without
+    from kiloword.cli.messages import say
     from kiloword.cli.stop import check
     from kiloword.engine.cleaning import clean as cleaned
 

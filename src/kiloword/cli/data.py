@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from kiloword.cli import Stopped, say
+from kiloword.cli.messages import Stopped, say
 
 if TYPE_CHECKING:
     from kiloword.datasets.emoji.summary import Summary
@@ -43,9 +43,9 @@ def emoji(
     from dataclasses import asdict
 
     from kiloword.cli.progress import progress
-    from kiloword.datasets.cache import cache_dir
     from kiloword.datasets.emoji.build import build
     from kiloword.datasets.emoji.sources import STYLES
+    from kiloword.datasets.user_cache import cache_dir
 
     if out is None and (size != SIZE or styles is not None):
         raise ValueError("a set of another size or fewer styles needs a folder of its own: give --out DIR")

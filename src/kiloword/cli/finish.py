@@ -45,7 +45,7 @@ def effort_of(finish: Finish, decoder: Any, model: str) -> "Effort | None":
     """
     from dataclasses import replace
 
-    from kiloword.cli import say
+    from kiloword.cli.messages import say
     from kiloword.decoders.decoder import SOLVERS
     from kiloword.decoders.patches import GROUPINGS
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from kiloword.cli.tokens_sheet import GREY, INK, LIGHT, MARK, Panel, font_of, sheet
+from kiloword.cli.panels import GREY, INK, LIGHT, MARK, Panel, font_of, sheet
 from kiloword.tokens import Layout, Schedule
 
 # Axes: s steps (and one row more for the start), n tokens of all grids.

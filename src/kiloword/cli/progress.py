@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from kiloword.cli import say
+from kiloword.cli.messages import say
 from kiloword.cli.stop import check
 
 EVERY = 30.0  # seconds between two lines

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from kiloword.cli import Stopped, say
+from kiloword.cli.messages import Stopped, say
 
 EXAMPLES = """Example: kiloword pull dalle-dvae
 

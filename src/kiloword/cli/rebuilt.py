@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 
 from kiloword import checkpoint, published
-from kiloword.cli import say
+from kiloword.cli.messages import say
 from kiloword.cli.output import target, write_png
-from kiloword.cli.tokens_sheet import Panel, enlarged, sheet
+from kiloword.cli.panels import Panel, enlarged, sheet
 from kiloword.engine import surgery
 from kiloword.engine.fitting import fit, showable
 from kiloword.pictures import read_picture

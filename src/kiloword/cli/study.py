@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from kiloword.cli import Stopped, say
+from kiloword.cli.messages import Stopped, say
 from kiloword.cli.train import field
 
 Out = Annotated[Path | None, Option(help="Folder of the study. Default: runs/study-NAME-BUDGET.")]
@@ -52,7 +52,7 @@ def tokenizers(
 
     What is there is not trained again; the same command goes on with what was stopped. The report's file is printed.
     """
-    from kiloword.studies import tokenizers as study
+    from kiloword.studies import tokenizer_study as study
 
     _named("tokenizers", study, Asked(budget, out, data, changes or []), only)
 
@@ -70,7 +70,7 @@ def generators(
 
     What is there is not trained again; the same command goes on with what was stopped. The report's file is printed.
     """
-    from kiloword.studies import generators as study
+    from kiloword.studies import generator_study as study
 
     _named("generators", study, Asked(budget, out, data, changes or []), only)
 
@@ -108,7 +108,7 @@ def decoders(
     if data is not None and not data.is_dir():
         raise ValueError(f"--data {data} is not a folder: name the folder that holds the shards")
     from kiloword.cli.progress import progress
-    from kiloword.studies import decoders as study
+    from kiloword.studies import decoder_study as study
 
     painter, weights = study.open_model(model)
     out = out or Path("runs") / f"study-decoders-{painter.card.name}"
@@ -168,6 +168,6 @@ def _carried_out(asked: Asked, out: Path, run: Callable[[Path, Any], Path]) -> N
 
 
 def _emoji(report) -> Path:
-    from kiloword.datasets.cache import ensure_emoji
+    from kiloword.datasets.user_cache import ensure_emoji
 
     return ensure_emoji(progress=lambda done, total: report("pictures rendered", done, total, {}))

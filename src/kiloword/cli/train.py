@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from typer import Argument, Option
 
-from kiloword.cli import Stopped, say
+from kiloword.cli.messages import Stopped, say
 from kiloword.nearest import did_you_mean
 
 EXAMPLES = """Example: kiloword train emoji-64 --out runs/mine --set training.batch=64
@@ -44,18 +44,19 @@ def train(
     if data is not None and not data.is_dir():
         raise ValueError(f"--data {data} is not a folder: name the folder that holds the pictures")
     fields = dict(field(change) for change in changes or [])
-    from kiloword import recipes
     from kiloword.cli.malloc import keep_freed
     from kiloword.cli.progress import progress
+    from kiloword.recipes import registry
+    from kiloword.recipes.recipe_names import names
 
-    if recipe is not None and recipe not in recipes.names():
-        hint = did_you_mean(recipe, recipes.names())
-        raise ValueError(f"there is no recipe {recipe!r}{hint} (recipes: {', '.join(recipes.names())})")
+    if recipe is not None and recipe not in names():
+        hint = did_you_mean(recipe, names())
+        raise ValueError(f"there is no recipe {recipe!r}{hint} (recipes: {', '.join(names())})")
     out = out or Path("runs") / (recipe or f"{Path(str(data)).resolve().name}-from-{Path(str(start)).name}")
     keep_freed()
     try:
         with progress() as report:
-            folder = recipes.run(
+            folder = registry.run(
                 recipe, data=data, out=out, start=start, tokenizer=tokenizer, changes=fields, report=report,
             )  # fmt: skip
     except KeyboardInterrupt:

@@ -37,7 +37,7 @@ def verify(
         return
     if out is not None:
         raise ValueError(f"--out {out} goes with --model, which rebuilds pictures")
-    from kiloword.published.verify import verify as rows_of
+    from kiloword.verification.comparison import verify as rows_of
 
     failed = 0
     for folder in paths:

@@ -77,21 +77,30 @@ class DecodeStep:
 
 
 @runtime_checkable
-class Decoder(Protocol):
-    """`scale`: pixels a side of its pictures for one pixel that the tokenizer takes; `stride`: pixels of the
-    tokenizer's that a token of the finest grid covers; `effort`: that of its own."""
-
-    @property
-    def scale(self) -> int: ...
-
-    @property
-    def stride(self) -> int: ...
+class Decoding(Protocol):
+    """What has a decoder network of its own: a tokenizer."""
 
     @property
     def space(self) -> TokenSpace: ...
 
     @property
-    def effort(self) -> Effort: ...
+    def stride(self) -> int: ...
+
+    def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]: ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """The law: `work_from` has a default, all else is a decoder's own."""
+
+    scale: int  # pixels a side of its pictures for one pixel that the tokenizer takes
+    stride: int  # pixels of the tokenizer's that a token of the finest grid covers
+    space: TokenSpace
+    effort: Effort  # that of its own
+
+    def work_from(self, tokenizer: Decoding) -> None:
+        """Be shown what the tokenizer's own network makes of the tokens. Most decoders don't look."""
+        return None
 
     def steps(self, layout: Layout, effort: Effort) -> int:
         """Steps that painting takes beside those of the tokens; 0 if the picture comes with the last token.
@@ -117,27 +126,7 @@ class Decoder(Protocol):
         ...
 
 
-@runtime_checkable
-class Decoding(Protocol):
-    """What has a decoder network of its own: a tokenizer."""
-
-    @property
-    def space(self) -> TokenSpace: ...
-
-    @property
-    def stride(self) -> int: ...
-
-    def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]: ...
-
-
-@runtime_checkable
-class Sketching(Protocol):
-    """The power of decoders that are shown what the tokenizer's own network makes of the tokens, and work it out."""
-
-    def work_from(self, tokenizer: Decoding) -> None: ...
-
-
-class Own:
+class Own(Decoder):
     """A tokenizer's own network, or another one that decodes at once, as a decoder: one call, whatever the effort."""
 
     effort = Effort(steps=1)

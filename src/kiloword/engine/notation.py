@@ -44,9 +44,8 @@ class Notation:
 
     @classmethod
     def of(cls, tokenizer: Tokenizer) -> "Notation":
-        """The notation of a tokenizer's tokens; groups are found inside wrappers too."""
-        inner = getattr(tokenizer, "tokenizer", tokenizer)
-        groups, space = getattr(inner, "groups", 1), tokenizer.space
+        """The notation of a tokenizer's tokens."""
+        groups, space = tokenizer.groups, tokenizer.space
         return cls(space, groups if isinstance(space, Codes) and len(space.sizes) % groups == 0 else 1)
 
     @property

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from kiloword.engine.fitting import Fitted, showable
 from kiloword.engine.notation import Notation, Place
-from kiloword.tokenizers.pyramid import Pyramid
 from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokens import Bits, Categorical, Layout
 
@@ -165,7 +164,7 @@ def cell(size: Sequence[int], layout: Layout, place: Place, reach: int = 0) -> t
 
 def bits(tokenizer: Tokenizer, layout: Layout) -> float:
     """Bits of the tokens from which a picture is decoded: those of all grids, but of a pyramid the finest alone."""
-    count = layout.counts[-1] if isinstance(tokenizer, Pyramid) else layout.count
+    count = layout.counts[-1] if tokenizer.drafts else layout.count
     return count * tokenizer.space.bits
 
 

@@ -1,5 +1,5 @@
 """How good a model is, in figures: what it draws, what it describes, what it has merely learned by heart."""
 
-from kiloword.evaluation.emoji import evaluate_emoji
+from kiloword.evaluation.emoji_evaluation import evaluate_emoji
 
 __all__ = ["evaluate_emoji"]

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from kiloword.document import to_describe, to_learn
-from kiloword.evaluation.drawing import Session
+from kiloword.evaluation.session import Session
 
 # Axes: p pictures, H W pixels.
 

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from kiloword.evaluation.drawing import Session
-from kiloword.evaluation.features import distances, features
+from kiloword.evaluation.feature_spaces import distances, features
+from kiloword.evaluation.session import Session
 from kiloword.evaluation.subject import Gallery
 from kiloword.pixels import from_bytes, psnr
 

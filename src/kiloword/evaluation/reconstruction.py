@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from kiloword.evaluation.drawing import Session
+from kiloword.evaluation.session import Session
 from kiloword.pixels import from_bytes, psnr
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.pyramid import Pyramid

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from kiloword.evaluation.features import SPACES, distances, features
+from kiloword.evaluation.feature_spaces import SPACES, distances, features
 from kiloword.evaluation.image_set import ImageSet, draw_of
 
 # Axes: p pictures judged, H W pixels.

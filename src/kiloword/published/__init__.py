@@ -1,31 +1,31 @@
-"""One page per published system: its parts, its files, its names and how to check it against its authors' own code."""
+"""One page per published system: its parts, files, names, defaults, licence, and the numbers its authors report."""
 
 from importlib import import_module
 
 from kiloword.nearest import did_you_mean
-from kiloword.published.page import Figure, File, From, Page, Preparation, Record, Stages, Variant
+from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
 
-__all__ = ["Figure", "File", "From", "Page", "Preparation", "Record", "Stages", "Variant", "names", "page", "recorded"]
+__all__ = ["Figure", "File", "From", "Page", "Preparation", "Variant", "names", "page"]
 
-# name -> module that holds PAGE, and the first letters of the recordings that concern it
+# name -> module that holds PAGE
 PAGES = {
-    "chameleon-vqgan": ("chameleon", ("chameleon_vqgan",)),
-    "dalle-dvae": ("dalle_dvae", ("dalle_dvae",)),
-    "igpt": ("igpt", ("igpt_",)),
-    "igpt-palette": ("igpt_palette", ("igpt_",)),
-    "infinity": ("infinity", ("infinity_transformer",)),
-    "infinity-vae": ("infinity_vae", ("infinity_bsq_vae",)),
-    "liquid": ("liquid", ("liquid",)),
-    "llamagen": ("llamagen", ("llamagen_c2i", "llamagen_t2i")),
-    "llamagen-vq": ("llamagen_vq", ("llamagen_vq",)),
-    "mar": ("mar", ("mar",)),
-    "mar-kl16": ("mar_kl16", ("mar_kl16",)),
-    "metamorph": ("metamorph_generator", ()),
-    "metamorph-features": ("metamorph", ()),
-    "unitok": ("unitok", ("unitok_tokenizer",)),
-    "unitok-llamagen": ("unitok_generators", ()),
-    "var": ("var", ("var_transformer",)),
-    "var-vae": ("var_vae", ("var_vqvae", "var_quantizer")),
+    "chameleon-vqgan": "chameleon",
+    "dalle-dvae": "dalle_dvae",
+    "igpt": "igpt",
+    "igpt-palette": "igpt_palette",
+    "infinity": "infinity",
+    "infinity-vae": "infinity_vae",
+    "liquid": "liquid",
+    "llamagen": "llamagen",
+    "llamagen-vq": "llamagen_vq",
+    "mar": "mar",
+    "mar-kl16": "mar_kl16",
+    "metamorph": "metamorph_generator",
+    "metamorph-features": "metamorph",
+    "unitok": "unitok",
+    "unitok-llamagen": "unitok_generators",
+    "var": "var",
+    "var-vae": "var_vae",
 }
 
 
@@ -39,7 +39,7 @@ def page(name: str) -> Page:
     if name not in PAGES:
         hint = did_you_mean(name, PAGES)
         raise ValueError(f"there is no published system {name!r}{hint} (known: {', '.join(names())})")
-    return import_module(f"kiloword.published.{PAGES[name][0]}").PAGE
+    return import_module(f"kiloword.published.{PAGES[name]}").PAGE
 
 
 def variant(name: str) -> tuple[Page, str]:
@@ -50,12 +50,3 @@ def variant(name: str) -> tuple[Page, str]:
     if chosen not in found.variants:
         raise ValueError(f"{first} has no variant {chosen!r}: there are {', '.join(found.variants)}")
     return found, chosen
-
-
-def recorded(name: str) -> list[Page]:
-    """The pages that a recording of that name concerns: those whose first letters fit it furthest."""
-    fits = {
-        known: max((len(prefix) for prefix in prefixes if name.startswith(prefix)), default=0)
-        for known, (_, prefixes) in PAGES.items()
-    }
-    return [page(known) for known, length in fits.items() if length and length == max(fits.values())]

@@ -6,11 +6,8 @@ Chameleon Team 2024 (Mixed-Modal Early-Fusion Foundation Models), Wu et al. 2024
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from kiloword.published import ldm
-from kiloword.published.page import File, From, Page, Preparation, Record, Stages, Variant
+from kiloword.published.page import File, From, Page, Preparation, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.vq import VQConfig
@@ -43,30 +40,6 @@ def theirs(name: str, config: AutoencoderConfig) -> From:
     return From(("quantize.embedding.weight",)) if name == "quantizer.codebook" else ldm.theirs(name, config)
 
 
-def stages(record: Record) -> Stages:
-    """There and back, and the loss by which the codebook was learned. The smallest margin of an id, recorded for
-    information, is a difference of rounding errors."""
-    pixels, system = record.tensors["image"], record.system
-    layout = system.layout(*pixels.shape[2:])
-
-    def loss() -> Tensor:
-        losses = system.encode(pixels, layout).losses
-        return losses["commitment_loss"] + 0.25 * losses["codebook_loss"]
-
-    def recon() -> Tensor:
-        ids = record.tensors["ids"]
-        return system.decode(ids, layout, torch.ones_like(ids, dtype=torch.bool))
-
-    return {
-        "encoder_out": lambda: system.encoder.trunk(pixels),
-        "latent": lambda: system.encoder(pixels, layout),
-        "ids": lambda: system.encode(pixels, layout).target,
-        "quantized": lambda: system.encode(pixels, layout).latent,
-        "recon": recon,
-        "quant_loss_legacy": loss,
-    }
-
-
 NETWORKS = {
     "ch": 128, "ch_mult": (1, 1, 2, 2, 4), "num_res_blocks": 2, "z_channels": 256, "in_channels": 3, "out_ch": 3,
     "resolution": 512, "attn_resolutions": (),
@@ -88,7 +61,6 @@ PAGE = Page(
     },
     parts=parts,
     theirs=theirs,
-    stages=stages,
     ignored=(r"loss\..*",),
     preparation=Preparation(size=512),
 )

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from kiloword import parts
-from kiloword.published.foreign import read_variant
-from kiloword.published.page import Page, Variant, arranged, fill, names_of, some, squeezed
-from kiloword.published.tensor_bundle import shards_beside
+from kiloword.formats.tensor_bundle import is_shard, shards_beside
+from kiloword.formats.weight_file import read
+from kiloword.published.page import File, Page, Variant, arranged, fill, names_of, some, squeezed
 
 
 def convert(page: Page, variant: str, paths: list[Path]) -> tuple[Any, nn.Module]:
@@ -31,6 +31,28 @@ def convert(page: Page, variant: str, paths: list[Path]) -> tuple[Any, nn.Module
         hint = f"; they are those of {page.name}/{others[0]}" if others else ""
         raise ValueError(f"{some([str(path) for path in paths])}: {error}{hint}") from error
     return config, system
+
+
+def read_variant(paths: list[Path], variant: Variant) -> dict[str, Tensor]:
+    """All weights of a published variant from its files, in the order of the page."""
+    if len(paths) != len(variant.files):
+        wanted = some([file.name for file in variant.files])
+        raise ValueError(f"this system comes in {len(variant.files)} files ({wanted}); {len(paths)} are given")
+    found: dict[str, Tensor] = {}
+    for path, file in zip(paths, variant.files, strict=True):
+        found |= read_file(path, file)
+    return found
+
+
+def read_file(path: Path, file: File) -> dict[str, Tensor]:
+    """The weights in one of a page's files, by the authors' names. Raises ValueError if it is not what it should be.
+
+    The shards of a TensorFlow checkpoint give none: their numbers come with the index, beside which they lie. Nor do
+    texts that are arguments.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}")
+    return {} if is_shard(file.name) or file.argument else read(path, file.under, file.part)
 
 
 def texts_in(paths: list[Path], variant: Variant) -> dict[str, str]:

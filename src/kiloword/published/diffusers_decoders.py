@@ -66,7 +66,7 @@ def kl_decoder(network: Any, stride: int | None = None) -> Own:
     return Own(opened, opened.latents.scale)
 
 
-class ConsistencyDecoder:
+class ConsistencyDecoder(Decoder):
     """The way out of a diffusers.ConsistencyDecoderVAE: the two calls that it was made for."""
 
     effort = Effort(steps=2)

@@ -16,8 +16,8 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, getproxies, urlopen
 
+from kiloword.formats.sharded import is_index, shards_of
 from kiloword.published.page import File
-from kiloword.published.sharded import is_index, shards_of
 
 CHUNK = 1 << 20
 REMEDY = "try again to go on from what has come, or give the file with --from if you have it"

@@ -4,39 +4,24 @@ Chen et al. 2020 (Generative Pretraining from Pixels); github.com/openai/image-g
 """
 
 import re
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import replace
 from math import isqrt
 from typing import Any
 
-import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from kiloword.document import to_draw, to_learn
-from kiloword.drawing import Drawing, Progress
-from kiloword.engine.drive import draw
 from kiloword.engine.painter import Card
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.entrance import SeatedEntranceConfig
-from kiloword.heads.head import Sampling
-from kiloword.model import ImageModel
-from kiloword.noise import Recorded, Seeded
 from kiloword.orders.raster import RasterConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.nothing import NothingConfig
 from kiloword.published import igpt_palette
-from kiloword.published.listen import heard
-from kiloword.published.page import Figure, File, From, Page, Record, Stages, Variant
-from kiloword.published.tensor_bundle import bundle_files
-from kiloword.tokens import Categorical, Layout
+from kiloword.published.page import Figure, File, From, Page, Variant, bundle_files
+from kiloword.tokens import Categorical
 from kiloword.transformer import AttentionConfig, GELUConfig, RMSNormConfig, StackConfig
 
 PALETTE = igpt_palette.PAGE
-LIKELIEST = Sampling(temperature=0)
-
-# Axes: b pictures, n pixels, v colours, w width.
 
 
 def parts(arguments: dict[str, Any]) -> ImageModelConfig:
@@ -110,87 +95,6 @@ def theirs(name: str, config: ImageModelConfig) -> From:
     return replace(source, names=tuple(known.format(block[1]) for known in source.names))
 
 
-def stages(record: Record) -> Stages:
-    """Recorded pixels read in one go and by way of the cache; pictures drawn, of the likeliest colours by way of the
-    cache and by recorded chances without it; the probe, which is a matrix on the mean of the hidden vectors."""
-    model, tensors = record.system, record.tensors
-    head, tokenizer = model.picture.head, model.picture.tokenizer
-    layout = tokenizer.layout(*tensors["in.image_u8"].shape[1:3])
-    ids = tensors["in.tokens"].long()
-
-    def read() -> Tensor:
-        return model.loss(to_learn([None] * len(ids), layout, ids))["picture"].values
-
-    def hidden() -> Tensor:
-        return heard(head.output, read)[0][0]
-
-    def logits() -> Tensor:
-        return heard(head.output, read)[1][0]
-
-    def probed() -> Tensor:
-        return cross_entropy(hidden().mean(1) @ record.weights["model/clf/wclf"].T, tensors["in.labels"])
-
-    def sampled() -> Tensor:
-        chances = tensors["in.uniforms"].T
-        return last(model.draw(drawing(model, layout, len(chances)), Recorded(chances)))
-
-    def cached_draw(asked: Drawing) -> Tensor:
-        return last(draw(model, asked, Seeded([0] * asked.count)))
-
-    def likeliest() -> Tensor:
-        return cached_draw(begun(model, layout, tensors))
-
-    def steps(asked: Drawing) -> Tensor:
-        answers = heard(head.output, lambda: cached_draw(asked))[1]
-        return torch.cat([answer[0] for answer in answers], dim=1)
-
-    def cached() -> Tensor:
-        given = torch.ones_like(ids, dtype=torch.bool)
-        return steps(replace(drawing(model, layout, len(ids)), tokens=ids, given=given))
-
-    def greedy_logits() -> Tensor:
-        """The port's begin behind the pixel that is given."""
-        return steps(begun(model, layout, tensors))[:, layout.count - tensors["out.greedy_logits"].shape[1] :]
-
-    table = {
-        **PALETTE.stages(replace(record, system=tokenizer)),
-        "out.hidden_after_embed": lambda: heard(head.entrance, read)[1][0],
-        "out.hidden_last": hidden,
-        "out.tf_logits": logits,
-        "out.gen_logits": logits,
-        "out.gen_loss": lambda: read().mean(),
-        "out.clf_loss": probed,
-        "out.cached_logits": cached,
-        "out.greedy_ids": likeliest,
-        "out.greedy_logits": greedy_logits,
-        "out.greedy_image_u8": lambda: igpt_palette.picture(tokenizer, likeliest(), layout),
-        "out.samp_ids": sampled,
-    }
-    return {name: stage for name, stage in table.items() if name in tensors}
-
-
-def drawing(model: ImageModel, layout: Layout, count: int) -> Drawing:
-    """A request for so many pictures."""
-    return Drawing(layout, [model.opening(to_draw([None] * count, layout))], torch.ones(1, count))
-
-
-def begun(model: ImageModel, layout: Layout, tensors: dict[str, Tensor]) -> Drawing:
-    """The likeliest pixels behind a first one that is given: in the port to every picture, in OpenAI's recording to
-    all but the first one, so that they differ."""
-    tokens = torch.zeros_like(tensors["out.greedy_ids"], dtype=torch.long)
-    given = torch.zeros_like(tokens, dtype=torch.bool)
-    if "in.first_token" in tensors:
-        tokens[:, 0], given[:, 0] = tensors["in.first_token"], True
-    else:
-        tokens[:, 0], given[1:, 0] = tensors["out.greedy_ids"][:, 0], True
-    return replace(drawing(model, layout, len(tokens)), sampling=LIKELIEST, tokens=tokens, given=given)
-
-
-def last(steps: Iterator[Progress]) -> Tensor:
-    """The tokens at the end of a drawing."""
-    return deque(steps, maxlen=1)[0].tokens
-
-
 def card(variant: str) -> Card:
     """OpenAI's sampler leaves nothing out."""
     arguments = PAGE.variants[variant].arguments
@@ -238,7 +142,6 @@ PAGE = Page(
     variants={size: _openai(size) for size in SIZES} | {f"{size}-hf": _port(size) for size in SIZES},
     parts=parts,
     theirs=theirs,
-    stages=stages,
     ignored=(r"model/clf/wclf", r"transformer\.h\.\d+\.attn\.(masked_)?bias"),
     preparation=PALETTE.preparation,
     reported=(
@@ -246,6 +149,5 @@ PAGE = Page(
         Figure("M: nats a pixel", 2.0614, README),
         Figure("L: nats a pixel", 2.0466, README),
     ),
-    recorded_weights=lambda weights, tensors: weights | PALETTE.recorded_weights({}, tensors),
     card=card,
 )

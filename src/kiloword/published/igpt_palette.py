@@ -6,39 +6,16 @@ preprocessor settings of the Hugging Face port.
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from kiloword.published.page import Figure, File, From, Page, Preparation, Record, Stages, Variant
-from kiloword.tokenizers.autoencoder import Autoencoder, AutoencoderConfig
+from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
+from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.pixelwise import PixelwiseConfig
-from kiloword.tokens import Layout
 
 
 def parts(arguments: dict[str, Any]) -> AutoencoderConfig:
     """`n_vocab` counts colours; `vocab_size` (of the port) counts one row more, for the start of a sequence."""
     size = arguments["n_vocab"] if "n_vocab" in arguments else arguments["vocab_size"] - 1
     return AutoencoderConfig(PixelwiseConfig(), PixelwiseConfig(), PaletteConfig(size))
-
-
-def stages(record: Record) -> Stages:
-    """The ids of a recorded picture, and the picture of recorded ids."""
-    tokenizer, tensors = record.system, record.tensors
-    pixels = tensors["in.image_u8"].movedim(-1, 1) / 127.5 - 1
-    height, width = pixels.shape[2:]
-    layout = Layout(((height, width),))
-
-    return {
-        "out.quant_ids": lambda: tokenizer.encode(pixels, layout).target,
-        "out.greedy_image_u8": lambda: picture(tokenizer, tensors["out.greedy_ids"].long(), layout),
-    }
-
-
-def picture(tokenizer: Autoencoder, ids: Tensor, layout: Layout) -> Tensor:
-    """Whole numbers up to 255, channels last."""
-    known = torch.ones_like(ids, dtype=torch.bool)
-    return ((tokenizer.decode(ids, layout, known) + 1) * 127.5).round().movedim(1, -1).to(torch.uint8)
 
 
 _OPENAI = "https://openaipublic.blob.core.windows.net/image-gpt/color-clusters/kmeans_centers.npy"
@@ -58,8 +35,6 @@ PAGE = Page(
     },
     parts=parts,
     theirs=lambda name, config: From(("clusters",)),
-    stages=stages,
     preparation=Preparation(size=32, filter="BICUBIC"),
     reported=(Figure("bits a pixel", 9.0, "Chen et al. 2020, section 2"),),
-    recorded_weights=lambda weights, tensors: {"clusters": tensors["in.clusters"]},
 )

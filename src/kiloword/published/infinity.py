@@ -19,7 +19,6 @@ from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.text_context import TextContextConfig
 from kiloword.published import infinity_vae
-from kiloword.published.infinity_stages import stages
 from kiloword.published.llamagen import pairs_apart
 from kiloword.published.page import Figure, File, From, Page, Variant
 from kiloword.published.var import HALVES, reordered
@@ -275,7 +274,6 @@ PAGE = Page(
     variants=VARIANTS,
     parts=parts,
     theirs=theirs,
-    stages=stages,
     ignored=(r"lvl_1L", r"attn_bias_for_masking", r".*\.zero_k_bias", *infinity_vae.PAGE.ignored),
     spelled=infinity_vae.spelled,
     unfolded=unfolded,

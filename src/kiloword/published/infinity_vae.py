@@ -4,21 +4,14 @@ Han et al. 2024 (Infinity: Scaling Bitwise AutoRegressive Modeling); github.com/
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import torch
-from einops import rearrange
-from torch import Tensor
-from torch.nn.functional import interpolate
-
 from kiloword.published import ldm
-from kiloword.published.page import Figure, File, From, Page, Preparation, Record, Stages, Variant
+from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bsq_scales import BSQScalesConfig, Grids
 from kiloword.tokenizers.cnn import CNNConfig
-from kiloword.tokenizers.quantizer import forget
-from kiloword.tokens import Layout
 
 TALL = (  # rows x columns; pictures that are wide have the same ones, turned
     "1x1 2x2 4x4 6x6 8x8 12x12 16x16 20x20 24x24 32x32 40x40 48x48 64x64",
@@ -77,37 +70,6 @@ def spelled(name: str) -> str:
     return f"{module}.{'norm' if module.rpartition('.')[2].startswith('norm') else 'conv'}.{kind}"
 
 
-def stages(record: Record) -> Stages:
-    """There and back, on the grids that were recorded; `next_input_area` is what the authors' tokenizer would feed."""
-    tensors, system = record.tensors, record.system
-    pixels, quantizer = tensors["image"], system.quantizer
-    layout = Layout(tuple((rows, columns) for _, rows, columns in record.settings["settings"]["scale_schedule"]))
-    bits = torch.cat([tensors[f"bits_{scale}"].flatten(1, 3) for scale in range(len(layout.sizes))], dim=1).long()
-
-    def found(scale: int) -> Callable[[], Tensor]:
-        rows = layout.sizes[scale][0]
-        return lambda: rearrange(
-            system.encode(pixels, layout).target[:, layout.part(scale)], "b (s t) c -> b 1 s t c", s=rows
-        )
-
-    def fed(scale: int) -> Callable[[], Tensor]:
-        known = (torch.arange(layout.count) < sum(layout.counts[:scale])).expand(bits.shape[:2])
-        before = forget(bits, known, system.space)
-        return lambda: interpolate(quantizer.lookup(before, layout), layout.sizes[scale], mode="area").unsqueeze(2)
-
-    def decoded() -> Tensor:
-        return system.decode(bits, layout, torch.ones(bits.shape[:2], dtype=torch.bool))
-
-    return {
-        "encoder_out": lambda: system.encoder(pixels, layout),
-        **{f"bits_{scale}": found(scale) for scale in range(len(layout.sizes))},
-        "quantized": lambda: system.encode(pixels, layout).latent,
-        **{f"next_input_area_{scale - 1}": fed(scale) for scale in range(1, len(layout.sizes))},
-        "recon": lambda: decoded().clamp(-1, 1),
-        "decoder_raw_mean_per_channel": lambda: decoded().mean(dim=(2, 3)),
-    }
-
-
 F16 = {
     "base_ch": 128, "num_res_blocks": 2, "patch_size": 16,
     "encoder_ch_mult": (1, 2, 4, 4, 4), "decoder_ch_mult": (1, 2, 4, 4, 4),
@@ -147,7 +109,6 @@ PAGE = Page(
     },
     parts=parts,
     theirs=theirs,
-    stages=stages,
     ignored=(r"quantizer?\.lfq\.mask",),
     spelled=spelled,
     preparation=Preparation(size=256),

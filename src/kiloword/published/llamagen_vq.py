@@ -5,11 +5,8 @@ Sun et al. 2024 (Autoregressive Model Beats Diffusion); github.com/FoundationVis
 
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from kiloword.published import ldm
-from kiloword.published.page import Figure, File, From, Page, Preparation, Record, Stages, Variant
+from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.vq import VQConfig
@@ -35,28 +32,6 @@ def parts(arguments: dict[str, Any]) -> AutoencoderConfig:
 
 def theirs(name: str, config: AutoencoderConfig) -> From:
     return From(("quantize.embedding.weight",)) if name == "quantizer.codebook" else ldm.theirs(name, config, DIALECT)
-
-
-def stages(record: Record) -> Stages:
-    """There and back, by way of ids and of latents; and the pictures of random ids."""
-    tensors, system = record.tensors, record.system
-    pixels = tensors["in.image_u8"] / 127.5 - 1
-    layout = system.layout(*pixels.shape[2:])
-    encoder, decoder, quantizer = system.encoder, system.decoder, system.quantizer
-
-    def decoded(ids: Tensor) -> Tensor:
-        return system.decode(ids, layout, torch.ones_like(ids, dtype=torch.bool))
-
-    return {
-        "out.enc": lambda: encoder.trunk(pixels),
-        "out.z": lambda: encoder(pixels, layout),
-        "out.ids": lambda: system.encode(pixels, layout).target,
-        "out.quant": lambda: system.encode(pixels, layout).latent,
-        "out.recon": lambda: decoder(system.encode(pixels, layout).latent, layout),
-        "out.recon_from_ids": lambda: decoded(tensors["out.ids"]),
-        "out.rand_quant": lambda: quantizer.lookup(tensors["in.rand_ids"], layout),
-        "out.rand_recon": lambda: decoded(tensors["in.rand_ids"]),
-    }
 
 
 VQ16 = {
@@ -93,7 +68,6 @@ PAGE = Page(
     },
     parts=parts,
     theirs=theirs,
-    stages=stages,
     ignored=(r"quantize\.codebook_used",),
     preparation=Preparation(size=256, filter="BICUBIC"),
     reported=(

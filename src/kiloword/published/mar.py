@@ -8,12 +8,11 @@ from typing import Any
 
 from kiloword.engine.card import Card
 from kiloword.heads.ddpm import DDPMConfig
-from kiloword.heads.diffusion import DiffusionConfig
+from kiloword.heads.diffusion_head import DiffusionConfig
 from kiloword.orders.masked import MaskedConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.class_buffer import ClassBufferConfig
 from kiloword.published import mar_kl16
-from kiloword.published.mar_stages import stages
 from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
 from kiloword.tokenizers.patched import PatchedConfig
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
@@ -154,7 +153,6 @@ PAGE = Page(
     variants=VARIANTS,
     parts=parts,
     theirs=theirs,
-    stages=stages,
     ignored=(r"vae\.loss\..*",),
     preparation=Preparation(size=256, filter="BICUBIC"),
     reported=(

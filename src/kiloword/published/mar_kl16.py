@@ -6,12 +6,8 @@ diffusion); github.com/LTH14/mar.
 
 from typing import Any
 
-from einops import rearrange
-from torch import Tensor
-
-from kiloword.noise import Recorded
 from kiloword.published import ldm
-from kiloword.published.page import File, Page, Preparation, Record, Stages, Variant
+from kiloword.published.page import File, Page, Preparation, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.kl import KLConfig
@@ -39,37 +35,6 @@ def parts(arguments: dict[str, Any]) -> AutoencoderConfig:
     return AutoencoderConfig(network(2 * dim, attention), network(dim, ()), KLConfig(dim, SCALE))
 
 
-def stages(record: Record) -> Stages:
-    """There, with the means and with recorded noise, and back; and the pictures of random latents."""
-    tensors, system = record.tensors, record.system
-    pixels = tensors["in.image_u8"] / 127.5 - 1
-    layout = system.layout(*pixels.shape[2:])
-    encoder, decoder, quantizer = system.encoder, system.decoder, system.quantizer
-
-    def posterior():
-        return quantizer.posterior(encoder(pixels, layout))
-
-    def drawn():
-        return system.encode(pixels, layout, Recorded(tensors["in.eps"][:, None]))
-
-    def scaled() -> Tensor:
-        return rearrange(drawn().target, "b (h w) c -> b c h w", h=layout.sizes[-1][0])
-
-    return {
-        "out.enc": lambda: encoder.trunk(pixels),
-        "out.moments": lambda: encoder(pixels, layout),
-        "out.mean": lambda: posterior().mean,
-        "out.logvar": lambda: posterior().log_variance,
-        "out.std": lambda: posterior().deviation,
-        "out.kl": lambda: posterior().divergence.sum(dim=(1, 2, 3)),
-        "out.sample": lambda: drawn().latent,
-        "out.latent_scaled": scaled,
-        "out.recon_mean": lambda: decoder(system.encode(pixels, layout).latent, layout),
-        "out.recon_from_scaled": lambda: decoder(quantizer.lookup(drawn().target, layout), layout),
-        "out.rand_dec": lambda: decoder(tensors["in.rand_z"], layout),
-    }
-
-
 KL16 = {
     "ch": 128, "ch_mult": (1, 1, 2, 2, 4), "num_res_blocks": 2, "norm_groups": 32, "embed_dim": 16,
     "resolution": 256, "enc_attn_resolutions": (16,),
@@ -91,7 +56,6 @@ PAGE = Page(
     },
     parts=parts,
     theirs=ldm.theirs,
-    stages=stages,
     ignored=(r"loss\..*",),
     preparation=Preparation(size=256, filter="BICUBIC"),
 )

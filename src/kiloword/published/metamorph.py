@@ -6,7 +6,7 @@ al. 2023). SigLIP itself stretches pictures to squares; here they are cropped.
 
 from typing import Any
 
-from kiloword.published.page import File, From, Page, Preparation, Record, Stages, Variant
+from kiloword.published.page import File, From, Page, Preparation, Variant
 from kiloword.tokenizers.siglip import SigLIPConfig
 
 SO400M = {
@@ -28,11 +28,6 @@ def theirs(name: str, config: SigLIPConfig) -> From:
     return From((f"vision_model.{name}",))
 
 
-def stages(record: Record) -> Stages:
-    """Nothing was recorded: the tests compare with the library that SigLIP is taken from."""
-    return {}
-
-
 PAGE = Page(
     name="metamorph-features",
     title="MetaMorph's frozen SigLIP",
@@ -48,7 +43,6 @@ PAGE = Page(
     },
     parts=parts,
     theirs=theirs,
-    stages=stages,
     ignored=(r"text_model\..*", r"vision_model\.(head|post_layernorm)\..*", r"logit_(scale|bias)"),
     preparation=Preparation(size=384, filter="BICUBIC"),
 )

@@ -14,7 +14,7 @@ from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
 from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.published import language_models
-from kiloword.published.page import Figure, File, From, Page, Record, Stages, Variant
+from kiloword.published.page import Figure, File, From, Page, Variant
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
 from kiloword.tokenizers.wordbook import WordbookConfig
 from kiloword.tokens import Categorical, Vector
@@ -65,11 +65,6 @@ def theirs(name: str, config: ImageModelConfig) -> From:
     return From((NAMES[ours] + name.removeprefix(ours),))
 
 
-def stages(record: Record) -> Stages:
-    """Nothing was recorded of it."""
-    return {}
-
-
 def card(variant: str) -> Card:
     """What is regressed cannot be guided; the authors guide their decoder, by 6 to 12.5."""
     return Card(f"metamorph/{variant}", ((384, 384),), licence=PAGE.licence, about=PAGE.variants[variant].about)
@@ -101,7 +96,6 @@ PAGE = Page(
     },
     parts=parts,
     theirs=theirs,
-    stages=stages,
     ignored=(r"model\.vision_(proj|tower)\..*", r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"),
     reported=(Figure("FID, COCO 30K (from memory of the paper)", 11.8, "Tong et al. 2024"),),
     card=card,

@@ -1,21 +1,19 @@
-"""The law of pages: what kiloword knows of one published system, so that its authors' files load and can be checked.
+"""The law of pages: what kiloword knows of one published system, so that its authors' files load.
 
-A page is data and small functions: which parts the system is made of at any size, where its files lie, under which
-names the authors keep each of our weights, and which of our calls gives each tensor that was recorded from their code.
+A page is facts: which parts the system is made of at any size, where its files lie, under which names the authors keep
+each of our weights, with which defaults they draw, its licence and the numbers that they report.
 """
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from kiloword.engine.painter import Card
-
-# The recorded tensor's name -> the call that makes it from our parts.
-Stages = Mapping[str, Callable[[], Tensor]]
+from kiloword.engine.card import Card
+from kiloword.formats.tensor_bundle import file_names
 
 
 @dataclass(frozen=True)
@@ -32,6 +30,15 @@ class File:
     under: tuple[str, ...] = ()
     part: str = ""
     argument: str = ""
+
+
+def bundle_files(url: str, name: str, shards: int) -> tuple[File, ...]:
+    """The files of a TensorFlow checkpoint at the address `url` (without .index): its index, then its shards.
+
+    On disk they are called after `name`, which may begin with a folder. Only the index gives weights.
+    """
+    pairs = zip(file_names(name, shards), file_names(url, shards), strict=True)
+    return tuple(File(ours, url=address) for ours, address in pairs)
 
 
 @dataclass(frozen=True)
@@ -77,28 +84,12 @@ class Preparation:
 
 
 @dataclass(frozen=True)
-class Record:
-    """A recording of the authors' code: its config.json, the tensors, our system built of their weights, and these
-    under their own names, of which some may be for what they measure with alone."""
-
-    settings: dict[str, Any]
-    tensors: dict[str, Tensor]
-    system: Any
-    weights: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        return self.settings["config"]
-
-
-@dataclass(frozen=True)
 class Page:
     """A published system. `parts` turns the authors' arguments into our config, `theirs` our weight's name into theirs.
 
     `ignored` are patterns of keys in the authors' files that no part of ours needs. `spelled` gives those that are not
     the same in all files the name they have in `theirs`, `unfolded` does so where names hang on those of the others.
-    `recorded_weights` completes a recording's weights from its
-    other tensors. Of a system that draws, `card` says for each variant how its authors draw with it.
+    Of a system that draws, `card` says for each variant how its authors draw with it.
     """
 
     name: str
@@ -108,13 +99,11 @@ class Page:
     variants: dict[str, Variant]
     parts: Callable[[dict[str, Any]], Any]
     theirs: Callable[[str, Any], From]
-    stages: Callable[[Record], Stages]
     ignored: tuple[str, ...] = ()
     spelled: Callable[[str], str] = lambda name: name
     unfolded: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda tensors: tensors
     preparation: Preparation = Preparation()
     reported: tuple[Figure, ...] = ()
-    recorded_weights: Callable[[dict[str, Tensor], dict[str, Tensor]], dict[str, Tensor]] = lambda weights, io: weights
     card: Callable[[str], Card] | None = None
 
 

@@ -5,14 +5,10 @@ Ma et al. 2025 (A Unified Tokenizer for Visual Generation and Understanding); gi
 
 from typing import Any
 
-import torch
-from einops import rearrange
-from torch import Tensor
-
-from kiloword.published.page import Figure, File, From, Page, Preparation, Record, Stages, Variant
+from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.contrastive import ContrastiveConfig, TextTowerConfig
-from kiloword.tokenizers.factorisation import FactorisationConfig, Projection
+from kiloword.tokenizers.factorisation import FactorisationConfig
 from kiloword.tokenizers.multicode import MulticodeConfig
 from kiloword.tokenizers.vitamin import ViTaminConfig
 from kiloword.transformer import AttentionConfig, GeGLUConfig, GELUConfig, LayerNormConfig, StackConfig
@@ -106,43 +102,6 @@ def theirs(name: str, config: ContrastiveConfig) -> From:
     return From((found, found.replace(".w0.", ".w1.")) if ".w0." in found else (found,))
 
 
-def stages(record: Record) -> Stages:
-    """From the picture to the ids; from the recorded ids to the reconstruction; and both sides of the comparison."""
-    system, tensors = record.system, record.tensors
-    tokenizer, pixels = system.tokenizer, tensors["image"]
-    encoder, decoder = tokenizer.encoder, tokenizer.decoder
-    layout = tokenizer.layout(*pixels.shape[-2:])
-    ids = rearrange(tensors["indices"], "b k n -> b n k")
-
-    def codes() -> Tensor:
-        return tokenizer.quantizer.lookup(ids, layout)
-
-    def attended(project: Projection, vectors: Tensor) -> Tensor:
-        return project.attention(project.attention_norm(vectors))
-
-    def picture() -> Tensor:
-        known = torch.ones(ids.shape[:2], dtype=torch.bool)
-        return tokenizer.decode(ids, layout, known).clamp(-1, 1)
-
-    return {
-        "patch_embed": lambda: _rows(encoder.network.patches(pixels)),
-        "encoder_out": lambda: _rows(encoder.network(pixels, layout)),
-        "attn_down": lambda: attended(encoder.project, tensors["encoder_out"]),
-        "quant_proj": lambda: _rows(encoder(pixels, layout)),
-        "indices": lambda: rearrange(tokenizer.encode(pixels, layout).target, "b n k -> b k n"),
-        "codes": lambda: _rows(codes()),
-        "attn_up": lambda: attended(decoder.project, tensors["codes"]),
-        "post_quant": lambda: _rows(decoder.features(codes(), layout)),
-        "recon": picture,
-        "clip_image": lambda: system.picture_vectors(system.encode(pixels, layout).latent, layout),
-        "clip_text": lambda: system.text_vectors(tensors["text_tokens"]),
-    }
-
-
-def _rows(grid: Tensor) -> Tensor:
-    return rearrange(grid, "b c h w -> b (h w) c")
-
-
 PAGE = Page(
     name="unitok",
     title="UniTok",
@@ -158,7 +117,6 @@ PAGE = Page(
     },
     parts=parts,
     theirs=theirs,
-    stages=stages,
     # all zero and never trained, or a count that only training looks at
     ignored=(r"encoder\.pos_embed", r".*\.zero_k_bias", r"quantizer\.codebooks\.\d+\.vocab_usage"),
     preparation=Preparation(size=256, enlarge=1.125, filter="BILINEAR"),

@@ -15,14 +15,14 @@ from kiloword.engine.card import Card
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.code_entrance import ProjectedCodesConfig
 from kiloword.heads.entrance import BareEntranceConfig
-from kiloword.heads.multicode import MulticodeHeadConfig
+from kiloword.heads.multicode_head import MulticodeHeadConfig
 from kiloword.orders.raster import RasterConfig
 from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
 from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.prompts.class_start import ClassStartConfig
 from kiloword.published import language_models, llamagen, unitok
-from kiloword.published.page import Figure, File, From, Page, Record, Stages, Variant
+from kiloword.published.page import Figure, File, From, Page, Variant
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
 from kiloword.tokenizers.wordbook import WordbookConfig
 from kiloword.tokens import Categorical, Codes
@@ -110,11 +110,6 @@ def language(arguments: dict[str, Any]) -> ImageModelConfig:
     )
 
 
-def stages(record: Record) -> Stages:
-    """Nothing was recorded of these: the tests compare with the authors' loop, written down plainly."""
-    return {}
-
-
 def card(variant: str) -> Card:
     """As in the authors' script; without guidance, for which nothing was taught."""
     chosen = PAGE.variants[variant]
@@ -156,7 +151,6 @@ PAGE = Page(
     },
     parts=parts,
     theirs=theirs,
-    stages=stages,
     ignored=(
         r"freqs_cis", *(rf"unitok\.{pattern}" for pattern in unitok.PAGE.ignored),
         r"unitok\.(text_encoder|fc_norm|projection)\..*", r"unitok\.logit_scale",

@@ -14,7 +14,7 @@ import torch
 from kiloword import checkpoint, parts
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
-from kiloword.decoders.diffusion import DiffusionDecoder, DiffusionDecoderConfig
+from kiloword.decoders.diffusion_decoder import DiffusionDecoder, DiffusionDecoderConfig
 from kiloword.decoders.patches import Patches
 from kiloword.engine.painter import Painter
 from kiloword.model import ImageModel

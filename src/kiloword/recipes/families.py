@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from kiloword.heads.bitwise import BitwiseConfig
 from kiloword.heads.categorical import CategoricalConfig
-from kiloword.heads.diffusion import DiffusionConfig
+from kiloword.heads.diffusion_head import DiffusionConfig
 from kiloword.heads.entrance import ScaleEntranceConfig, SeatedEntranceConfig
 from kiloword.heads.flow import FlowConfig
-from kiloword.heads.multicode import MulticodeHeadConfig
+from kiloword.heads.multicode_head import MulticodeHeadConfig
 from kiloword.heads.regression import RegressionConfig
 from kiloword.orders.draft import DraftConfig
 from kiloword.orders.masked import MaskedConfig

@@ -15,9 +15,9 @@ from kiloword.datasets import shards
 from kiloword.engine.painter import Painter
 from kiloword.recipes.model_run import Report, cached_tokens, fabric, finish
 from kiloword.recipes.recipe import changed
+from kiloword.training.augmentation import to_bytes
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import MuonConfig
-from kiloword.training.pictures import to_bytes
 from kiloword.training.tasks.image_model_task import Captions, ImageModelTask, ImageModelTaskConfig
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from kiloword.heads.multicode import MulticodeHeadConfig
+from kiloword.heads.multicode_head import MulticodeHeadConfig
 from kiloword.heads.velocity import VelocityConfig
 from kiloword.orders.denoise import DenoiseConfig
 from kiloword.orders.masked import MaskedConfig

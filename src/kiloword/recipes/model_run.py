@@ -27,11 +27,10 @@ from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.directions import DirectionsConfig
 from kiloword.tokenizers.judge import ContrastiveJudge, JudgeConfig
 from kiloword.tokenizers.pyramid import PyramidConfig
-from kiloword.tokenizers.quantizer import Fittable
 from kiloword.tokenizers.tokenizer import TokenizerConfig
 from kiloword.tokens import Categorical
+from kiloword.training.augmentation import shrink, to_bytes
 from kiloword.training.loop import Run
-from kiloword.training.pictures import shrink, to_bytes
 from kiloword.training.precision import multiplies_bfloat16
 from kiloword.training.tasks.contrastive_task import ContrastiveTask
 from kiloword.training.tasks.image_model_task import Captions, ImageModelTask, versions_and_shown
@@ -163,7 +162,7 @@ def fabric() -> Fabric:
 
 def train_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
     autoencoder = picture_tokenizer(model)
-    if isinstance(autoencoder.quantizer, Fittable):
+    if autoencoder.quantizer.fits_at_once:
         autoencoder.quantizer.fit(latents(autoencoder, pictures, recipe.data.side))
         return
     training = recipe.tokenizer_training

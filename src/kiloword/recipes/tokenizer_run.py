@@ -15,9 +15,8 @@ from kiloword.datasets import folder as pictures_folder
 from kiloword.recipes.model_run import Pictures, Report, fabric, finish, latents, load_pictures
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe
 from kiloword.tokenizers.autoencoder import Autoencoder
-from kiloword.tokenizers.quantizer import Fittable
+from kiloword.training.augmentation import to_bytes
 from kiloword.training.loop import Run
-from kiloword.training.pictures import to_bytes
 from kiloword.training.tasks.adversarial_task import AdversarialTask
 from kiloword.training.tasks.task import TrainingTask
 from kiloword.training.tasks.tokenizer_task import TokenizerTask
@@ -51,7 +50,7 @@ def fit_tokenizer(
     tokenizer: Autoencoder, recipe: TokenizerRecipe, pictures: Pictures, folder: Path, stage: str, report: Report
 ) -> None:
     """Train a tokenizer to the end of its recipe, or fit it where there is nothing to be trained."""
-    if isinstance(tokenizer.quantizer, Fittable):
+    if tokenizer.quantizer.fits_at_once:
         tokenizer.quantizer.fit(latents(tokenizer, pictures, recipe.data.side))
         tokenizer.eval()
         return

@@ -6,8 +6,8 @@ stand beside the rows; sizes are for 64x64 icons with transparency, a token cove
 
 from dataclasses import dataclass, replace
 
-from kiloword.recipes import TOKENIZERS
 from kiloword.recipes.emoji import patches
+from kiloword.recipes.recipe_names import TOKENIZERS
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bsq import BSQConfig
 from kiloword.tokenizers.bsq_scales import BSQScalesConfig
@@ -28,7 +28,7 @@ from kiloword.tokenizers.vq import VQConfig
 from kiloword.training.annealing import Annealing
 from kiloword.training.loop import TrainingConfig
 from kiloword.training.losses.adversarial import AdversarialConfig
-from kiloword.training.losses.likelihood import LogitLaplace
+from kiloword.training.losses.likelihood_loss import LogitLaplace
 from kiloword.training.losses.perceptual import PerceptualConfig
 from kiloword.training.optimiser import AdamWConfig, MuonConfig
 from kiloword.training.tasks.tokenizer_task import LossWeights, ReconstructionConfig

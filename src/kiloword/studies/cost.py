@@ -16,10 +16,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kiloword.engine.painter import Painter
-from kiloword.evaluation.drawing import Session
+from kiloword.evaluation.session import Session
 from kiloword.heads.denoising_mlp import DenoisingMLP
 from kiloword.studies.jobs import painter_of
-from kiloword.transformer import Cache, Stack, Stream, Transformer
+from kiloword.transformer import Cache, KeyValueCache, Stack, Stream, Transformer
 
 # Axes: b rows of the batch, t places in a row, w width.
 
@@ -39,7 +39,15 @@ class Counted(nn.Module):
     def width(self) -> int:
         return self.inner.width
 
-    def cache(self, rows: int, capacity: int) -> Cache:
+    @property
+    def cross_attends(self) -> bool:
+        return self.inner.cross_attends
+
+    @property
+    def modulated(self) -> bool:
+        return self.inner.modulated
+
+    def cache(self, rows: int, capacity: int) -> KeyValueCache:
         return self.inner.cache(rows, capacity)
 
     def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:

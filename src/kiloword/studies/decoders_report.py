@@ -14,15 +14,15 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from kiloword.datasets.shards import replace_file
-from kiloword.evaluation import details, features
-from kiloword.studies.drawing import draw_sheet
+from kiloword.evaluation import details, feature_spaces
+from kiloword.studies.report_pictures import draw_sheet
 
 # Axes: b pictures, S pixels a side.
 
 NARROWEST = 0.1  # of the mean spread of features: none counts as narrower
 AIM = 1.25  # of a few-step distance to the many-step one
 MANY = "16 steps"
-MEANING = {"gradients": features.MEANING["gradients"], "details": details.MEANING}
+MEANING = {"gradients": feature_spaces.MEANING["gradients"], "details": details.MEANING}
 
 # What each strip resembles of what is known of 4o, and why that proves nothing.
 RESEMBLES = {
@@ -53,7 +53,7 @@ def write_report(
 ) -> Path:  # fmt: skip
     """report.md, report.json, plot.png, sheet.png and strip.png; the first is returned."""
     told = [{"table": row.table, "name": row.name, **row.figures} for row in rows]
-    whole = {**facts, "feature_spaces": MEANING, "few_against_many": against_many(rows), "settings": told}
+    whole = {**facts, "features": MEANING, "few_against_many": against_many(rows), "settings": told}
     replace_file(out / "report.json", (json.dumps(whole, indent=1) + "\n").encode())
     draw_plot(out / "plot.png", rows)
     draw_sheet(out / "sheet.png", {name.replace(", ", ",\n"): pictures for name, pictures in sheet.items()})

@@ -12,15 +12,15 @@ from typing import Any
 
 from kiloword.datasets.shards import replace_file
 from kiloword.engine.painter import Painter
-from kiloword.evaluation.features import MEANING, SPACES
+from kiloword.evaluation.feature_spaces import MEANING, SPACES
 from kiloword.recipes.generators import SYSTEMS
 from kiloword.recipes.model_run import Report
 from kiloword.studies import cost
-from kiloword.studies.drawing import draw_sheet, read_strip
 from kiloword.studies.generators_plot import draw_plots
 from kiloword.studies.generators_words import text
 from kiloword.studies.jobs import painter_of
 from kiloword.studies.protocol import SPACE, EvaluationProtocol
+from kiloword.studies.report_pictures import draw_sheet, read_strip
 
 FORMAT = 1
 STRIP = "drawn.webp"  # what a training draws of the sheet's prompts

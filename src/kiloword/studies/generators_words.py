@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from kiloword.evaluation.features import MEANING
+from kiloword.evaluation.feature_spaces import MEANING
 from kiloword.recipes.families import GRID
 from kiloword.studies.budget import SIDE
 from kiloword.studies.generators_plot import SPLITS

@@ -13,7 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from kiloword.evaluation.codebook import codebook_use
-from kiloword.evaluation.features import SPACES, features
+from kiloword.evaluation.feature_spaces import SPACES, features
 from kiloword.evaluation.image_set import to_bytes
 from kiloword.evaluation.kernel_distance import KernelDistance, kernel_distance, scaled
 from kiloword.evaluation.ssim import ssim
@@ -21,7 +21,7 @@ from kiloword.pixels import from_bytes, psnr
 from kiloword.recipes.model_run import Pictures
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokens import Layout, Vector
-from kiloword.training.pictures import shrink
+from kiloword.training.augmentation import shrink
 
 # Axes: b n pictures, S pixels a side.
 

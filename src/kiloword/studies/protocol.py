@@ -14,17 +14,17 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from kiloword.engine.painter import Painter
-from kiloword.evaluation.drawing import Session
-from kiloword.evaluation.features import SPACES
+from kiloword.evaluation.feature_spaces import SPACES
 from kiloword.evaluation.image_set import SPLITS, ImageSet, draw_of, to_bytes
 from kiloword.evaluation.likelihood import picture_bits
 from kiloword.evaluation.memorisation import TrainingSet, memorisation
+from kiloword.evaluation.session import Session
 from kiloword.evaluation.subject import Gallery, score
 from kiloword.recipes.model_run import Pictures, Report
 from kiloword.studies.budget import SIDE, Judging
 from kiloword.studies.jobs import with_card
 from kiloword.studies.measure import apart
-from kiloword.training.pictures import shrink
+from kiloword.training.augmentation import shrink
 
 # Axes: n pictures, S pixels a side.
 

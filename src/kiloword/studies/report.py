@@ -14,10 +14,10 @@ from torch import Tensor
 
 from kiloword import parts
 from kiloword.datasets.shards import replace_file
-from kiloword.evaluation.features import MEANING
+from kiloword.evaluation.feature_spaces import MEANING
 from kiloword.recipes.model_run import fabric
-from kiloword.studies.drawing import draw_plot, draw_sheet, read_strip
 from kiloword.studies.measure import speeds
+from kiloword.studies.report_pictures import draw_plot, draw_sheet, read_strip
 from kiloword.tokenizers.autoencoder import Autoencoder
 
 # Axes: b n pictures, S pixels a side.

@@ -17,8 +17,8 @@ import torch
 from kiloword.datasets.shards import replace_file
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.description import judge
-from kiloword.evaluation.drawing import Session
 from kiloword.evaluation.likelihood import picture_bits, text_bits
+from kiloword.evaluation.session import Session
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.parts import ImageModelConfig, TextConfig
 from kiloword.recipes.families import GRID

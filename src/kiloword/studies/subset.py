@@ -14,7 +14,7 @@ from PIL import Image
 
 from kiloword.datasets import shards
 from kiloword.recipes.model_run import Pictures, plain_rows
-from kiloword.training.pictures import to_bytes
+from kiloword.training.augmentation import to_bytes
 
 # What is kept of a picture's metadata, and what stands for it where a set does not tell it.
 FIELDS = {

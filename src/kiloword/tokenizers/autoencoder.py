@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from kiloword.noise import Noise
 from kiloword.tokenizers.network import NetworkConfig
 from kiloword.tokenizers.quantizer import Multiscale, Quantized, QuantizerConfig, forget
+from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokens import Layout
 
 # Axes: b pictures, n tokens, k latent channels, H W pixels.
@@ -34,7 +35,7 @@ class AutoencoderConfig:
         return Autoencoder(self)
 
 
-class Autoencoder(nn.Module):
+class Autoencoder(nn.Module, Tokenizer):
     """A tokenizer of one grid, or of the quantizer's several. Unknown tokens are zero latents to its decoder."""
 
     def __init__(self, config: AutoencoderConfig):
@@ -64,9 +65,8 @@ class Autoencoder(nn.Module):
                 f"this tokenizer takes pictures whose sides are multiples of {self.stride}, got {height}x{width}"
             )
         h, w = height // self.stride, width // self.stride
-        if isinstance(self.quantizer, Multiscale):
-            return Layout(self.quantizer.grids(h, w), self.quantizer.frame(h, w))
-        return Layout(((h, w),))
+        scales = self.multiscale
+        return Layout(scales.grids(h, w), scales.frame(h, w)) if scales else Layout(((h, w),))
 
     def encode(self, pixels: Float[Tensor, "b c H W"], layout: Layout, noise: Noise | None = None) -> Quantized:
         h, w = layout.sizes[-1]
@@ -93,7 +93,15 @@ class Autoencoder(nn.Module):
     @property
     def groups(self) -> int:
         """Groups of codes a token, the first of which matter most; 1 for quantizers that know no groups."""
-        return getattr(self.config.quantizer, "groups", 1)
+        return self.quantizer.groups
+
+    @property
+    def flips(self) -> bool:
+        return self.quantizer.flips
+
+    @property
+    def multiscale(self) -> Multiscale | None:
+        return self.quantizer.multiscale
 
     def keep_groups(self, latent: Float[Tensor, "b k h w"], groups: Tensor) -> Float[Tensor, "b k h w"]:
         """Latents of which picture i keeps only its first `groups[i]` groups of codes."""

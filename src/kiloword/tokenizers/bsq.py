@@ -14,7 +14,7 @@ from torch.nn.functional import mse_loss, normalize, softplus
 from torch.special import entr
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, check_latent
+from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, Quantizer, check_latent
 from kiloword.tokens import Bits, Layout
 
 # Axes: b pictures, n tokens, c latent channels (one a bit), h w grid.
@@ -37,7 +37,7 @@ class BSQConfig:
         return BSQ(self)
 
 
-class BSQ(nn.Module):
+class BSQ(nn.Module, Quantizer):
     """Nothing to learn: the codes are the corners of a cube inside the unit sphere."""
 
     def __init__(self, config: BSQConfig):

@@ -14,7 +14,7 @@ from torch.nn.functional import interpolate, normalize
 
 from kiloword.noise import Noise
 from kiloword.tokenizers.bsq import corners, losses_of
-from kiloword.tokenizers.quantizer import Quantized, check_latent
+from kiloword.tokenizers.quantizer import Quantized, Quantizer, check_latent
 from kiloword.tokens import Bits, Layout, in_proportion
 
 # Axes: b pictures, n tokens of all grids, c latent channels (one a bit), h w the finest grid, s t a coarser grid.
@@ -58,7 +58,7 @@ class BSQScalesConfig:
         return BSQScales(self)
 
 
-class BSQScales(nn.Module):
+class BSQScales(nn.Module, Quantizer):
     """A latent is the sum of its grids, each a BSQ code of what is left, enlarged bilinearly. Nothing to learn."""
 
     def __init__(self, config: BSQScalesConfig):
@@ -66,6 +66,10 @@ class BSQScales(nn.Module):
         self.config = config
         self.space = Bits(config.bits)
         self.channels = self.encoder_channels = config.bits
+
+    @property
+    def multiscale(self) -> "BSQScales":
+        return self
 
     @property
     def flips(self) -> bool:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, channels_last, nn
 from torch.nn.functional import conv_transpose2d, pad, scaled_dot_product_attention, silu
 
+from kiloword.tokenizers.network import Decoder, Encoder
 from kiloword.tokens import Layout
 
 # Axes: b pictures, c d channels, H W pixels, z channels of the trunk's latent, k channels of the quantizer's, h w grid.
@@ -166,7 +167,7 @@ class Level(nn.Module):
         return reduce(lambda value, step: step(value), self.steps, x)
 
 
-class CNNEncoder(nn.Module):
+class CNNEncoder(Encoder):
     """Pixels to latents; the levels from fine to coarse."""
 
     def __init__(self, config: CNNConfig, latent_channels: int):
@@ -204,7 +205,7 @@ class CNNEncoder(nn.Module):
         return self.leave(swish(self.norm(x)))
 
 
-class CNNDecoder(nn.Module):
+class CNNDecoder(Decoder):
     """Latents to pixels; the levels from coarse to fine, as they are run."""
 
     def __init__(self, config: CNNConfig, latent_channels: int):
@@ -230,6 +231,10 @@ class CNNDecoder(nn.Module):
         """Steps up to the last attention."""
         narrow = takewhile(lambda step: not isinstance(step, Attention), reversed(self.steps))
         return len(self.steps) - len([*narrow])
+
+    @property
+    def last_weight(self) -> Tensor:
+        return self.leave.weight
 
     def forward(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b c H W"]:
         return self.trunk(self.bridge(latent))

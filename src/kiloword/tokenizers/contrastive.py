@@ -5,7 +5,6 @@ Radford et al. 2021 (CLIP) for the text's transformer and the loss; over what to
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from einops import reduce
@@ -15,21 +14,13 @@ from torch.nn.functional import cross_entropy, normalize
 
 from kiloword.noise import Noise
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
-from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokenizers.quantizer import Multiscale, Quantized
+from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokens import Layout
 from kiloword.transformer import LayerNormConfig, StackConfig, Stream
 
 # Axes: b pictures, n tokens, k latent channels, h w grid, c H W pixels, i channels of features,
 # a texts, t ids of a text, e agreed space.
-
-
-@runtime_checkable
-class Featured(Protocol):
-    """The power of decoders that widen latents to vectors that hold their meaning."""
-
-    width: int
-
-    def features(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b i h w"]: ...
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,7 @@ class ContrastiveConfig:
         return Contrastive(self)
 
 
-class Contrastive(nn.Module):
+class Contrastive(nn.Module, Tokenizer):
     """A tokenizer as any other; beside that it tells how well texts fit pictures."""
 
     def __init__(self, config: ContrastiveConfig):
@@ -95,12 +86,12 @@ class Contrastive(nn.Module):
         self.config = config
         self.tokenizer = config.tokenizer.build()
         self.text = config.text.build(config.dim)
-        if not isinstance(self.tokenizer.decoder, Featured):
+        if not self.tokenizer.decoder.feature_width:
             raise ValueError(
                 f"{type(self.tokenizer.decoder).__name__} gives no features to compare with texts: "
                 "put a factorisation around the networks"
             )
-        width = self.tokenizer.decoder.width
+        width = self.tokenizer.decoder.feature_width
         self.norm = LayerNormConfig().build(width)
         self.leave = nn.Linear(width, config.dim)
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
@@ -119,6 +110,18 @@ class Contrastive(nn.Module):
         """Channels of its pictures: 4 (RGBA) or 3 (RGB)."""
         return self.tokenizer.channels
 
+    @property
+    def groups(self) -> int:
+        return self.tokenizer.groups
+
+    @property
+    def flips(self) -> bool:
+        return self.tokenizer.flips
+
+    @property
+    def multiscale(self) -> Multiscale | None:
+        return self.tokenizer.multiscale
+
     def layout(self, height: int, width: int) -> Layout:
         return self.tokenizer.layout(height, width)
 
@@ -130,9 +133,7 @@ class Contrastive(nn.Module):
 
     def picture_vectors(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b e"]:
         """Vectors of length 1 of quantized pictures: the mean over what their tokens mean."""
-        decoder = self.tokenizer.decoder
-        assert isinstance(decoder, Featured)
-        mean = reduce(decoder.features(latent, layout), "b i h w -> b i", "mean")
+        mean = reduce(self.tokenizer.decoder.features(latent, layout), "b i h w -> b i", "mean")
         return normalize(self.leave(self.norm(mean)), dim=-1)
 
     def text_vectors(self, ids: Int[Tensor, "a t"]) -> Float[Tensor, "a e"]:

@@ -14,7 +14,8 @@ from torch.nn.functional import normalize
 
 from kiloword.noise import Noise
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
-from kiloword.tokenizers.quantizer import Multiscale, Quantized
+from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokens import Layout, Vector
 
 # Axes: b pictures, n tokens, c channels of the pixels, H W pixels, w numbers of a token, h v grid of tokens.
@@ -30,7 +31,7 @@ class DirectionsConfig:
         return Directions(self)
 
 
-class Directions(nn.Module):
+class Directions(nn.Module, Tokenizer):
     """A tokenizer that only encodes: latents before they are quantized."""
 
     way_back = "directions hold no pixels: a diffusion decoder is needed to draw them"
@@ -38,7 +39,7 @@ class Directions(nn.Module):
     def __init__(self, config: DirectionsConfig):
         super().__init__()
         self.tokenizer = config.tokenizer.build()
-        if isinstance(self.tokenizer.quantizer, Multiscale):
+        if self.tokenizer.multiscale:
             raise ValueError("directions are those of one grid, and this autoencoder paints on several")
         self.space = Vector(self.tokenizer.quantizer.encoder_channels)
         self.stride, self.channels, self.layout = self.tokenizer.stride, self.tokenizer.channels, self.tokenizer.layout

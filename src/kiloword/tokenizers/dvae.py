@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, max_pool2d, relu
 
 from kiloword.tokenizers.logit_laplace import map_pixels, unmap_pixels
+from kiloword.tokenizers.network import Decoder, Encoder
 from kiloword.tokens import Layout
 
 # Axes: b pictures, c channels, H W pixels, k latent channels, h w grid, i o channels into and out of a block.
@@ -56,7 +57,7 @@ class DVAEConfig:
         return DVAEDecoder(self, latent_channels)
 
 
-class DVAEEncoder(nn.Module):
+class DVAEEncoder(Encoder):
     """Pixels to logits of the codes."""
 
     kernels = (3, 3, 3, 1)
@@ -74,7 +75,7 @@ class DVAEEncoder(nn.Module):
         return self.leave(relu(x))
 
 
-class DVAEDecoder(nn.Module):
+class DVAEDecoder(Decoder):
     """Latents to pixels; the convolution that comes first in the authors' decoder is the quantizer's codebook here."""
 
     kernels = (1, 3, 3, 3)
@@ -83,6 +84,10 @@ class DVAEDecoder(nn.Module):
         super().__init__()
         self.groups = groups(latent_channels, config.widths[::-1], self.kernels, config)
         self.leave = conv(config.width, 2 * config.channels, 1)
+
+    @property
+    def last_weight(self) -> Tensor:
+        return self.leave.weight
 
     def forward(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b c H W"]:
         return unmap_pixels(torch.sigmoid(self.distribution(latent)[0]))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from kiloword.tokenizers.network import NetworkConfig
+from kiloword.tokenizers.network import Decoder, Encoder, NetworkConfig
 from kiloword.tokens import Layout
 from kiloword.transformer import GeGLUConfig, LayerNormConfig
 
@@ -45,7 +45,7 @@ class FactorisationConfig:
         return FactorisedDecoder(self, latent_channels)
 
 
-class FactorisedEncoder(nn.Module):
+class FactorisedEncoder(Encoder):
     """The inner encoder, then attention that narrows."""
 
     def __init__(self, config: FactorisationConfig, latent_channels: int):
@@ -57,12 +57,12 @@ class FactorisedEncoder(nn.Module):
         return over_places(self.project, self.network(pixels, layout))
 
 
-class FactorisedDecoder(nn.Module):
+class FactorisedDecoder(Decoder):
     """Attention that widens, then the inner decoder."""
 
     def __init__(self, config: FactorisationConfig, latent_channels: int):
         super().__init__()
-        self.width = config.width
+        self.feature_width = config.width
         self.project = Projection(latent_channels, config.width)
         self.network = config.network.build_decoder(config.width)
 

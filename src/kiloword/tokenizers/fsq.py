@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, check_latent
+from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, Quantizer, check_latent
 from kiloword.tokens import Codes, Layout
 
 # Axes: b pictures, n tokens, f factors of a token, c = f latent channels, h w grid.
@@ -36,7 +36,7 @@ class FSQConfig:
         return FSQ(self)
 
 
-class FSQ(nn.Module):
+class FSQ(nn.Module, Quantizer):
     """Bounded by tanh, rounded, gradients straight through."""
 
     reach: Tensor
@@ -48,7 +48,7 @@ class FSQ(nn.Module):
         super().__init__()
         levels = config.levels * config.groups
         self.config = config
-        self.space = Codes(levels)
+        self.space, self.groups = Codes(levels), config.groups
         self.channels = self.encoder_channels = len(levels)
         half = [(level - 1) * 1.001 / 2 for level in levels]
         offset = [0.0 if level % 2 else 0.5 for level in levels]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, check_latent
+from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, Quantizer, check_latent
 from kiloword.tokens import Categorical, Layout
 
 # Axes: b pictures, n tokens, v values of a token (the codebook's size), c latent channels, h w grid.
@@ -37,12 +37,14 @@ class GumbelConfig:
         return Gumbel(self)
 
 
-class Gumbel(nn.Module):
+class Gumbel(nn.Module, Quantizer):
     """Latents of the encoder are logits of the codes. Whoever trains it lowers `temperature` as the training goes on.
 
     In the dVAE the codebook is a 1x1 convolution over one-hot codes, so it has a bias. It is a share of every code: a
     token that is not known gets neither row nor bias, and its latent is zero.
     """
+
+    temperature: float
 
     def __init__(self, config: GumbelConfig):
         super().__init__()

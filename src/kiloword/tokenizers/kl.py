@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.quantizer import Quantized, check_latent
+from kiloword.tokenizers.quantizer import Quantized, Quantizer, check_latent
 from kiloword.tokens import Layout, Vector
 
 # Axes: b pictures, n tokens, c latent channels, e = 2c channels of mean and log variance, h w grid.
@@ -50,7 +50,7 @@ class Gaussian:
         return (self.mean.square() + self.log_variance.exp() - 1 - self.log_variance) / 2
 
 
-class KL(nn.Module):
+class KL(nn.Module, Quantizer):
     """Nothing to learn: the encoder gives the means and the log variances."""
 
     def __init__(self, config: KLConfig):

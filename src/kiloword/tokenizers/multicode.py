@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss, normalize
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.nearest import nearest
-from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, check_latent
+from kiloword.tokenizers.nearest_code import nearest
+from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, Quantizer, check_latent
 from kiloword.tokens import Codes, Layout
 
 # Axes: b pictures, n tokens, k codebooks, v codes of each, d channels of a code, c = k d channels, h w grid.
@@ -38,7 +38,7 @@ class MulticodeConfig:
         return Multicode(self)
 
 
-class Multicode(nn.Module):
+class Multicode(nn.Module, Quantizer):
     """The nearest code of each codebook by angle: chunks and codes are brought to length 1 wherever they are used."""
 
     def __init__(self, config: MulticodeConfig):

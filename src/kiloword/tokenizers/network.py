@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from kiloword.tokens import Layout
 
-# Axes: b pictures, c channels, H W pixels, k latent channels, h w grid.
+# Axes: b pictures, c channels, H W pixels, k latent channels, i channels of features, h w grid.
 
 
 @runtime_checkable
@@ -24,31 +24,53 @@ class NetworkConfig(Protocol):
     @property
     def stride(self) -> int: ...
 
-    def build_encoder(self, latent_channels: int) -> nn.Module: ...
+    def build_encoder(self, latent_channels: int) -> "Encoder": ...
 
-    def build_decoder(self, latent_channels: int) -> nn.Module: ...
-
-
-@runtime_checkable
-class Encoder(Protocol):
-    def __call__(self, pixels: Float[Tensor, "b c H W"], layout: Layout) -> Float[Tensor, "b k h w"]: ...
+    def build_decoder(self, latent_channels: int) -> "Decoder": ...
 
 
-@runtime_checkable
-class Decoder(Protocol):
-    def __call__(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b c H W"]: ...
+class Network(nn.Module):
+    """What encoders and decoders have in common: whether a large picture can go through them piece by piece.
 
-
-@runtime_checkable
-class Local(Protocol):
-    """The power of networks most of which a large picture can go through piece by piece.
-
-    `steps` one after the other are the network. At its coarse end, the encoder's last and the decoder's first `wide` of
-    them need the whole picture; in the others a place sees its surroundings only, but for group norms.
+    `steps` one after the other are the network, if it has any. At its coarse end, the encoder's last and the decoder's
+    first `wide` of them need the whole picture; in the others a place sees its surroundings only, but for group norms.
     """
 
     @property
-    def steps(self) -> Sequence[Callable[[Tensor], Tensor]]: ...
+    def steps(self) -> Sequence[Callable[[Tensor], Tensor]]:
+        return ()
 
     @property
-    def wide(self) -> int: ...
+    def wide(self) -> int:
+        return 0
+
+
+class Encoder(Network):
+    """Pixels to latents."""
+
+    def forward(self, pixels: Float[Tensor, "b c H W"], layout: Layout) -> Float[Tensor, "b k h w"]:
+        raise NotImplementedError
+
+
+class Decoder(Network):
+    """Latents to pixels. What has a default here is a power that few have."""
+
+    feature_width: int = 0  # channels of its `features`; 0: it gives none
+
+    def forward(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b c H W"]:
+        raise NotImplementedError
+
+    def features(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b i h w"]:
+        """Latents widened to vectors that hold their meaning."""
+        raise AssertionError(f"a {type(self).__name__} gives no features")
+
+    def distribution(
+        self, latent: Float[Tensor, "b k h w"]
+    ) -> tuple[Float[Tensor, "b c H W"], Float[Tensor, "b c H W"]]:
+        """Mean and log scale of what its pixels are drawn from. Raises ValueError if it says no distribution."""
+        raise ValueError(f"a {type(self).__name__} says no distribution of pixels: take the error of its pixels")
+
+    @property
+    def last_weight(self) -> Tensor:
+        """The matrix of its last layer. Raises ValueError if it does not end with one."""
+        raise ValueError(f"a {type(self).__name__} has no last layer that a critic could push")

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kiloword.noise import Noise, Seeded
-from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, check_latent
+from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, Quantizer, check_latent
 from kiloword.tokens import Categorical, Layout
 
 # Axes: b pictures, n tokens, c channels of a colour, h w grid, p pixels, v colours.
@@ -33,9 +33,10 @@ class PaletteConfig:
         return Palette(self)
 
 
-class Palette(nn.Module):
+class Palette(nn.Module, Quantizer):
     """The colours are data, not weights: `fit` finds them, or they come with a checkpoint."""
 
+    fits_at_once = True
     colours: Tensor
 
     def __init__(self, config: PaletteConfig):

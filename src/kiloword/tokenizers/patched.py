@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.quantizer import Flipping, Multiscale, Quantized
-from kiloword.tokenizers.tokenizer import TokenizerConfig
+from kiloword.tokenizers.quantizer import Multiscale, Quantized
+from kiloword.tokenizers.tokenizer import Tokenizer, TokenizerConfig
 from kiloword.tokens import Bits, Layout, Vector
 
 # Axes: b pictures, n tokens, m = n patch^2 tokens of the tokenizer inside, c numbers of each, C = c patch^2 numbers of
@@ -36,7 +36,7 @@ class PatchedConfig:
         return Patched(self)
 
 
-class Patched(nn.Module):
+class Patched(nn.Module, Tokenizer):
     """A token's numbers are sorted by channel, then by row, then by column in the patch."""
 
     def __init__(self, config: PatchedConfig):
@@ -59,10 +59,14 @@ class Patched(nn.Module):
         return self.tokenizer.channels
 
     @property
-    def quantizer(self) -> "PatchedScales | None":
-        """What paints on several grids, if the quantizer inside does."""
-        quantizer = getattr(self.tokenizer, "quantizer", None)
-        return PatchedScales(self, quantizer) if isinstance(quantizer, Multiscale) else None
+    def flips(self) -> bool:
+        return self.tokenizer.flips
+
+    @property
+    def multiscale(self) -> "PatchedScales | None":
+        """What paints on several grids, if the tokenizer inside does."""
+        scales = self.tokenizer.multiscale
+        return PatchedScales(self, scales) if scales else None
 
     def layout(self, height: int, width: int) -> Layout:
         if min(height, width) < self.stride or height % self.stride or width % self.stride:
@@ -105,15 +109,11 @@ class Patched(nn.Module):
         return torch.cat([taken_apart(grid, w, self.patch) for grid, w in zip(grids, columns, strict=True)], dim=1)
 
 
-class PatchedScales:
-    """A quantizer of several grids, asked in patches: `Multiscale`. What is painted has the size of its own grids."""
+class PatchedScales(Multiscale):
+    """A quantizer of several grids, asked in patches. What is painted has the size of its own grids."""
 
     def __init__(self, patched: Patched, quantizer: Multiscale):
         self.patched, self.quantizer = patched, quantizer
-
-    @property
-    def flips(self) -> bool:
-        return isinstance(self.quantizer, Flipping) and self.quantizer.flips
 
     def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         patch = self.patched.patch

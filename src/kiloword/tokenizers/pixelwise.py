@@ -6,9 +6,10 @@ Chen et al. 2020 (Image GPT) shrink a picture and take its pixels as they are.
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
+from kiloword.tokenizers.network import Decoder, Encoder
 from kiloword.tokens import Layout
 
 # Axes: b pictures, c channels, H W pixels, h w grid.
@@ -37,7 +38,7 @@ class PixelwiseConfig:
         return self.stride
 
 
-class Shrink(nn.Module):
+class Shrink(Encoder):
     """Pixels to their means."""
 
     def __init__(self, stride: int):
@@ -48,7 +49,7 @@ class Shrink(nn.Module):
         return avg_pool2d(pixels, self.stride) if self.stride > 1 else pixels
 
 
-class Enlarge(nn.Module):
+class Enlarge(Decoder):
     """Every value all over its square."""
 
     def __init__(self, stride: int):

@@ -13,7 +13,7 @@ from torch.nn.functional import interpolate
 
 from kiloword.noise import Noise
 from kiloword.tokenizers.quantizer import Quantized
-from kiloword.tokenizers.tokenizer import TokenizerConfig
+from kiloword.tokenizers.tokenizer import Tokenizer, TokenizerConfig
 from kiloword.tokens import Layout
 
 # Axes: b pictures, n tokens of all grids, H W pixels.
@@ -35,8 +35,10 @@ class PyramidConfig:
         return Pyramid(self)
 
 
-class Pyramid(nn.Module):
+class Pyramid(nn.Module, Tokenizer):
     """Encodes every size with the same tokenizer; decodes the finest grid, and drafts where it is unknown."""
+
+    drafts = True
 
     def __init__(self, config: PyramidConfig):
         super().__init__()
@@ -63,6 +65,11 @@ class Pyramid(nn.Module):
     def channels(self) -> int:
         """Channels of its pictures: 4 (RGBA) or 3 (RGB)."""
         return self.tokenizer.channels
+
+    @property
+    def groups(self) -> int:
+        """Of codes a token, the first of which matter most."""
+        return self.tokenizer.groups
 
     def grid(self, layout: Layout, scale: int) -> Layout:
         """One of the grids by itself, in the frame of the picture."""

@@ -37,20 +37,23 @@ class QuantizerConfig(Protocol):
 
 @runtime_checkable
 class Quantizer(Protocol):
-    """Latents to tokens, with a straight-through gradient, and back. One grid of tokens, unless it is `Multiscale`."""
+    """Latents to tokens, with a straight-through gradient, and back.
+
+    What has a value here is a power that few have: a quantizer that has it sets it.
+    """
+
+    space: TokenSpace
+    channels: int  # of the latents that `lookup` gives to the decoder
+    encoder_channels: int  # what the encoder hands over: the latent, or logits (gumbel), or mean and variance (kl)
+    groups: int = 1  # of codes a token, the first of which matter most (Rippel et al. 2014)
+    flips: bool = False  # with noise, other bits are shown than are to be predicted (Han et al. 2024, self-correction)
+    temperature: float | None = None  # of soft tokens drawn to learn, which the training lowers (Jang et al. 2016)
+    fits_at_once: bool = False  # nothing is to be trained: `fit` finds everything (Chen et al. 2020)
 
     @property
-    def space(self) -> TokenSpace: ...
-
-    @property
-    def channels(self) -> int:
-        """Channels of the latents that `lookup` gives to the decoder."""
-        ...
-
-    @property
-    def encoder_channels(self) -> int:
-        """Channels that the encoder hands over: those of the latent, or logits (gumbel), or mean and variance (kl)."""
-        ...
+    def multiscale(self) -> "Multiscale | None":
+        """What paints on several grids: itself, or None where all tokens lie on one."""
+        return None
 
     def quantize(self, latent: Float[Tensor, "b e h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
         """Raises ValueError, with the numbers, for a latent of the wrong shape and for NaN."""
@@ -64,10 +67,14 @@ class Quantizer(Protocol):
         """
         ...
 
+    def fit(self, pixels: Float[Tensor, "p c"]) -> None:
+        """Take everything over from latents, if it `fits_at_once`."""
+        raise AssertionError(f"a {type(self).__name__} is trained, not fitted at once")
+
 
 @runtime_checkable
 class Multiscale(Protocol):
-    """The power of quantizers whose tokens lie on several grids, coarse to fine (Tian et al. 2024, VAR)."""
+    """What quantizers can whose tokens lie on several grids, coarse to fine (Tian et al. 2024, VAR)."""
 
     def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """The grids for a latent of that size; the last one is that size itself."""
@@ -89,29 +96,6 @@ class Multiscale(Protocol):
     def shrink(self, painted: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
         """The finest grid as it is seen at the size of grid `scale`."""
         ...
-
-
-@runtime_checkable
-class Flipping(Protocol):
-    """The power of quantizers that can show other bits than are to be predicted: with noise, if `flips` says so (Han et
-    al. 2024, bitwise self-correction)."""
-
-    @property
-    def flips(self) -> bool: ...
-
-
-@runtime_checkable
-class Tempered(Protocol):
-    """The power of quantizers that draw soft tokens to learn; the training lowers `temperature` (Jang et al. 2016)."""
-
-    temperature: float
-
-
-@runtime_checkable
-class Fittable(Protocol):
-    """The power of quantizers that are fitted to latents at once and have nothing to be trained (Chen et al. 2020)."""
-
-    def fit(self, pixels: Float[Tensor, "p c"]) -> None: ...
 
 
 def forget(tokens: Tensor, known: Bool[Tensor, "b n"], space: TokenSpace) -> Tensor:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, interpolate, mse_loss, normalize
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.nearest import nearest_in, table_of
-from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, check_latent
+from kiloword.tokenizers.nearest_code import nearest_in, table_of
+from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, Quantizer, check_latent
 from kiloword.tokenizers.vq import VQConfig
 from kiloword.tokens import Categorical, Layout, in_proportion
 
@@ -51,7 +51,7 @@ class ResidualConfig:
         return Residual(self)
 
 
-class Residual(nn.Module):
+class Residual(nn.Module, Quantizer):
     """The latent is what all grids have painted together; one codebook serves them all."""
 
     def __init__(self, config: ResidualConfig):
@@ -62,6 +62,10 @@ class Residual(nn.Module):
         self.channels = self.encoder_channels = config.codebook.code_dim
         count = (config.phis or len(config.scales)) if config.mix else 0
         self.phis = nn.ModuleList(nn.Conv2d(self.channels, self.channels, 3, padding=1) for _ in range(count))
+
+    @property
+    def multiscale(self) -> "Residual":
+        return self
 
     def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """As many grids as there are scales; in small pictures some of them are equal."""

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.nearest import nearest
-from kiloword.tokenizers.quantizer import Quantized, check_latent
+from kiloword.tokenizers.nearest_code import nearest
+from kiloword.tokenizers.quantizer import Quantized, Quantizer, check_latent
 from kiloword.tokenizers.vq import VQ, VQConfig
 from kiloword.tokens import Codes, Layout
 
@@ -38,7 +38,7 @@ class RQConfig:
         return RQ(self)
 
 
-class RQ(nn.Module):
+class RQ(nn.Module, Quantizer):
     """The latent is the sum of a token's codes; the first ones matter most."""
 
     def __init__(self, config: RQConfig):

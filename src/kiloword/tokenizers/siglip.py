@@ -14,6 +14,7 @@ from torch.nn.functional import interpolate, normalize
 
 from kiloword.noise import Noise
 from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokens import Layout, Vector
 
 # Axes: b pictures, n tokens, c channels of the pixels, H W pixels, w width of the encoder, h h grid of tokens.
@@ -46,7 +47,7 @@ class SigLIPConfig:
         return SigLIP(self)
 
 
-class SigLIP(nn.Module):
+class SigLIP(nn.Module, Tokenizer):
     """A tokenizer that only encodes. Its weights are never trained."""
 
     channels = 3

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokenizers.quantizer import Multiscale, Quantized
 from kiloword.tokens import Layout, TokenSpace
 
 # Axes: b pictures, n tokens, c channels, H W pixels.
@@ -24,31 +24,26 @@ class TokenizerConfig(Protocol):
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Pixels are premultiplied RGBA (or RGB) in [-1, 1]."""
+    """Pixels are premultiplied RGBA (or RGB) in [-1, 1].
+
+    What has a value here is a power, or a lack, that few have: a tokenizer that has it sets it.
+    """
+
+    space: TokenSpace
+    stride: int  # pixels a side that a token of the finest grid covers
+    channels: int  # of its pictures: 4 (RGBA) or 3 (RGB)
+    groups: int = 1  # of codes a token, the first of which matter most
+    flips: bool = False  # with noise, other bits are shown than are to be predicted
+    drafts: bool = False  # a picture is decoded from the finest grid alone: the others are smaller pictures of it
+    way_back: str = ""  # why no picture comes back from tokens without a decoder; empty where one does
 
     @property
-    def space(self) -> TokenSpace: ...
-
-    @property
-    def stride(self) -> int:
-        """Pixels a side that a token of the finest grid covers."""
-        ...
-
-    @property
-    def channels(self) -> int:
-        """Channels of its pictures: 4 (RGBA) or 3 (RGB)."""
-        ...
+    def multiscale(self) -> Multiscale | None:
+        """What paints on several grids; None where one grid says it all."""
+        return None
 
     def layout(self, height: int, width: int) -> Layout: ...
 
     def encode(self, pixels: Float[Tensor, "b c H W"], layout: Layout, noise: Noise | None = None) -> Quantized: ...
 
     def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]: ...
-
-
-@runtime_checkable
-class OneWay(Protocol):
-    """The mark of tokenizers that only see: a decoder has to draw what their tokens mean. `way_back` says so."""
-
-    @property
-    def way_back(self) -> str: ...

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kiloword.noise import Noise
 from kiloword.tokenizers.quantizer import Quantized
+from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokens import Layout, TokenSpace
 
 
@@ -25,7 +26,7 @@ class TokensOnlyConfig:
         return TokensOnly(self)
 
 
-class TokensOnly(nn.Module):
+class TokensOnly(nn.Module, Tokenizer):
     """Knows what tokens are and where they sit, and refuses to make them of pixels or pixels of them."""
 
     def __init__(self, config: TokensOnlyConfig):

@@ -11,6 +11,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kiloword.tokenizers.network import Decoder, Encoder
 from kiloword.tokens import Layout
 from kiloword.transformer import StackConfig, Stream
 
@@ -67,7 +68,7 @@ def patch_positions(layout: Layout, merge: int, device: torch.device) -> Float[T
     return torch.cat([torch.zeros_like(scale), scale, grid[:, 1:]], dim=1).to(device)
 
 
-class ViTEncoder(nn.Module):
+class ViTEncoder(Encoder):
     """Pixels to latents."""
 
     def __init__(self, config: ViTConfig, latent_channels: int):
@@ -90,7 +91,7 @@ class ViTEncoder(nn.Module):
         return rearrange(self.leave(x), "b (h w) k -> b k h w", h=h)
 
 
-class ViTDecoder(nn.Module):
+class ViTDecoder(Decoder):
     """Latents to pixels, the encoder's mirror image."""
 
     def __init__(self, config: ViTConfig, latent_channels: int):
@@ -103,6 +104,10 @@ class ViTDecoder(nn.Module):
         self.fine_places = Places(config.fine.width)
         self.fine = config.fine.build()
         self.leave = nn.Linear(config.fine.width, config.channels * config.patch**2)
+
+    @property
+    def last_weight(self) -> Tensor:
+        return self.leave.weight
 
     def forward(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b c H W"]:
         config, h = self.config, layout.sizes[-1][0]

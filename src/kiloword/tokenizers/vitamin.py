@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kiloword.tokenizers.mbconv import ChannelNorm, Enlarge, doubling, halving
+from kiloword.tokenizers.network import Decoder, Encoder
 from kiloword.tokens import Layout
 from kiloword.transformer import Stack, StackConfig, Stream
 
@@ -65,7 +66,7 @@ class ViTaminConfig:
             )
 
 
-class ViTaminEncoder(nn.Module):
+class ViTaminEncoder(Encoder):
     """Pixels to vectors. It has no position embedding: the convolutions' borders tell it where things are."""
 
     def __init__(self, config: ViTaminConfig):
@@ -93,7 +94,7 @@ class ViTaminEncoder(nn.Module):
         return run(self.stack, self.patches(pixels), layout)
 
 
-class ViTaminDecoder(nn.Module):
+class ViTaminDecoder(Decoder):
     """Vectors to pixels: a transformer of its own, then convolutions while the grid grows."""
 
     def __init__(self, config: ViTaminConfig):

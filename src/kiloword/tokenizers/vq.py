@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, mse_loss, normalize
 
 from kiloword.noise import Noise
-from kiloword.tokenizers.nearest import nearest
-from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, check_latent
+from kiloword.tokenizers.nearest_code import nearest
+from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, Quantizer, check_latent
 from kiloword.tokens import Categorical, Layout
 
 # Axes: b pictures, n tokens, c channels of a code, h w grid, p places of all pictures, v codes.
@@ -47,7 +47,7 @@ class VQConfig:
         return VQ(self)
 
 
-class VQ(nn.Module):
+class VQ(nn.Module, Quantizer):
     """The latent returned holds the codes themselves, with the gradient of the latents that they stand for."""
 
     codebook: Tensor

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 import tiny
-from kiloword.decoders.decoder import Effort, Sketching
-from kiloword.decoders.diffusion import DiffusionDecoder, DiffusionDecoderConfig
+from kiloword.decoders.decoder import Decoder, Effort
+from kiloword.decoders.diffusion_decoder import DiffusionDecoder, DiffusionDecoderConfig
 from kiloword.noise import Seeded
 from kiloword.tokens import Codes, Layout
 
@@ -51,7 +51,7 @@ def painted(decoder: DiffusionDecoder, effort: Effort, tokens: Tensor = TOKENS, 
 
 
 def test_the_sketch_is_looked_at_and_its_maker_is_no_part_of_the_decoder():
-    assert isinstance(sketching(), Sketching)
+    assert isinstance(sketching(), Decoder)
     names = set(sketching(Greys()).state_dict())
     assert names == set(sketching().state_dict()) and "denoiser.sketch.weight" in names
     dark = Greys()

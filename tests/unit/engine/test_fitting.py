@@ -13,11 +13,12 @@ from kiloword.pixels import from_image
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.pixelwise import PixelwiseConfig
+from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokens import Categorical, Layout, TokenSpace
 
 
 @dataclass
-class Only:
+class Only(Tokenizer):
     """A tokenizer of as few sizes as it is told, and of nothing else."""
 
     sizes: tuple[tuple[int, int], ...] | None = None

@@ -1,4 +1,4 @@
-"""Tests of evaluation/emoji.py: the whole table on a tiny set, and the same table twice."""
+"""Tests of evaluation/emoji_evaluation.py: the whole table on a tiny set, and the same table twice."""
 
 import json
 from dataclasses import replace

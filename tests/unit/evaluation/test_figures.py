@@ -7,11 +7,11 @@ import torch
 
 import tiny
 from kiloword.embedding import Loss
-from kiloword.evaluation.drawing import Session
 from kiloword.evaluation.image_set import ImageSet
 from kiloword.evaluation.likelihood import likelihood, picture_bits, text_bits
 from kiloword.evaluation.memorisation import TrainingSet, memorisation, quantiles
 from kiloword.evaluation.reconstruction import reconstruction
+from kiloword.evaluation.session import Session
 from kiloword.evaluation.sheet import comparison
 from kiloword.evaluation.subject import Gallery
 from kiloword.pixels import from_bytes, psnr

@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from kiloword.evaluation.features import SPACES
+from kiloword.evaluation.feature_spaces import SPACES
 from kiloword.evaluation.subject import Copies, Gallery, by_kind, by_style, kind_of, random_hit, score
 
 

@@ -12,7 +12,7 @@ from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.code_entrance import ProjectedCodesConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.head import Sampling
-from kiloword.heads.multicode import MulticodeHeadConfig
+from kiloword.heads.multicode_head import MulticodeHeadConfig
 from kiloword.noise import Seeded
 from kiloword.tokens import Bits, Categorical, Codes
 from kiloword.tokens.space import values_of

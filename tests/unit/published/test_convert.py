@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from bundles import bundle
+from bundles import bundle, shard_of
 from kiloword import parts, published
-from kiloword.published.convert import arrange, convert
-from kiloword.published.page import File, Variant, names_of
-from kiloword.published.tensor_bundle import bundle_files
+from kiloword.published.convert import arrange, convert, read_file, read_variant
+from kiloword.published.page import File, Variant, bundle_files, names_of
 from kiloword.tokenizers.tokenizer import TokenizerConfig
 
 PAGE = published.page("dalle-dvae")
@@ -105,6 +105,37 @@ def test_the_index_of_a_tensorflow_checkpoint_brings_its_shards(tmp_path):
     assert arrange(sorted((tmp_path / "s").glob("*-9.*")), variant) == arrange([index], variant)
     with pytest.raises(ValueError, match=r"comes in 4 files \(s/model.ckpt-9.index, .*, \.\.\.\), 1 given"):
         arrange([tmp_path / "none" / "model.ckpt-9.index"], variant)
+
+
+def same(found: dict, wanted: dict) -> bool:
+    return found.keys() == wanted.keys() and all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_variants_of_several_files(tmp_path):
+    torch.save({"w": torch.zeros(1)}, tmp_path / "one.pt")
+    save_file({"w": torch.ones(1)}, tmp_path / "two.safetensors")
+    variant = Variant({}, 2, (File("one.pt", part="encoder"), File("two.pt", part="decoder")))
+    wanted = {"encoder.w": torch.zeros(1), "decoder.w": torch.ones(1)}
+    assert same(read_variant([tmp_path / "one.pt", tmp_path / "two.safetensors"], variant), wanted)
+    with pytest.raises(ValueError, match=r"in 2 files \(one.pt, two.pt\); 1 are given"):
+        read_variant([tmp_path / "one.pt"], variant)
+
+
+def test_a_tensorflow_checkpoint_comes_by_its_index(tmp_path):
+    weights = {"a.w": torch.arange(6.0).view(2, 3), "b": torch.tensor([1, 2])}
+    index = bundle(weights, 2).write(tmp_path / "model.ckpt-7")
+    paths = [index, *(shard_of(tmp_path / "model.ckpt-7", shard, 2) for shard in range(2))]
+    variant = Variant({}, 8, bundle_files("https://x.org/model.ckpt-7", "s/model.ckpt-7", 2))
+    assert [file.url for file in variant.files] == [f"https://x.org/{path.name}" for path in paths]
+    assert same(read_variant(paths, variant), weights)
+    assert read_file(paths[1], variant.files[1]) == {}
+    with pytest.raises(ValueError, match=r"holds numbers without names: give model.ckpt-7.index beside it"):
+        read_variant([paths[1], paths[0], paths[2]], variant)
+    paths[2].unlink()
+    with pytest.raises(
+        ValueError, match=r"needs model.ckpt-7.data-00001-of-00002, which is not beside it: put it there"
+    ):
+        read_variant(paths, variant)
 
 
 @pytest.mark.parametrize("name", published.names())

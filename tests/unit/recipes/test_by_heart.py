@@ -11,18 +11,19 @@ from torch.nn.functional import cosine_similarity, normalize
 import tiny
 from kiloword import parts
 from kiloword.datasets import shards
-from kiloword.datasets.cache import cache_dir
 from kiloword.datasets.emoji import wording
+from kiloword.datasets.user_cache import cache_dir
 from kiloword.document import to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
-from kiloword.recipes import load, model_run
+from kiloword.recipes import model_run
 from kiloword.recipes.model_run import Pictures
 from kiloword.recipes.recipe import Recipe
-from kiloword.training.pictures import shrink, to_bytes
+from kiloword.recipes.registry import load
+from kiloword.training.augmentation import shrink, to_bytes
 from kiloword.transformer import AttentionConfig, RMSNormConfig, RotaryConfig, StackConfig, SwiGLUConfig
 
 KNOWN, WIDTH = 32, 128

@@ -9,19 +9,21 @@ import torch
 import icons
 import shared_vocab
 import tiny
-from kiloword import checkpoint, parts, recipes
+from kiloword import checkpoint, parts
 from kiloword.datasets import shards
-from kiloword.datasets.cache import cache_dir
 from kiloword.datasets.emoji import wording
+from kiloword.datasets.user_cache import cache_dir
 from kiloword.document import to_learn
 from kiloword.engine.drive import draw
 from kiloword.engine.painter import Card, Painter
 from kiloword.heads.head import Sampling
 from kiloword.noise import Seeded
-from kiloword.recipes import load, model_run, names
+from kiloword.recipes import model_run, registry
 from kiloword.recipes.dalle import dalle_64, shared_vocab_head, stack
 from kiloword.recipes.model_run import Pictures
-from kiloword.training.pictures import shrink, to_bytes
+from kiloword.recipes.recipe_names import names
+from kiloword.recipes.registry import load
+from kiloword.training.augmentation import shrink, to_bytes
 from kiloword.transformer import ColumnPattern, ConvolutionPattern, WrappedRowPattern
 from kiloword.transformer.pattern import dalle
 
@@ -83,7 +85,7 @@ def test_pictures_in_and_a_model_with_its_judge_out(tmp_path):
     small = {"data.versions": "1", "data.vocabulary": "300", "model.transformer.depth": "2",
              "model.transformer.patterns": "", "judge.text.depth": "1", "judge.picture.depth": "1"}  # fmt: skip
     stages = []
-    folder = recipes.run(
+    folder = registry.run(
         "dalle-64", data=data, out=tmp_path / "run", changes={**steps, **small},
         report=lambda stage, *told: stages.append(stage),
     )  # fmt: skip

@@ -8,10 +8,12 @@ import torch
 
 import icons
 import tiny
-from kiloword import checkpoint, parts, recipes
+from kiloword import checkpoint, parts
 from kiloword.orders.draft import DraftConfig
-from kiloword.recipes import FAMILIES, families, load, model_run
+from kiloword.recipes import families, model_run, registry
 from kiloword.recipes import tokenizers as table
+from kiloword.recipes.recipe_names import FAMILIES
+from kiloword.recipes.registry import load
 from kiloword.tokenizers.vit import ViTConfig
 
 STEPS = {"training.iterations": "2", "training.batch": "3", "training.look_every": "0", "data.side": "16",
@@ -64,9 +66,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_family_takes_a_tokenizer_that_is_there_as_it_is(tmp_path, small):
     data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
     steps = {"training.iterations": "1", "training.batch": "3", "data.side": "16"}
-    taught = recipes.run("tokenizer-vq", data=data, out=tmp_path / "vq", changes=steps)
+    taught = registry.run("tokenizer-vq", data=data, out=tmp_path / "vq", changes=steps)
     stages = []
-    folder = recipes.run(
+    folder = registry.run(
         "emoji-llamagen", data=data, out=tmp_path / "run", tokenizer=str(taught), changes=STEPS,
         report=lambda stage, *told: stages.append(stage),
     )  # fmt: skip
@@ -75,7 +77,9 @@ def test_a_family_takes_a_tokenizer_that_is_there_as_it_is(tmp_path, small):
     used = checkpoint.load(folder).model.picture.tokenizer
     for name, value in known.state_dict().items():
         assert torch.allclose(used.state_dict()[name], value, rtol=1e-3, atol=1e-3), name  # kept as float16
-    again = recipes.run("emoji-glm", data=data, out=tmp_path / "glm", tokenizer=str(folder), changes=STEPS)  # a model's
+    again = registry.run(  # a model's
+        "emoji-glm", data=data, out=tmp_path / "glm", tokenizer=str(folder), changes=STEPS,
+    )  # fmt: skip
     inside = model_run.picture_tokenizer(checkpoint.load(again).model)
     assert all(torch.equal(value, used.state_dict()[name]) for name, value in inside.state_dict().items())
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["recipe"] == "emoji-llamagen"
@@ -84,14 +88,14 @@ def test_a_family_takes_a_tokenizer_that_is_there_as_it_is(tmp_path, small):
 def test_a_tokenizer_of_other_tokens_or_in_the_wrong_place_is_refused(tmp_path, small):
     data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
     steps = {"training.iterations": "1", "training.batch": "3", "data.side": "16"}
-    taught = str(recipes.run("tokenizer-vq", data=data, out=tmp_path / "vq", changes=steps))
+    taught = str(registry.run("tokenizer-vq", data=data, out=tmp_path / "vq", changes=steps))
     with pytest.raises(ValueError, match=r"gives Categorical\(size=1024\) of 8x8.*emoji-mar is made for Vector"):
-        recipes.run("emoji-mar", data=data, out=tmp_path / "mar", tokenizer=taught)
+        registry.run("emoji-mar", data=data, out=tmp_path / "mar", tokenizer=taught)
     assert not (tmp_path / "mar").exists()
     with pytest.raises(ValueError, match=r"a tokenizer is given to a model that is taught anew.*tokenizer-kl"):
-        recipes.run("tokenizer-kl", data=data, out=tmp_path / "kl", tokenizer=taught)
+        registry.run("tokenizer-kl", data=data, out=tmp_path / "kl", tokenizer=taught)
     with pytest.raises(ValueError, match="goes on from emoji-64"):
-        recipes.run("emoji-64", data=data, out=tmp_path / "on", start="emoji-64", tokenizer=taught)
+        registry.run("emoji-64", data=data, out=tmp_path / "on", start="emoji-64", tokenizer=taught)
 
 
 def test_few_pictures_are_plain_ones_chosen_by_their_keys(tmp_path):

@@ -8,11 +8,13 @@ import torch
 
 import icons
 import tiny
-from kiloword import parts, recipes
+from kiloword import parts
 from kiloword.checkpoint import load_tokenizer
 from kiloword.published.llamagen_vq import VQ8
+from kiloword.recipes import registry
 from kiloword.recipes import tokenizers as table
 from kiloword.recipes.recipe import changed
+from kiloword.recipes.recipe_names import SORTS, TOKENIZERS
 from kiloword.recipes.tokenizer_run import fit_tokenizer, pictures_of
 from kiloword.tokenizers.dvae import DVAEConfig
 from kiloword.tokenizers.palette import PaletteConfig
@@ -38,13 +40,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def carried_out(name: str, data: Path, out: Path, changes: dict | None = None, start: str | None = None) -> Path:
-    return recipes.run(name, data=data, out=out, changes={**STEPS, **(changes or {})}, start=start)
+    return registry.run(name, data=data, out=out, changes={**STEPS, **(changes or {})}, start=start)
 
 
-@pytest.mark.parametrize("name", recipes.TOKENIZERS)
+@pytest.mark.parametrize("name", TOKENIZERS)
 def test_every_recipe_describes_a_tokenizer_of_icons(name: str):
-    recipe = recipes.load(name)
-    assert recipe.name == name and name in recipes.names()
+    recipe = registry.load(name)
+    assert recipe.name == name and name in registry.names()
     with torch.device("meta"):
         tokenizer = parts.build(recipe.tokenizer)
     layout = tokenizer.layout(64, 64)
@@ -54,7 +56,7 @@ def test_every_recipe_describes_a_tokenizer_of_icons(name: str):
 
 
 def test_the_table_and_the_list_agree():
-    assert {*recipes.SORTS, "palette"} == set(table.QUANTIZERS) and set(table.TASKS) <= set(table.QUANTIZERS)
+    assert {*SORTS, "palette"} == set(table.QUANTIZERS) and set(table.TASKS) <= set(table.QUANTIZERS)
     with pytest.raises(ValueError, match="no tokenizer recipe 'tokenizer-vqq'"):
         table.tokenizer_recipe("tokenizer-vqq")
 
@@ -70,10 +72,10 @@ def test_convolutions_are_as_published():
     assert encoder == decoder and (encoder.width, encoder.multipliers) == (VQ8["ch"], VQ8["ch_mult"])
     assert (encoder.blocks, encoder.z) == (VQ8["num_res_blocks"], VQ8["z_channels"])
     assert table.published("gumbel") == (DVAEConfig(channels=4),) * 2
-    assert recipes.load("tokenizer-gumbel-cnn").reconstruction == table.DVAE
+    assert registry.load("tokenizer-gumbel-cnn").reconstruction == table.DVAE
 
 
-@pytest.mark.parametrize("name", [name for name in recipes.TOKENIZERS if not name.endswith("-cnn")])
+@pytest.mark.parametrize("name", [name for name in TOKENIZERS if not name.endswith("-cnn")])
 def test_pictures_in_and_a_checkpoint_out(name: str, folder: Path, tmp_path: Path, small: None):
     checkpoint = carried_out(name, folder, tmp_path / "run")
     tokenizer, card = load_tokenizer(checkpoint)
@@ -123,7 +125,7 @@ def test_a_folder_of_ones_own_holds_some_back(tmp_path: Path, small: None):
 
 
 def test_a_temperature_falls_over_the_whole_of_a_recipe(folder: Path, small: None, tmp_path: Path):
-    recipe = changed(recipes.load("tokenizer-gumbel"), {**STEPS, "training.iterations": "4"})
+    recipe = changed(registry.load("tokenizer-gumbel"), {**STEPS, "training.iterations": "4"})
     tokenizer = parts.build(recipe.tokenizer)
     fit_tokenizer(tokenizer, recipe, pictures_of(folder, recipe.data), tmp_path, "x", lambda *_: None)
     assert tokenizer.quantizer.temperature == pytest.approx(1 / 16)

@@ -14,7 +14,8 @@ from kiloword.heads.velocity import VelocityConfig
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.orders.denoise import DenoiseConfig
-from kiloword.recipes import load, model_run
+from kiloword.recipes import model_run
+from kiloword.recipes.registry import load
 from kiloword.recipes.transfusion import PATCHES, image_model, stack
 from kiloword.tokenizers.patched import PatchedConfig
 from kiloword.tokens import Vector

@@ -11,7 +11,7 @@ import tiny
 from kiloword.recipes import generators
 from kiloword.recipes import tokenizers as recipes
 from kiloword.studies import jobs
-from kiloword.studies import tokenizers as study
+from kiloword.studies import tokenizer_study as study
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.vit import ViTConfig

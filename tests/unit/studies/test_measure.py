@@ -11,7 +11,7 @@ from kiloword.studies.measure import apart, encoded, measure, rebuilt, speeds
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.pixelwise import PixelwiseConfig
-from kiloword.training.pictures import to_bytes
+from kiloword.training.augmentation import to_bytes
 
 SIDE = 16
 

@@ -13,13 +13,13 @@ import tiny
 from kiloword import checkpoint
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
-from kiloword.decoders.diffusion import DiffusionDecoderConfig
+from kiloword.decoders.diffusion_decoder import DiffusionDecoderConfig
 from kiloword.engine.painter import Card, Painter
 from kiloword.orders.raster import RasterConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
-from kiloword.studies import decoders as study
+from kiloword.studies import decoder_study as study
 from kiloword.studies import decoders_report as report
-from kiloword.studies.drawing import MARGIN
+from kiloword.studies.report_pictures import MARGIN
 from kiloword.tokens import Codes
 from kiloword.transformer import SharedAdaLNConfig
 

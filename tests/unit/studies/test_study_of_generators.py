@@ -15,7 +15,7 @@ from PIL import Image
 import icons
 import studying
 from kiloword.studies import cost
-from kiloword.studies import generators as study
+from kiloword.studies import generator_study as study
 from kiloword.studies.budget import Judging, Material, Teaching
 from kiloword.studies.generators_report import Outcome, better
 from kiloword.studies.generators_words import findings, likelihoods, limits

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from kiloword.checkpoint import load_tokenizer
-from kiloword.studies import tokenizers as study
+from kiloword.studies import tokenizer_study as study
 from kiloword.studies.report import Finished, better
 from kiloword.training.loop import Run
 

@@ -10,7 +10,7 @@ import icons
 from kiloword.datasets.shards import write_metadata
 from kiloword.studies import subset as module
 from kiloword.studies.subset import chosen, subset
-from kiloword.training.pictures import to_bytes
+from kiloword.training.augmentation import to_bytes
 
 
 def nobody(done: int, total: int) -> None:

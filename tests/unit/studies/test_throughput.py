@@ -4,7 +4,7 @@ from pathlib import Path
 
 from kiloword import parts
 from kiloword.recipes.tokenizer_run import task_of
-from kiloword.studies import tokenizers as study
+from kiloword.studies import tokenizer_study as study
 from kiloword.studies.subset import chosen, subset
 from kiloword.studies.throughput import seconds_a_picture
 from kiloword.tokenizers.cnn import CNNConfig

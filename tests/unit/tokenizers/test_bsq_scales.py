@@ -57,7 +57,7 @@ def test_it_does_what_a_slow_loop_does(layout):
     quantizer, latent = made(), latents(layout)
     bits, painted, units = slow(latent, layout)
     result = quantizer.quantize(latent, layout)
-    assert quantizer.space == Bits(6) and isinstance(quantizer, Multiscale)
+    assert quantizer.space == Bits(6) and quantizer.multiscale is quantizer and isinstance(quantizer, Multiscale)
     assert torch.equal(result.target, bits) and torch.equal(result.shown, bits)
     assert torch.allclose(result.latent, painted[-1], atol=1e-5)
     assert torch.allclose(quantizer.lookup(bits, layout), painted[-1], atol=1e-5)

@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.cnn import Attention, CNNConfig, Double, Halve, in_turn
 from kiloword.tokenizers.fsq import FSQConfig
-from kiloword.tokenizers.network import Decoder, Encoder, Local, NetworkConfig
+from kiloword.tokenizers.network import Decoder, Encoder, NetworkConfig
 from kiloword.tokens import Layout
 
 SMALL = CNNConfig(width=4, multipliers=(1, 2, 1), blocks=1, attention=(2,), groups=(2,), z=6)
@@ -82,7 +82,6 @@ def test_the_steps_are_the_network_and_those_with_attention_are_wide(given_setti
     config, layout = CNNConfig(**given_settings), Layout(((2, 3),))
     encoder, decoder = config.build_encoder(4), config.build_decoder(4)
     pixels, latent = torch.randn(1, config.channels, 2 * config.stride, 3 * config.stride), torch.randn(1, 4, 2, 3)
-    assert isinstance(encoder, Local) and isinstance(decoder, Local)
     assert torch.allclose(in_turn(encoder.steps, pixels), encoder(pixels, layout), atol=1e-5)
     assert torch.allclose(in_turn(decoder.steps, latent), decoder(latent, layout), atol=1e-5)
     for network, wide in ((encoder, encoder.steps[-encoder.wide or 99 :]), (decoder, decoder.steps[: decoder.wide])):

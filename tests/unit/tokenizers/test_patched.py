@@ -76,7 +76,7 @@ def test_bits_on_several_grids_are_seen_in_patches_and_flipped_ones_too():
     known = torch.tensor([[True, True, False], [True, True, True]])
     cells = torch.tensor([[True] * 8 + [False] * 4, [True] * 12])
     assert torch.allclose(outer.decode(one.target, layout, known), inner.decode(two.target, inside, cells), atol=1e-6)
-    quantizer, plain = outer.quantizer, inner.quantizer
+    quantizer, plain = outer.multiscale, inner.quantizer
     assert isinstance(quantizer, Multiscale) and quantizer.grids(2, 1) == layout.sizes
     assert quantizer.frame(2, 1) == layout.frame
     for scale in range(2):
@@ -90,4 +90,4 @@ def test_bits_on_several_grids_are_seen_in_patches_and_flipped_ones_too():
 
 
 def test_a_quantizer_of_one_grid_paints_on_no_several():
-    assert patched().quantizer is None
+    assert patched().multiscale is None

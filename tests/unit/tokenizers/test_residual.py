@@ -95,7 +95,7 @@ def test_a_canvas_is_what_the_scales_before_have_painted(changes, grid):
     residual = made(**changes)
     latent, layout = latents(residual, *grid), Layout(residual.grids(*grid))
     ids, painted = slow(residual, latent, layout.sizes)
-    assert isinstance(residual, Multiscale)
+    assert residual.multiscale is residual and isinstance(residual, Multiscale)
     first = residual.canvas(torch.cat(ids, 1), layout, 0)
     assert first.shape == (2, 3, *layout.sizes[0]) and not first.any()
     for scale in range(1, len(layout.sizes)):

@@ -29,18 +29,11 @@ class AdversarialTask:
         if self.iteration < self.config.start:
             return rebuilt.loss, rebuilt.figures
         unmasked = -self.critic.still(rebuilt.drawn).mean()
-        share = adaptive_weight(rebuilt.error, unmasked, self._last_weights())
+        share = adaptive_weight(rebuilt.error, unmasked, self.task.module.decoder.last_weight)
         critic = hinge(self.critic(rebuilt.true), self.critic(rebuilt.drawn.detach()))
         loss = rebuilt.loss + self.config.weight * share * unmasked + critic
         figures = {"critic": critic.detach(), "unmasked": unmasked.detach(), "adaptive_weight": share}
         return loss, {**rebuilt.figures, **figures}
-
-    def _last_weights(self) -> Tensor:
-        decoder = self.task.module.decoder
-        last = getattr(decoder, "leave", None)
-        if last is None:
-            raise ValueError(f"a {type(decoder).__name__} has no last layer that a critic could push")
-        return last.weight
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         return self.task.look(folder, iteration)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kiloword.tokenizers.contrastive import contrastive_loss
 from kiloword.tokenizers.judge import ContrastiveJudge
-from kiloword.training.pictures import shuffled
+from kiloword.training.augmentation import shuffled
 from kiloword.training.tasks.image_model_task import Captions
 
 # Axes: k versions of every picture, n pictures, t tokens, b pictures of a batch.

@@ -17,15 +17,15 @@ from torch.nn.functional import interpolate
 
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import places
-from kiloword.decoders.diffusion import DiffusionDecoder
+from kiloword.decoders.diffusion_decoder import DiffusionDecoder
 from kiloword.decoders.patches import GROUPINGS, Patches
 from kiloword.evaluation.sheet import contact_sheet
 from kiloword.noise import Seeded, mix
 from kiloword.pixels import psnr
 from kiloword.tokenizers.tokenizer import Tokenizer
 from kiloword.tokens import grouped, levels_at
+from kiloword.training.augmentation import shrink, shuffled
 from kiloword.training.corruption import corrupted
-from kiloword.training.pictures import shrink, shuffled
 
 # Axes: b pictures, n tokens, t patches, k bands, d coefficients of a patch, S pixels a side.
 

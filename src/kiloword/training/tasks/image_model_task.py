@@ -25,11 +25,10 @@ from kiloword.evaluation.sheet import contact_sheet
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded, seed_for
-from kiloword.tokenizers.quantizer import Flipping
 from kiloword.tokens import Layout, TokenSpace, Vector
 from kiloword.tokens.space import values_of
+from kiloword.training.augmentation import shrink, shuffled, vary
 from kiloword.training.corruption import corrupted
-from kiloword.training.pictures import shrink, shuffled, vary
 from kiloword.training.precision import multiplies_bfloat16
 
 # Axes: n pictures, k versions of each, t tokens, f factors.
@@ -172,8 +171,6 @@ def versions_and_shown(
     device = next(module.parameters()).device
     generator = torch.Generator().manual_seed(seed)
     tokenizer, rounds = module.picture.tokenizer, []
-    quantizer = getattr(tokenizer, "quantizer", None)
-    flips = isinstance(quantizer, Flipping) and quantizer.flips
     for version in range(count):
         parts = []
         for number, batch in enumerate(pictures.split(256)):
@@ -181,7 +178,7 @@ def versions_and_shown(
             coarse = version > 0 and multiplies_bfloat16(device)
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=coarse):
                 noise = Seeded([seed_for(seed, f"{version}/{number}/{row}") for row in range(len(batch))])
-                made = tokenizer.encode(pixels.to(device), layout, noise if version and flips else None)
+                made = tokenizer.encode(pixels.to(device), layout, noise if version and tokenizer.flips else None)
                 parts.append(torch.stack([made.target, made.shown]).to(stored_as(tokenizer.space)).cpu())
         rounds.append(torch.cat(parts, dim=1))
     target, shown = torch.stack(rounds, dim=1)

@@ -17,12 +17,11 @@ from kiloword.evaluation.codebook import codebook_use
 from kiloword.evaluation.sheet import contact_sheet
 from kiloword.pixels import psnr
 from kiloword.tokenizers.autoencoder import Autoencoder
-from kiloword.tokenizers.quantizer import Flipping, Multiscale, Tempered
 from kiloword.tokens import Layout
 from kiloword.training.annealing import Annealing
+from kiloword.training.augmentation import shrink, shuffled, vary
 from kiloword.training.losses.error import Difference, Error
-from kiloword.training.losses.likelihood import LogitLaplace
-from kiloword.training.pictures import shrink, shuffled, vary
+from kiloword.training.losses.likelihood_loss import LogitLaplace
 
 # Axes: b pictures, n tokens, H W pixels, S pixels a side of the data.
 
@@ -87,12 +86,11 @@ class TokenizerTask:
     ):
         self.module, self.pictures, self.weights, self.held_out = module, pictures, weights, held_out
         self.config, self.error, self.iterations = config, error or config.error, iterations
-        if config.temperature is not None and not isinstance(module.quantizer, Tempered):
+        if config.temperature is not None and module.quantizer.temperature is None:
             raise ValueError(f"a {type(module.quantizer).__name__} has no temperature that could fall")
 
     def choose(self, iteration: int, count: int) -> Tensor:
         if self.config.temperature is not None:
-            assert isinstance(self.module.quantizer, Tempered)
             self.module.quantizer.temperature = self.config.temperature.at(iteration / self.iterations)
         return shuffled(self.weights, iteration, count, seed=1)
 
@@ -109,8 +107,7 @@ class TokenizerTask:
             pixels = interpolate(pixels, scale_factor=0.5, mode="area")
             layout = Layout(module.layout(config.side // 2, config.side // 2).sizes, layout.frame)
         pixels = pixels.to(next(module.parameters()).device)
-        flips = isinstance(module.quantizer, Flipping) and module.quantizer.flips  # those are the model's lesson
-        made = module.encode(pixels, layout, None if flips else Drawn())
+        made = module.encode(pixels, layout, None if module.flips else Drawn())  # flips are the model's lesson
         groups, known = self._chances(len(rows), layout)
         latent = module.keep_groups(made.latent, groups.to(made.latent.device))
         latent = module.keep_known(latent, layout, known.to(latent.device))
@@ -127,7 +124,7 @@ class TokenizerTask:
         few = torch.randint(1, whole + 1, (b,))
         few = torch.where(torch.rand(b) < 0.6, torch.full((b,), max(1, whole // 2)), few)
         groups = torch.where(torch.rand(b) < self.config.nested, few, torch.full((b,), whole))
-        masked = 0.0 if isinstance(self.module.quantizer, Multiscale) else self.config.masked
+        masked = 0.0 if self.module.multiscale else self.config.masked
         stop = torch.where(torch.rand(b) < masked, torch.randint(1, n + 1, (b,)), torch.full((b,), n))
         return groups, torch.arange(n)[None] < stop[:, None]
 

@@ -8,7 +8,7 @@ from kiloword.tokenizers.dvae import DVAEConfig
 from kiloword.tokenizers.logit_laplace import logit_laplace
 from kiloword.tokens import Layout
 from kiloword.training.losses.error import Difference, Error, difference
-from kiloword.training.losses.likelihood import LogitLaplace
+from kiloword.training.losses.likelihood_loss import LogitLaplace
 
 LAYOUT = Layout(((2, 3),))
 
