@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from kiloword.engine.canvas import RunningCanvas
+from kiloword.engine.cpu.threads import stepping
 from kiloword.engine.gradual import draw_gradual
 from kiloword.engine.lean import lean
 from kiloword.heads.head import Denoising, Sampling
@@ -24,7 +25,7 @@ from kiloword.model import (
     started,
     starting_tokens,
 )
-from kiloword.noise import Noise
+from kiloword.noise import Noise, Seeded
 from kiloword.orders.order import grouped_as
 from kiloword.prompts.prompt import join
 from kiloword.stream import beside, lay, picture_span, text_span
@@ -38,8 +39,25 @@ def draw(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress
     """The tokens after every step, as `model.draw` gives them; stop iterating to cancel."""
     order, head = model.picture.order, model.picture.head
     if isinstance(head, Denoising) and not head.whole:
-        return draw_gradual(model, drawing, noise)
-    return (draw_cached if order.causal else draw_whole)(model, drawing, noise)
+        steps = draw_gradual(model, drawing, noise)
+    else:
+        steps = (draw_cached if order.causal else draw_whole)(model, drawing, noise)
+    return stepping(steps, mean_weights(model.transformer), positions_of(model, drawing))
+
+
+def mean_weights(transformer: nn.Module) -> int:
+    """The mean size of its matrices."""
+    sizes = [p.numel() for p in transformer.parameters() if p.ndim == 2]
+    return sum(sizes) // max(1, len(sizes))
+
+
+def positions_of(model: ImageModel, drawing: Drawing) -> int:
+    """How many positions go through the transformer in a step, on the average."""
+    order, rows = grouped_as(model.picture.order, drawing.groups), len(drawing.views) * drawing.count
+    if not order.causal:
+        return rows * drawing.layout.count
+    schedule = order.schedule(drawing.layout, 1, drawing.steps, Seeded([0]))
+    return max(1, rows * drawing.layout.count // schedule.steps)
 
 
 def draw_cached(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress]:
