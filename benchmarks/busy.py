@@ -1,8 +1,8 @@
 """Drawing, training and serving beside other programs that compute: how much slower than on the machine alone.
 
 `draw` is what `kiloword generate "a red apple"` counts as drawing, in a new process each time; `train` some
-iterations of the shipped recipe's network; `serve` a process in which two drawings are asked for at once. Others on the machine are
-not waited for: the load average before every row says whether there were any.
+iterations of the shipped recipe's network; `serve` a process in which two drawings are asked for at once. Others on the
+machine are not waited for: the load average before every row says whether there were any.
 """
 
 import argparse
@@ -126,11 +126,12 @@ def main() -> None:
     options.sources = {"now": Path(kiloword.__file__).parents[1]}
     if options.before:
         options.sources["before"] = options.before.resolve()
-    rows = list(measured(options))
+    rows = []
+    for row in measured(options):
+        rows.append(row)
+        if options.out:  # after every row: what was measured is there if the rest takes too long
+            options.out.write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
     print(markdown(rows))
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps({"cores": os.cpu_count(), "rows": rows}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

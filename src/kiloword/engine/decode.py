@@ -5,6 +5,7 @@ Conditional and null views of all pictures are rows of one batch. The slow way s
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
@@ -42,12 +43,12 @@ def draw(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Progress
         steps = draw_gradual(model, drawing, noise)
     else:
         steps = (draw_cached if order.causal else draw_whole)(model, drawing, noise)
-    return stepping(steps, mean_weights(model.transformer), positions_of(model, drawing))
+    return stepping(steps, mean_weights(cast(nn.Module, model.transformer)), positions_of(model, drawing))
 
 
-def mean_weights(transformer: nn.Module) -> int:
+def mean_weights(module: nn.Module) -> int:
     """The mean size of its matrices."""
-    sizes = [p.numel() for p in transformer.parameters() if p.ndim == 2]
+    sizes = [p.numel() for p in module.parameters() if p.ndim == 2]
     return sum(sizes) // max(1, len(sizes))
 
 
