@@ -14,8 +14,8 @@ import torch  # isort: skip
 from side_by_side import arguments, show, table, take_turns, use_threads
 
 from kiloword.engine.cpu import threads
-from kiloword.engine.lean import lean
-from kiloword.engine.packed import pack_matrices
+from kiloword.engine.cpu.fused_stack import fused
+from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.transformer import AttentionConfig, StackConfig, Stream, SwiGLUConfig
 
 DEPTH = 6
@@ -25,7 +25,7 @@ def stack_step(width: int, positions: int) -> tuple[Callable[[int], None], int]:
     """A step of a stack of `DEPTH` blocks, with a cache of 256 positions behind it; the mean size of its matrices."""
     stack = StackConfig(width, DEPTH, AttentionConfig(width // 64), SwiGLUConfig(8 * width // 3)).build().eval()
     pack_matrices(stack)
-    quick = lean(stack)
+    quick = fused(stack)
     cache = quick.cache(positions, 257)
     cache.advance(torch.full((positions,), 256))
     vectors, where = torch.randn(positions, 1, width), torch.zeros(positions, 1, 4)

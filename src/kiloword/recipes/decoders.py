@@ -20,11 +20,11 @@ from kiloword.engine.painter import Painter
 from kiloword.model import ImageModel
 from kiloword.recipes.model_run import Pictures, Report, fabric, finish, load_pictures
 from kiloword.recipes.recipe import DataConfig
-from kiloword.training.denoising_lesson import DenoisingConfig, DenoisingLesson, left_out
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import MuonConfig
+from kiloword.training.tasks.denoising_task import DenoisingConfig, DenoisingTask, left_out
 from kiloword.transformer import (
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     RMSNormConfig,
     RotaryConfig,
@@ -50,7 +50,8 @@ class DecoderRecipe:
     patch: int = 8
     sketch: bool = True  # whether it works from the tokenizer's own picture; not for tokenizers that draw none
     effort: Effort = Effort(steps=2)
-    lesson: DenoisingConfig = DenoisingConfig(centre=0.0, long=0.2, begin=0.75, glance=0.0, corrupt=0.05)  # of a sketch
+    # of a sketch
+    task: DenoisingConfig = DenoisingConfig(centre=0.0, long=0.2, begin=0.75, preview=0.0, corrupt=0.05)
     data: DataConfig = DataConfig()
 
 
@@ -79,7 +80,7 @@ def patches(width: int, depth: int) -> StackConfig:
     """A stack over patches, each modulated by its own level."""
     return StackConfig(
         width, depth, AttentionConfig(width // 64, query_norm=RMSNormConfig()), SwiGLUConfig.beside(width),
-        position=RotaryConfig((0, 0, 32, 32)), modulation=SharedAdaLNConfig(), exit_modulation=AdaLNExitConfig(),
+        position=RotaryConfig((0, 0, 32, 32)), modulation=SharedAdaLNConfig(), output_modulation=AdaLNOutputConfig(),
     )  # fmt: skip
 
 
@@ -112,7 +113,7 @@ def train_decoder(recipe: DecoderRecipe, data: Path, out: Path, report: Report, 
     model = parts.build(config)
     checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
     tokenizer = model.picture.tokenizer
-    before = model.exit.scale
+    before = model.pixel_decoder.scale
     torch.manual_seed(recipe.training.seed)
     scale = recipe.scale if config.decoder is None else before
     pictures = pictures_for(data, card.sizes[0][0] // before * scale, recipe.data)
@@ -123,11 +124,11 @@ def train_decoder(recipe: DecoderRecipe, data: Path, out: Path, report: Report, 
     out.mkdir(parents=True, exist_ok=True)
     settings = {**asdict(recipe), "model": parts.to_json(config)}
     (out / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
-    lesson = DenoisingLesson(
-        decoder, tokenizer, pictures.values, pictures.weights, pictures.held_out, recipe.lesson,
+    task = DenoisingTask(
+        decoder, tokenizer, pictures.values, pictures.weights, pictures.held_out, recipe.task,
         recipe.training.iterations,
     )  # fmt: skip
-    finish(Run(lesson, recipe.training, out / "decoder", fabric()), "diffusion decoder", report)
+    finish(Run(task, recipe.training, out / "decoder", fabric()), "diffusion decoder", report)
     sizes = tuple((h // before * decoder.scale, w // before * decoder.scale) for h, w in card.sizes)
     folder = out / "checkpoint"
     painter = Painter(model.cpu(), replace(card, sizes=sizes), judge=checkpoint.load_judge(source))

@@ -16,9 +16,9 @@ from kiloword.engine.painter import Painter
 from kiloword.recipes.model_run import Report, cached_tokens, fabric, finish
 from kiloword.recipes.recipe import changed
 from kiloword.training.loop import Run, TrainingConfig
-from kiloword.training.model_lesson import BothWaysConfig, Lines, ModelLesson
 from kiloword.training.optimiser import MuonConfig
 from kiloword.training.pictures import to_bytes
+from kiloword.training.tasks.image_model_task import Captions, ImageModelTask, ImageModelTaskConfig
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class FinetuneConfig:
     training: TrainingConfig = TrainingConfig(
         iterations=400, batch=48, optimiser=MuonConfig(6e-4, weight_decay=0.05), warmup=20, average=0.98, look_every=100
     )
-    both_ways: BothWaysConfig = BothWaysConfig()
+    task: ImageModelTaskConfig = ImageModelTaskConfig()
     versions: int = 8
     hold_out: float = 0.05
 
@@ -50,15 +50,15 @@ def finetune(start: str, data: Path, out: Path, changes: dict[str, str], report:
     values = torch.stack([to_bytes(sample.picture, 2 * side) for sample in samples])
     out.mkdir(parents=True, exist_ok=True)
     tokens, shown = cached_tokens(model, values, side, settings.versions, out / "tokens.npy")
-    lines = Lines(ask=lambda row, chance: ask(captions[row], chance), answer=lambda row: captions[row])
+    said = Captions(ask=lambda row, chance: ask(captions[row], chance), answer=lambda row: captions[row])
     weights = torch.ones(len(captions))
     order = torch.randperm(len(captions), generator=torch.Generator().manual_seed(0))
     held_out = order[: max(1, round(len(captions) * settings.hold_out))]
     if len(captions) > 1:
         weights[held_out] = 0
     layout = model.picture.tokenizer.layout(side, side)
-    lesson = ModelLesson(model, layout, tokens, lines, weights, held_out, settings.both_ways, shown)
-    run = Run(lesson, settings.training, out / "model", fabric())
+    task = ImageModelTask(model, layout, tokens, said, weights, held_out, settings.task, shown)
+    run = Run(task, settings.training, out / "model", fabric())
     finish(run, "fine-tuning", report)
     folder = out / "checkpoint"
     card, judge = replace(card, name=f"{card.name}+{data.name}"), checkpoint.load_judge(source)

@@ -16,8 +16,8 @@ from kiloword import checkpoint, parts
 from kiloword.datasets import shards
 from kiloword.datasets.emoji import wording
 from kiloword.engine.painter import Card, Painter
-from kiloword.evaluation.album import draw_of
-from kiloword.heads.joint import JointConfig
+from kiloword.evaluation.image_set import draw_of
+from kiloword.heads.shared_vocab import SharedVocabConfig
 from kiloword.model import ImageModel
 from kiloword.orders.denoise import DenoiseConfig
 from kiloword.parts import ImageModelConfig
@@ -30,12 +30,12 @@ from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokenizers.quantizer import Fittable
 from kiloword.tokenizers.tokenizer import TokenizerConfig
 from kiloword.tokens import Categorical
-from kiloword.training.contrastive_lesson import ContrastiveLesson
 from kiloword.training.loop import Run
-from kiloword.training.model_lesson import Lines, ModelLesson, versions_and_shown
 from kiloword.training.pictures import shrink, to_bytes
 from kiloword.training.precision import multiplies_bfloat16
-from kiloword.training.tokenizer_lesson import TokenizerLesson
+from kiloword.training.tasks.contrastive_task import ContrastiveTask
+from kiloword.training.tasks.image_model_task import Captions, ImageModelTask, versions_and_shown
+from kiloword.training.tasks.tokenizer_task import TokenizerTask
 
 LATENTS = 200_000  # that a quantizer is fitted to
 
@@ -105,7 +105,7 @@ def train_recipe(
         config = with_vocabulary(recipe, pictures.metadata)
         model = parts.build(config)
         if tokenizer is None:
-            teach_tokenizer(model, recipe, pictures, out, report)
+            train_tokenizer(model, recipe, pictures, out, report)
         else:
             known, _ = checkpoint.load_tokenizer(tokenizer)
             picture_tokenizer(model).eval().load_state_dict(inner(known).state_dict())
@@ -114,13 +114,13 @@ def train_recipe(
         config, _ = checkpoint.read_config(source)
         model = parts.build(config)
         checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
-    teach_model(model, recipe, pictures, out, report)
-    teach_decoder(model, recipe, pictures, out, report)
+    train_model(model, recipe, pictures, out, report)
+    train_decoder(model, recipe, pictures, out, report)
     judge = None if start is None else checkpoint.load_judge(checkpoint.find(start))
     if recipe.judge is not None and judge is None:
         judge = taught_judge(recipe.judge, config, recipe, pictures, out, report)
     folder = out / "checkpoint"
-    checkpoint.save(folder, Painter(model, card(recipe, model.exit.scale), judge=judge), config)
+    checkpoint.save(folder, Painter(model, card(recipe, model.pixel_decoder.scale), judge=judge), config)
     return folder
 
 
@@ -148,7 +148,7 @@ def with_merges(model: ImageModelConfig, merges: BPEConfig) -> ImageModelConfig:
     if text is None:
         return model
     space = Categorical(merges.build().space.size)
-    if isinstance(text.head, JointConfig):
+    if isinstance(text.head, SharedVocabConfig):
         head = replace(text.head, text=space)
         model = replace(model, picture=replace(model.picture, head=head))
     else:
@@ -161,17 +161,17 @@ def fabric() -> Fabric:
     return Fabric(accelerator="auto", devices=1, precision="bf16-mixed" if multiplies_bfloat16() else "32-true")
 
 
-def teach_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
+def train_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
     autoencoder = picture_tokenizer(model)
     if isinstance(autoencoder.quantizer, Fittable):
         autoencoder.quantizer.fit(latents(autoencoder, pictures, recipe.data.side))
         return
     training = recipe.tokenizer_training
-    lesson = TokenizerLesson(
+    task = TokenizerTask(
         autoencoder, pictures.values, pictures.weights, pictures.held_out, recipe.reconstruction,
         iterations=training.iterations,
     )  # fmt: skip
-    finish(Run(lesson, training, out / "tokenizer", fabric()), "tokenizer", report)
+    finish(Run(task, training, out / "tokenizer", fabric()), "tokenizer", report)
 
 
 @torch.no_grad()
@@ -184,37 +184,37 @@ def latents(tokenizer: Autoencoder, pictures: Pictures, side: int) -> Tensor:
     return torch.cat(found)
 
 
-def teach_model(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
-    lesson = model_lesson(model, recipe, pictures, out / "tokens.npy")
-    if recipe.both_ways.hard:
-        lesson.weights = lesson.weights * cached_hardness(lesson, out / "hardness.npy", report) ** recipe.both_ways.hard
-    finish(Run(lesson, recipe.training, out / "model", fabric()), "model", report)
+def train_model(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
+    task = image_model_task(model, recipe, pictures, out / "tokens.npy")
+    if recipe.task.hard:
+        task.weights = task.weights * cached_hardness(task, out / "hardness.npy", report) ** recipe.task.hard
+    finish(Run(task, recipe.training, out / "model", fabric()), "model", report)
 
 
-def model_lesson(model: ImageModel, recipe: Recipe, pictures: Pictures, path: Path) -> ModelLesson:
+def image_model_task(model: ImageModel, recipe: Recipe, pictures: Pictures, path: Path) -> ImageModelTask:
     """What a recipe teaches a model; `path` (.npy) keeps the tokens of its tokenizer."""
     tokenizer = model.picture.tokenizer
     tokens, shown = cached_tokens(model, pictures.values, recipe.data.side, recipe.data.versions, path)
     layout = tokenizer.layout(recipe.data.side, recipe.data.side)
-    lines, both_ways = lines_of(pictures), recipe.both_ways
-    return ModelLesson(model, layout, tokens, lines, pictures.weights, pictures.held_out, both_ways, shown)
+    captions, config = captions_of(pictures), recipe.task
+    return ImageModelTask(model, layout, tokens, captions, pictures.weights, pictures.held_out, config, shown)
 
 
-def teach_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
+def train_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, out: Path, report: Report) -> None:
     """Go on with the decoder alone, whole pictures mostly: the encoder, and so every token, stays what it is."""
     if recipe.decoder_training is None:
         return
     autoencoder = picture_tokenizer(model)
     autoencoder.requires_grad_(True)
     autoencoder.encoder.requires_grad_(False)
-    lessons = replace(recipe.reconstruction, nested=0.1, masked=0.1)
-    lesson = TokenizerLesson(autoencoder, pictures.values, pictures.weights, pictures.held_out, lessons)
-    finish(Run(lesson, recipe.decoder_training, out / "decoder", fabric()), "decoder", report)
+    config = replace(recipe.reconstruction, nested=0.1, masked=0.1)
+    task = TokenizerTask(autoencoder, pictures.values, pictures.weights, pictures.held_out, config)
+    finish(Run(task, recipe.decoder_training, out / "decoder", fabric()), "decoder", report)
 
 
-def lines_of(pictures: Pictures) -> Lines:
+def captions_of(pictures: Pictures) -> Captions:
     """The many ways to ask for a picture, and the one answer."""
-    return Lines(
+    return Captions(
         ask=lambda row, chance: wording.ask(pictures.metadata[row], chance),
         answer=lambda row: wording.answer(pictures.metadata[row]),
     )
@@ -230,8 +230,8 @@ def taught_judge(
     torch.manual_seed(recipe.judge_training.seed)
     module = replace(judge, words=words).build()
     tokens = torch.from_numpy(np.load(out / "tokens.npy"))
-    lesson = ContrastiveLesson(module, tokens, lines_of(pictures), pictures.weights, pictures.held_out)
-    finish(Run(lesson, recipe.judge_training, out / "judge", fabric()), "judge", report)
+    task = ContrastiveTask(module, tokens, captions_of(pictures), pictures.weights, pictures.held_out)
+    finish(Run(task, recipe.judge_training, out / "judge", fabric()), "judge", report)
     return module.cpu()
 
 
@@ -265,10 +265,10 @@ def cached_tokens(
     return torch.from_numpy(np.load(path)), torch.from_numpy(np.load(beside)) if beside.exists() else None
 
 
-def cached_hardness(lesson: ModelLesson, path: Path, report: Report) -> Tensor:
+def cached_hardness(task: ImageModelTask, path: Path, report: Report) -> Tensor:
     """How hard every picture is for a model that has learned nothing yet in this run, found once."""
     if not path.exists():
-        keep(path, lesson.hardness(lambda done, count: report("hardness", done, count, {})))
+        keep(path, task.hardness(lambda done, count: report("hardness", done, count, {})))
     return torch.from_numpy(np.load(path))
 
 
@@ -284,7 +284,7 @@ def card(recipe: Recipe, scale: int = 1) -> Card:
 
     A model that was there before may have a decoder, which draws `scale` times as large.
     """
-    side, guidance = scale * recipe.data.side, 3.0 if recipe.both_ways.null else 1.0
+    side, guidance = scale * recipe.data.side, 3.0 if recipe.task.null else 1.0
     denoises = isinstance(recipe.model.picture.order, DenoiseConfig)  # from noise as loud as what it has learned from
     styles = {style: phrase for style, phrase in wording.PHRASES.items() if style not in recipe.data.leave_out}
     return Card(

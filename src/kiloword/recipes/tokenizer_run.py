@@ -16,11 +16,11 @@ from kiloword.recipes.model_run import Pictures, Report, fabric, finish, latents
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.quantizer import Fittable
-from kiloword.training.adversarial_lesson import AdversarialLesson
-from kiloword.training.lesson import Lesson
 from kiloword.training.loop import Run
 from kiloword.training.pictures import to_bytes
-from kiloword.training.tokenizer_lesson import TokenizerLesson
+from kiloword.training.tasks.adversarial_task import AdversarialTask
+from kiloword.training.tasks.task import TrainingTask
+from kiloword.training.tasks.tokenizer_task import TokenizerTask
 
 LICENCE = "Apache-2.0; trained on pictures under MIT, Apache-2.0 and CC-BY-4.0 (see NOTICE)"
 HELD_OUT = 0.05  # share of a user's own pictures that are for judging only
@@ -41,13 +41,13 @@ def train_tokenizer(recipe: TokenizerRecipe, data: Path, out: Path, report: Repo
     out.mkdir(parents=True, exist_ok=True)
     settings = {**asdict(recipe), "tokenizer": parts.to_json(recipe.tokenizer)}
     (out / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
-    teach(tokenizer, recipe, pictures, out / "tokenizer", "tokenizer", report)
+    fit_tokenizer(tokenizer, recipe, pictures, out / "tokenizer", "tokenizer", report)
     folder = out / "checkpoint"
     checkpoint.save_tokenizer(folder, tokenizer.cpu(), recipe.tokenizer, card(recipe))
     return folder
 
 
-def teach(
+def fit_tokenizer(
     tokenizer: Autoencoder, recipe: TokenizerRecipe, pictures: Pictures, folder: Path, stage: str, report: Report
 ) -> None:
     """Train a tokenizer to the end of its recipe, or fit it where there is nothing to be trained."""
@@ -55,17 +55,17 @@ def teach(
         tokenizer.quantizer.fit(latents(tokenizer, pictures, recipe.data.side))
         tokenizer.eval()
         return
-    finish(Run(lesson_of(tokenizer, recipe, pictures), recipe.training, folder, fabric()), stage, report)
+    finish(Run(task_of(tokenizer, recipe, pictures), recipe.training, folder, fabric()), stage, report)
 
 
-def lesson_of(tokenizer: Autoencoder, recipe: TokenizerRecipe, pictures: Pictures) -> Lesson:
+def task_of(tokenizer: Autoencoder, recipe: TokenizerRecipe, pictures: Pictures) -> TrainingTask:
     """Pictures of the recipe's side, with its errors, and with a critic if that has any weight."""
     config = replace(recipe.reconstruction, side=recipe.data.side)
     error = recipe.perceptual.build(config.error)
-    lesson = TokenizerLesson(
+    task = TokenizerTask(
         tokenizer, pictures.values, pictures.weights, pictures.held_out, config, error, recipe.training.iterations
     )
-    return AdversarialLesson(lesson, recipe.adversarial) if recipe.adversarial.weight else lesson
+    return AdversarialTask(task, recipe.adversarial) if recipe.adversarial.weight else task
 
 
 def pictures_of(data: Path, config: PicturesConfig) -> Pictures:

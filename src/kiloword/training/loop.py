@@ -1,4 +1,4 @@
-"""The training loop: any lesson, one or several processes, exact resume.
+"""The training loop: any task, one or several processes, exact resume.
 
 Lightning Fabric moves things to devices and sums gradients; the moving average of the weights follows Polyak and
 Juditsky 1992, warmed up as in Karras et al. 2023.
@@ -15,10 +15,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from kiloword.training.lesson import Lesson
 from kiloword.training.optimiser import AdamWConfig, MuonConfig, course
 from kiloword.training.plot import plot_losses
 from kiloword.training.state import load_state, save_state
+from kiloword.training.tasks.task import TrainingTask
 from kiloword.transformer import Stack
 
 
@@ -48,12 +48,12 @@ class TrainingConfig:
 
 
 class Run:
-    """A training run in a folder: state.safetensors, losses.jsonl and what the lesson draws."""
+    """A training run in a folder: state.safetensors, losses.jsonl and what the task draws."""
 
-    def __init__(self, lesson: Lesson, config: TrainingConfig, folder: Path, fabric: Fabric):
-        self.lesson, self.config, self.folder, self.fabric = lesson, config, folder, fabric
+    def __init__(self, task: TrainingTask, config: TrainingConfig, folder: Path, fabric: Fabric):
+        self.task, self.config, self.folder, self.fabric = task, config, folder, fabric
         folder.mkdir(parents=True, exist_ok=True)
-        self.module: nn.Module = fabric.to_device(lesson.module)
+        self.module: nn.Module = fabric.to_device(task.module)
         self.optimisers = config.optimiser.build(self.module)
         for part in self.module.modules() if config.compile else ():
             if isinstance(part, Stack):
@@ -91,13 +91,13 @@ class Run:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = share * config.optimiser.learning_rate
-        rows = self.lesson.choose(self.iteration, config.batch)
+        rows = self.task.choose(self.iteration, config.batch)
         pieces = rows[fabric.global_rank :: fabric.world_size].chunk(config.accumulate)
         self.module.train()
         total: dict[str, Tensor] = {}
         for piece in pieces:
             with fabric.autocast():
-                loss, figures = self.lesson.loss(piece)
+                loss, figures = self.task.loss(piece)
             fabric.backward(loss / len(pieces))
             for name, value in {"loss": loss, **figures}.items():
                 total[name] = total.get(name, torch.zeros(())) + value.detach().float() / len(pieces)
@@ -126,7 +126,7 @@ class Run:
                 held.lerp_(new, 1 - keep)
 
     def look(self) -> dict[str, float]:
-        """Let the lesson judge the averaged weights."""
+        """Let the task judge the averaged weights."""
         if self.fabric.global_rank != 0:
             return {}
         current = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
@@ -134,7 +134,7 @@ class Run:
         self.module.eval()
         try:
             with torch.no_grad():
-                figures = self.lesson.look(self.folder, self.iteration)
+                figures = self.task.look(self.folder, self.iteration)
         finally:
             self.module.load_state_dict(current)
         self._log(figures)

@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from kiloword import aliases
+
 
 def save_state(
     path: Path, module: nn.Module, average: dict[str, Tensor], optimisers: list[Optimizer], note: dict
@@ -43,10 +45,10 @@ def load_state(path: Path, module: nn.Module, average: dict[str, Tensor], optimi
     if note.get("format") != 1:
         raise ValueError(f"{path} has training state format {note.get('format')}; this kiloword reads format 1")
     try:
-        module.load_state_dict(_under(tensors, "module."))
+        module.load_state_dict(aliases.weights_of(_under(tensors, "module."), module.state_dict()))
     except RuntimeError as error:
         raise ValueError(f"{path} belongs to another model: {str(error).splitlines()[1].strip()}") from error
-    for name, value in _under(tensors, "average.").items():
+    for name, value in aliases.weights_of(_under(tensors, "average."), average).items():
         average[name].copy_(value)
     for k, optimiser in enumerate(optimisers):
         held: dict[int, dict[str, Tensor]] = {}

@@ -1,4 +1,4 @@
-"""UniTok's way and MetaMorph's learn 32 emoji by heart: the recipes' own tokenizers and lessons, at a smaller width."""
+"""UniTok's way and MetaMorph's learn 32 emoji by heart: the recipes' own tokenizers and tasks, at a smaller width."""
 
 from dataclasses import replace
 from itertools import islice
@@ -60,8 +60,8 @@ def taught(recipe: Recipe, folder: Path, report) -> tuple[ImageModel, torch.Tens
     pictures = Pictures(values, metadata, torch.ones(KNOWN), torch.arange(KNOWN))
     torch.manual_seed(0)
     model = parts.build(model_run.with_vocabulary(recipe, metadata))
-    model_run.teach_tokenizer(model, recipe, pictures, folder, report)
-    model_run.teach_model(model, recipe, pictures, folder, report)
+    model_run.train_tokenizer(model, recipe, pictures, folder, report)
+    model_run.train_model(model, recipe, pictures, folder, report)
     layout = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side)
     with torch.no_grad():
         tokens = model.picture.tokenizer.encode(shrink(values, recipe.data.side), layout).target

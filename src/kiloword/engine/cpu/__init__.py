@@ -1,1 +1,1 @@
-"""What makes it fast on a CPU."""
+"""What makes drawing fast on a CPU: fused stack, single token, packed matrices, threads."""
