@@ -1,10 +1,13 @@
 """kiloword: native image generation. Pictures become tokens, one transformer models text and pictures in one stream.
 
 The names below are imported when they are first used, so that `kiloword --help` need not wait for torch (PEP 562).
+Threads are told to wait without spinning, for which torch must not have been loaded before (`engine/cpu/threads.py`).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from kiloword.engine.cpu.threads import wait_without_spinning
 
 if TYPE_CHECKING:
     from kiloword.checkpoint import load, pull, save
@@ -21,6 +24,8 @@ _HOMES = {
     "kiloword.engine.painter": ("Card", "Painter", "Preview", "Request"),
     "kiloword.heads.head": ("Sampling",),
 }
+
+wait_without_spinning()
 
 
 def __getattr__(name: str) -> Any:

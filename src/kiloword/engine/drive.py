@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import torch
+from torch import nn
 
 from kiloword.document import pile
 from kiloword.drawing import Drawing, Progress
 from kiloword.engine.cpu.fused_stack import fused
+from kiloword.engine.cpu.threads import threads
 from kiloword.engine.draw_task import DrawTask
 from kiloword.engine.task import Batchlet, Task, WriteTask
 from kiloword.heads.head import Sampling
@@ -22,14 +24,26 @@ from kiloword.transformer import Slots, Stream, Transformer, at
 
 def alone(task: Task, transformer: Transformer) -> Iterator[None]:
     """One task until it is finished, a pass each time; stop iterating to cancel it."""
+    weights, positions = mean_weights(transformer), 1  # a pass has as many threads as the one before was worth
     transformer = fused(transformer)
     cache = transformer.cache(task.rows, task.capacity) if task.capacity else None
-    while (batchlet := task.ask()) is not None:
-        hidden = transformer(batchlet.stream, cache)
-        if cache is not None:
-            cache.advance(batchlet.keep)
-        task.take(hidden)
+    while True:
+        with threads(weights, positions):
+            if (batchlet := task.ask()) is None:
+                return
+            hidden = transformer(batchlet.stream, cache)
+            if cache is not None:
+                cache.advance(batchlet.keep)
+            task.take(hidden)
+        positions = batchlet.positions
         yield
+
+
+def mean_weights(transformer: Transformer) -> int:
+    """The mean size of a transformer's matrices."""
+    assert isinstance(transformer, nn.Module)
+    sizes = [weight.numel() for weight in transformer.parameters() if weight.ndim == 2]
+    return sum(sizes) // max(1, len(sizes))
 
 
 class Together:
@@ -40,7 +54,7 @@ class Together:
     """
 
     def __init__(self, transformer: Transformer):
-        self._transformer = fused(transformer)
+        self._transformer, self._weights, self._positions = fused(transformer), mean_weights(transformer), 1
         self.slots = Slots(transformer.cache)
         self._tasks: dict[Task, list[int]] = {}  # with their slots; none for those that keep nothing
         self._merged = Merged()
@@ -63,6 +77,10 @@ class Together:
 
     def step(self) -> list[Task]:
         """One pass for every task; those that are finished leave, and are returned."""
+        with threads(self._weights, self._positions):
+            return self._step()
+
+    def _step(self) -> list[Task]:
         asked = {task: task.ask() for task in self._tasks}
         finished = [task for task, batchlet in asked.items() if batchlet is None]
         for task in finished:
@@ -73,6 +91,7 @@ class Together:
                 groups.setdefault(company(task, batchlet), []).append((task, batchlet))
         for group in groups.values():
             self._pass(group)
+        self._positions = max(1, sum(batchlet.positions for batchlet in asked.values() if batchlet is not None))
         return finished
 
     def run(self) -> None:

@@ -32,6 +32,11 @@ class Batchlet:
     stream: Stream
     keep: Int[Tensor, "r"]
 
+    @property
+    def positions(self) -> int:
+        """How many there are, of all rows."""
+        return self.stream.vectors.shape[0] * self.stream.vectors.shape[1]
+
 
 @runtime_checkable
 class Task(Protocol):

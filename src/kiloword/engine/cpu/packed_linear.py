@@ -9,7 +9,6 @@ from copy import deepcopy
 from functools import cache
 from itertools import accumulate
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -70,7 +69,7 @@ class Packed:
     """
 
     def __init__(self, layer: nn.Linear):
-        self.layer, self.packed, self.blocks, self.matrix = layer, (0, 0), torch.empty(0), np.empty(0)
+        self.layer, self.packed, self.blocks = layer, (0, 0), torch.empty(0)
 
     def __call__(self, input: Float[Tensor, "*b i"], approximate: str | None = None) -> Float[Tensor, "*b o"]:
         weight, bias = self.layer.weight, self.layer.bias
@@ -84,7 +83,6 @@ class Packed:
             return straight if approximate is None else torch.ops.aten.gelu_(straight, approximate=approximate)
         if self.packed != (state := (weight.data_ptr(), weight._version)):  # new, or changed since
             self.blocks, self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _ROWS), state
-            self.matrix = weight.detach().numpy()
         if approximate is not None and 1 < rows <= _BENT:
             return torch.ops.mkldnn._linear_pointwise(input, self.blocks, bias, "gelu", [], approximate)
         if rows == 1:
@@ -94,8 +92,8 @@ class Packed:
         return straight if approximate is None else torch.ops.aten.gelu_(straight, approximate=approximate)
 
     def _one(self, input: Float[Tensor, "*b i"]) -> Float[Tensor, "*b o"]:
-        """Of one row, by NumPy, whose matrix times vector is as fast as the matrix is read."""
-        row = torch.from_numpy(np.dot(self.matrix, input.flatten().numpy())).view(*input.shape[:-1], -1)
+        """Of one row: as fast as the matrix is read."""
+        row = torch.mv(self.layer.weight, input.flatten()).view(*input.shape[:-1], -1)
         return row if self.layer.bias is None else row.add_(self.layer.bias)
 
     def __deepcopy__(self, memo: dict) -> "Packed":

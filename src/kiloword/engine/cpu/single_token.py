@@ -1,8 +1,8 @@
 """Single token: a stack for steps of a single row, in which calling takes longer than counting: small vectors by NumPy.
 
-A call of NumPy takes a third of the time of one of PyTorch (no derivative could be asked for), and its matrix times
-vector is almost as fast as memory is read. What is worked out is written into rooms made once; the numbers are those of
-the stack.
+A call of NumPy takes a third of the time of one of PyTorch (no derivative could be asked for). Products are PyTorch's
+all the same: NumPy's BLAS has threads of its own, which spin and which nobody here could choose. What is worked out is
+written into rooms made once; the numbers are those of the stack.
 """
 
 import math
@@ -86,7 +86,8 @@ class RowAttention:
         self.turned, self.rest = np.empty_like(self.pairs), np.empty_like(self.pairs)
         queries, self.new_keys = np.split(self.turned.reshape(turning.shape), [heads])
         self.queries = queries.reshape(key_heads, -1, attention.head_dim)
-        self.mixed = np.empty_like(self.queries)
+        self.asking, self.heard = torch.from_numpy(self.queries), torch.empty(self.queries.shape)
+        self.mixed = self.heard.numpy()
 
     def __call__(
         self, x: Float[ndarray, "w"], turn: Turn | None, keys: Float[ndarray, "h c d"],
@@ -102,11 +103,12 @@ class RowAttention:
             self.turned += np.multiply(self.partners, turn[1], out=self.rest)
         keys[:, place], values[:, place] = self.new_keys, self.new_values
         self.queries *= self.scale
-        share = self.queries @ keys[:, : place + 1].swapaxes(1, 2)
-        share -= share.max(2, keepdims=True)
-        np.exp(share, out=share)
-        np.matmul(share, values[:, : place + 1], out=self.mixed)
-        self.mixed /= share.sum(2, keepdims=True)
+        share = torch.bmm(self.asking, torch.from_numpy(keys[:, : place + 1]).transpose(1, 2))
+        weights = share.numpy()
+        weights -= weights.max(2, keepdims=True)
+        np.exp(weights, out=weights)
+        torch.bmm(share, torch.from_numpy(values[:, : place + 1]), out=self.heard)
+        self.mixed /= weights.sum(2, keepdims=True)
         return self.mixed.reshape(-1)
 
 
@@ -114,12 +116,13 @@ class Times:
     """A linear layer for one vector; its result is in its `room` until it is called again."""
 
     def __init__(self, layer: nn.Linear, bias: Tensor | None):
-        self.matrix = layer.weight.detach().numpy()
+        self.matrix = layer.weight.detach()
         self.bias = None if bias is None else bias.detach().numpy()
-        self.room = np.empty(layer.out_features, np.float32)
+        self.result = torch.empty(layer.out_features)
+        self.room = self.result.numpy()
 
     def __call__(self, x: Float[ndarray, "i"]) -> Float[ndarray, "o"]:
-        np.dot(self.matrix, x, out=self.room)
+        torch.mv(self.matrix, torch.from_numpy(x), out=self.result)
         if self.bias is not None:
             self.room += self.bias
         return self.room

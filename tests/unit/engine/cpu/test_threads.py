@@ -1,0 +1,105 @@
+"""Threads are chosen by the size of the work, and wait without spinning unless a person says otherwise."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from threading import Thread
+
+import pytest
+import torch
+
+import tiny
+from kiloword.engine.cpu import threads as module
+from kiloword.engine.cpu.threads import COUNTS, SPINNING, WAITING, threads, threads_for
+from kiloword.engine.drive import draw
+from kiloword.noise import Seeded
+
+SMALL, LARGE = (300_000, 2), (3_000_000, 2)  # weights of a matrix, positions
+
+
+@pytest.fixture
+def two(monkeypatch) -> Iterator[None]:
+    """A machine on which torch may use two threads and nobody has chosen a number."""
+    for name in COUNTS:
+        monkeypatch.delenv(name, raising=False)
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def told(program: str, **environment: str) -> dict[str, str]:
+    """The environment of a new process after a program, which begins with nothing said about threads."""
+    names = (*WAITING, SPINNING, *COUNTS)
+    clean = {name: value for name, value in os.environ.items() if name not in names}
+    code = f"{program}; import json, os; print(json.dumps({{n: os.environ.get(n) for n in {names}}}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=clean | environment, capture_output=True, text=True, check=True
+    )
+    return {name: value for name, value in json.loads(done.stdout.splitlines()[-1]).items() if value is not None}
+
+
+def test_importing_says_how_to_wait_and_loads_no_torch():
+    assert told("import sys, kiloword; assert not {'torch', 'numpy'} & set(sys.modules)") == WAITING
+
+
+def test_the_command_says_so_too():
+    assert told("from kiloword.cli import main; main(['--version'])") == WAITING
+
+
+@pytest.mark.parametrize("own", [{"OMP_WAIT_POLICY": "active"}, {"KMP_BLOCKTIME": "7"}, {SPINNING: "100"}])
+def test_a_persons_own_way_to_wait_is_left_alone(own):
+    assert told("import kiloword", **own) == own
+
+
+def test_where_torch_came_first_small_work_still_has_one_thread():
+    program = "import torch; torch.set_num_threads(2); import kiloword\n"
+    program += "from kiloword.engine.cpu.threads import threads\n"
+    program += f"with threads{SMALL}: assert torch.get_num_threads() == 1\nassert torch.get_num_threads() == 2\n0"
+    assert told(program) == WAITING
+
+
+def test_the_rule():
+    assert threads_for(*SMALL, most=16) == 1  # the shipped model's step
+    assert threads_for(*LARGE, most=16) == 16
+    assert threads_for(SMALL[0], 10_000, most=16) == 16  # many positions at once
+    assert threads_for(*LARGE, most=1) == 1
+
+
+@torch.no_grad()
+def test_a_driver_chooses_them_for_a_pass_and_gives_them_back(two):
+    model = tiny.model("shades", "rows", "categorical")
+    seen: list[int] = []
+    model.transformer.register_forward_pre_hook(lambda *_: seen.append(torch.get_num_threads()))
+    model.train()  # so that the stack itself is asked
+    for _ in draw(model, tiny.drawing(model, ["a pear"]), Seeded([0])):
+        assert torch.get_num_threads() == 2
+    assert set(seen) == {1} and len(seen) == 9
+
+
+def test_they_are_given_back_after_an_error(two):
+    with pytest.raises(RuntimeError), threads(*SMALL):
+        raise RuntimeError
+    assert torch.get_num_threads() == 2
+
+
+def test_a_number_in_the_environment_is_a_persons_own(two, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    with threads(*SMALL):
+        assert torch.get_num_threads() == 2
+
+
+def test_who_begins_meanwhile_does_not_take_the_small_number_for_torchs_own(two):
+    seen = []
+
+    def work() -> None:
+        with threads(*LARGE):
+            seen.append(torch.get_num_threads())
+        seen.append(torch.get_num_threads())
+
+    with threads(*SMALL):
+        other = Thread(target=work)
+        other.start()
+        other.join()
+    assert seen == [2, 2] and torch.get_num_threads() == 2 and module._held["inside"] == 0
