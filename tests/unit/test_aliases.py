@@ -8,15 +8,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny
-from kiloword import aliases, checkpoint
+from kiloword import checkpoint
 from kiloword.recipes.dalle import dalle_64
-from kiloword.recipes.decoders import DecoderRecipe
+from kiloword.recipes.decoders import decoder_128
 from kiloword.recipes.recipe import changed
 from kiloword.studies.resume_check import check_resumed
 from kiloword.training.state import load_state, save_state
 from kiloword.transformer import AdaLNConfig
 
-OLD_MODULES = {new: old for old, new in aliases.WEIGHTS.items()}
+OLD_MODULES = {"output": "exit", "output_modulation": "exit_modulation", "cross_attention": "listening"}
 
 
 def aged_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -35,7 +35,7 @@ def test_weights_are_read_under_their_old_names(tmp_path):
     module, path = model(), tmp_path / "weights.safetensors"
     old = aged_names(module.state_dict())
     modules = {part for name in old for part in name.split(".")}
-    assert aliases.WEIGHTS.keys() <= modules and not set(aliases.WEIGHTS.values()) & modules
+    assert set(OLD_MODULES.values()) <= modules and not OLD_MODULES.keys() & modules
     save_file({name: value.clone() for name, value in old.items()}, path)
     again = model()
     for parameter in again.parameters():
@@ -62,7 +62,7 @@ def test_a_training_goes_on_from_a_state_with_old_names(tmp_path):
 def test_settings_are_changed_under_their_old_names():
     recipe = dalle_64()
     assert changed(recipe, {"both_ways.null": "0.25"}) == changed(recipe, {"task.null": "0.25"}) != recipe
-    decoder = DecoderRecipe("decoder", "about")
+    decoder = decoder_128()
     told = changed(decoder, {"lesson.glance": "0.25"})
     assert told == changed(decoder, {"task.preview": "0.25"}) and told.task.preview == 0.25
     with pytest.raises(ValueError, match="has no field 'glance'"):
