@@ -24,6 +24,7 @@ from kiloword.noise import Seeded
 from kiloword.published import liquid
 from kiloword.published.page import fill
 from kiloword.tokens import Layout
+from kiloword.verification import liquid_stages
 
 SPECIAL = {"pad": 0, "eos": 1, "bos": 2, "boi": 7, "eoi": 8, "unconditional": 9}
 SAMPLING = Sampling(0.99, top_k=4096, top_p=0.96)  # of the authors' evaluation
@@ -89,8 +90,8 @@ def theirs(there, asked: list[Tensor], count: int, sampling: Sampling, shape: Sh
         chosen = {
             "do_sample": True, "temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p
         }  # fmt: skip
-    ids = liquid.left_padded(asked, SPECIAL["pad"])
-    present = liquid.left_padded([torch.ones_like(one) for one in asked], 0)
+    ids = liquid_stages.left_padded(asked, SPECIAL["pad"])
+    present = liquid_stages.left_padded([torch.ones_like(one) for one in asked], 0)
     found = there.generate(
         ids, attention_mask=present, max_new_tokens=count, logits_processor=LogitsProcessorList([pictures]), **chosen
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from kiloword.tokenizers.network import Decoder
 from kiloword.tokens import Layout
 from kiloword.training.losses.error import Difference
 from kiloword.training.losses.perceptual import Perceptual, PerceptualConfig, perceived, seen_by
@@ -26,9 +27,11 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def drawn(latent: torch.Tensor, layout: Layout) -> torch.Tensor:
+class Itself(Decoder):
     """A decoder that draws the latent itself."""
-    return latent
+
+    def forward(self, latent: torch.Tensor, layout: Layout) -> torch.Tensor:
+        return latent
 
 
 @pytest.mark.parametrize("name", ["resnet", "vit"])
@@ -49,9 +52,9 @@ def test_the_error_grows_by_its_weight(models: Path):
     torch.manual_seed(0)
     latent, true = (torch.rand(2, 4, 16, 16) * 2 - 1 for _ in range(2))
     layout, plain = Layout(((16, 16),)), Difference()
-    _, base = plain(drawn, latent, layout, true)
-    _, once = PerceptualConfig(str(models / "resnet"), 1.0).build(plain)(drawn, latent, layout, true)
-    _, twice = PerceptualConfig(str(models / "resnet"), 2.0).build(plain)(drawn, latent, layout, true)
+    _, base = plain(Itself(), latent, layout, true)
+    _, once = PerceptualConfig(str(models / "resnet"), 1.0).build(plain)(Itself(), latent, layout, true)
+    _, twice = PerceptualConfig(str(models / "resnet"), 2.0).build(plain)(Itself(), latent, layout, true)
     assert torch.allclose(twice - base, 2 * (once - base)) and (once > base).all()
 
 
@@ -61,8 +64,8 @@ def test_what_lies_under_clear_pixels_is_seen_where_it_shines():
 
     clear, white = torch.full((1, 4, 4, 4), -1.0), torch.ones(1, 4, 4, 4)
     layout, none = Layout(((4, 4),)), Difference(0.0)
-    _, apart = Perceptual(none, colours)(drawn, clear, layout, white)
-    _, base = none(drawn, clear, layout, white)
+    _, apart = Perceptual(none, colours)(Itself(), clear, layout, white)
+    _, base = none(Itself(), clear, layout, white)
     assert torch.allclose(apart - base, perceived(colours, -torch.ones(1, 3, 4, 4), torch.ones(1, 3, 4, 4)) / 2)
 
 
