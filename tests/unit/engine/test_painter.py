@@ -4,8 +4,10 @@ import pytest
 import torch
 
 import tiny
+from kiloword.engine.card import Card
 from kiloword.engine.guidance import GuidanceConfig
-from kiloword.engine.painter import Card, Painter, Request, kept_tokens
+from kiloword.engine.painter import Painter, kept_tokens
+from kiloword.engine.request import Request
 from kiloword.tokens import Layout, Schedule
 
 

@@ -9,7 +9,8 @@ from PIL import Image
 import tiny
 from kiloword.cli.finish import Finish, ramps_of
 from kiloword.engine.card import Card
-from kiloword.engine.painter import Edit, Painter, Request
+from kiloword.engine.painter import Painter
+from kiloword.engine.request import Edit, Request
 from kiloword.parts import DenoiseConfig, ImageModelConfig, ModalityConfig
 from kiloword.tokens import Ramps
 
