@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from kiloword.engine.painter import Painter, Preview
     from kiloword.engine.request import Request
     from kiloword.heads.head import Sampling
+    from kiloword.published.diffusers_decoders import open_decoder
 
-__all__ = ["Card", "Effort", "Painter", "Preview", "Request", "Sampling", "load", "pull", "save"]
+__all__ = ["Card", "Effort", "Painter", "Preview", "Request", "Sampling", "load", "open_decoder", "pull", "save"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -27,6 +28,7 @@ _HOMES = {
     "kiloword.engine.painter": ("Painter", "Preview"),
     "kiloword.engine.request": ("Request",),
     "kiloword.heads.head": ("Sampling",),
+    "kiloword.published.diffusers_decoders": ("open_decoder",),
 }
 
 wait_without_spinning()
