@@ -1,4 +1,4 @@
-"""docs/adding-a-part.md is true: its blocks, put where they say, make parts that obey the laws in a copy of the package."""
+"""The blocks of docs/adding-a-part.md, put where they say in a copy of the package, are parts that obey the laws."""
 
 import os
 import re
