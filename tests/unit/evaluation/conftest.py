@@ -93,4 +93,4 @@ def painter() -> Painter:
     prompt = TextPrefixConfig(tiny.words(), tiny.WIDTH).build()
     model = tiny.awake(ImageModel(picture, prompt, tiny.stack().build(), text.build()))
     card = Card("tiny", ((tiny.ROWS, tiny.COLUMNS),), STYLES, guidance=2.0, temperature=0.9)
-    return Painter(model, card)
+    return Painter(model.eval(), card)
