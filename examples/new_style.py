@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 import kiloword
-from kiloword.datasets import shards
-from kiloword.datasets.cache import ensure_emoji
+from kiloword.data import shards
+from kiloword.data.cache import ensure_emoji
 from kiloword.evaluation.album import Album, draw_of, load_album
 from kiloword.evaluation.drawing import Session
 from kiloword.evaluation.features import features

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from kiloword import parts
-from kiloword.datasets import shards
-from kiloword.datasets.cache import cache_dir
-from kiloword.datasets.emoji import wording
+from kiloword.data import shards
+from kiloword.data.cache import cache_dir
+from kiloword.data.emoji import wording
 from kiloword.engine.decode import draw, write
 from kiloword.heads.head import Sampling
 from kiloword.heads.level import ModulatingLevelConfig

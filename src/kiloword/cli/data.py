@@ -12,7 +12,7 @@ from typer import Argument, Option
 from kiloword.cli import Stopped, say
 
 if TYPE_CHECKING:
-    from kiloword.datasets.emoji.summary import Summary
+    from kiloword.data.emoji.summary import Summary
 
 BUILD_EXAMPLE = "Example: kiloword data build emoji --out emoji --size 128 --styles 3d,flat"
 FOLDER_EXAMPLE = "Example: kiloword data folder my-pictures"
@@ -43,9 +43,9 @@ def emoji(
     from dataclasses import asdict
 
     from kiloword.cli.progress import progress
-    from kiloword.datasets.cache import cache_dir
-    from kiloword.datasets.emoji.build import build
-    from kiloword.datasets.emoji.sources import STYLES
+    from kiloword.data.cache import cache_dir
+    from kiloword.data.emoji.build import build
+    from kiloword.data.emoji.sources import STYLES
 
     if out is None and (size != SIZE or styles is not None):
         raise ValueError("a set of another size or fewer styles needs a folder of its own: give --out DIR")
@@ -87,7 +87,7 @@ def folder(
 ) -> None:
     """Check your own pictures: every one is opened, and what a training would see is counted."""
     from kiloword.cli.progress import progress
-    from kiloword.datasets import folder as pictures
+    from kiloword.data import folder as pictures
 
     sizes, captions, transparent = [], Counter(), 0
     with progress() as report:

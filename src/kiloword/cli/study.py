@@ -168,6 +168,6 @@ def _carried_out(asked: Asked, out: Path, run: Callable[[Path, Any], Path]) -> N
 
 
 def _emoji(report) -> Path:
-    from kiloword.datasets.cache import ensure_emoji
+    from kiloword.data.cache import ensure_emoji
 
     return ensure_emoji(progress=lambda done, total: report("pictures rendered", done, total, {}))

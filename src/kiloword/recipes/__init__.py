@@ -51,7 +51,7 @@ def run(
         raise ValueError(f"a tokenizer is given to a model that is taught anew; what is taught here {which}")
     wanted = recipe.changed(load(name), changes or {})
     if data is None:
-        from kiloword.datasets.cache import ensure_emoji
+        from kiloword.data.cache import ensure_emoji
 
         data = ensure_emoji()
     if name in TOKENIZERS:

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from kiloword import checkpoint, parts
-from kiloword.datasets import folder as pictures_folder
-from kiloword.datasets import shards
+from kiloword.data import folder as pictures_folder
+from kiloword.data import shards
 from kiloword.engine.painter import Painter
 from kiloword.recipes.model_run import Report, cached_tokens, fabric, finish
 from kiloword.recipes.recipe import changed

@@ -13,8 +13,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from kiloword import checkpoint, parts
-from kiloword.datasets import shards
-from kiloword.datasets.emoji import wording
+from kiloword.data import shards
+from kiloword.data.emoji import wording
 from kiloword.engine.painter import Card, Painter
 from kiloword.evaluation.album import draw_of
 from kiloword.heads.joint import JointConfig

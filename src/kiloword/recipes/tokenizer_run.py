@@ -11,7 +11,7 @@ import torch
 
 from kiloword import checkpoint, parts
 from kiloword.checkpoint import TokenizerCard
-from kiloword.datasets import folder as pictures_folder
+from kiloword.data import folder as pictures_folder
 from kiloword.recipes.model_run import Pictures, Report, fabric, finish, latents, load_pictures
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe
 from kiloword.tokenizers.autoencoder import Autoencoder

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 
 
 def agree(path: Path, settings: dict[str, Any]) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from kiloword import checkpoint
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.diffusion import DiffusionDecoder
 from kiloword.engine.exit import shown_steps

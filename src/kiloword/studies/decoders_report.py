@@ -13,7 +13,7 @@ from typing import Any
 from jaxtyping import UInt8
 from torch import Tensor
 
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.evaluation import details, features
 from kiloword.studies.drawing import draw_sheet
 

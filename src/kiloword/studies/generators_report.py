@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.features import MEANING, SPACES
 from kiloword.recipes.generators import SYSTEMS

@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from kiloword import parts
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.evaluation.features import MEANING
 from kiloword.recipes.model_run import fabric
 from kiloword.studies.drawing import draw_plot, draw_sheet, read_strip

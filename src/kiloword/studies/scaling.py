@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.description import judge
 from kiloword.evaluation.drawing import Session

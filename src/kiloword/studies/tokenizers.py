@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from kiloword import checkpoint, parts
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.evaluation.album import to_bytes
 from kiloword.recipes import SORTS, TOKENIZERS
 from kiloword.recipes.model_run import Pictures, Report

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from kiloword import checkpoint, parts
-from kiloword.datasets.emoji import wording
-from kiloword.datasets.shards import replace_file
+from kiloword.data.emoji import wording
+from kiloword.data.shards import replace_file
 from kiloword.engine.painter import Card, Painter
 from kiloword.model import ImageModel
 from kiloword.parts import ImageModelConfig

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 import tiny
 from kiloword import parts
-from kiloword.datasets.shards import shard_name, write_metadata, write_shard
+from kiloword.data.shards import shard_name, write_metadata, write_shard
 from kiloword.engine.painter import Card, Painter
 from kiloword.evaluation.album import Album, fitted
 from kiloword.heads.categorical import CategoricalConfig

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kiloword.datasets.shards import METADATA, write_metadata
+from kiloword.data.shards import METADATA, write_metadata
 from kiloword.evaluation.album import draw_of, fitted, load_album, to_bytes
 
 

@@ -1,4 +1,4 @@
-"""Tests of datasets/cache.py: the set is built when it is first asked for, and then found."""
+"""Tests of data/cache.py: the set is built when it is first asked for, and then found."""
 
 import json
 from dataclasses import asdict
@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from kiloword.datasets import cache
-from kiloword.datasets.emoji.sources import STYLES
-from kiloword.datasets.emoji.summary import summarize
+from kiloword.data import cache
+from kiloword.data.emoji.sources import STYLES
+from kiloword.data.emoji.summary import summarize
 
 
 def test_the_folder_is_the_environments_or_the_home(monkeypatch, tmp_path):

@@ -10,9 +10,9 @@ from torch.nn.functional import cosine_similarity, normalize
 
 import tiny
 from kiloword import parts
-from kiloword.datasets import shards
-from kiloword.datasets.cache import cache_dir
-from kiloword.datasets.emoji import wording
+from kiloword.data import shards
+from kiloword.data.cache import cache_dir
+from kiloword.data.emoji import wording
 from kiloword.engine.decode import draw
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel

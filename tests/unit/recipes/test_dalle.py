@@ -10,9 +10,9 @@ import icons
 import joint
 import tiny
 from kiloword import checkpoint, parts, recipes
-from kiloword.datasets import shards
-from kiloword.datasets.cache import cache_dir
-from kiloword.datasets.emoji import wording
+from kiloword.data import shards
+from kiloword.data.cache import cache_dir
+from kiloword.data.emoji import wording
 from kiloword.engine.decode import draw
 from kiloword.engine.painter import Card, Painter
 from kiloword.heads.head import Sampling
