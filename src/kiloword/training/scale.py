@@ -1,0 +1,65 @@
+"""A training on several devices: the one door through which their gradients meet, and weights that are split.
+
+DDP: Li et al. 2020 (PyTorch Distributed); FSDP2: Zhao et al. 2023 (PyTorch FSDP), `torch.distributed.fsdp.fully_shard`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from kiloword.training.lesson import Lesson
+
+
+class Door(nn.Module):
+    """A lesson as one module, so that whatever it calls inside its module goes through one forward pass.
+
+    DDP and FSDP2 act before and after `forward` only; a lesson calls many methods of many parts.
+    """
+
+    def __init__(self, lesson: Lesson):
+        super().__init__()
+        self.module = lesson.module
+        self._lesson = lesson
+
+    def forward(self, method: str, *given: Any) -> Any:
+        """What the lesson's `loss(batch)`, or its `look(folder, iteration)`, gives back."""
+        return getattr(self._lesson, method)(*given)
+
+
+def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
+    """Split the parameters among the devices of a mesh: block by block where there are blocks, then all that is left."""
+    data = mesh["data_parallel"]
+    for blocks in [part for name, part in module.named_modules() if name.rpartition(".")[2] == "blocks"]:
+        for block in blocks.children() if isinstance(blocks, nn.ModuleList) else ():
+            fully_shard(block, mesh=data)
+    return fully_shard(module, mesh=data, reshard_after_forward=False)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor in one piece: one that is split is gathered, which takes all processes."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def is_split(module: nn.Module) -> bool:
+    """Whether any parameter lies on several devices in parts."""
+    return any(isinstance(parameter, DTensor) for parameter in module.parameters())
+
+
+def like(tensor: Tensor, other: Tensor) -> Tensor:
+    """A tensor of the other's shape split and laid out in memory as that one is; another as it is."""
+    if tensor.shape != other.shape or isinstance(tensor, DTensor):
+        return tensor
+    if isinstance(other, DTensor):
+        return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements, src_data_rank=None)
+    return torch.empty_like(other, dtype=tensor.dtype).copy_(tensor)
+
+
+def gather_no_more(root: nn.Module) -> None:
+    """Split what a forward pass without a backward pass has left in one piece."""
+    for part in root.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
