@@ -32,7 +32,7 @@ class ReadOnlyArray(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: Any) -> Tensor:
+    def __getitem__(self, index: Any, /) -> Tensor:
         """The samples at an index: a whole number, a slice, whole numbers [b], or truth values [n]."""
         ...
 
@@ -54,7 +54,7 @@ class ShardedArray:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index: int | slice | Tensor) -> Tensor:
+    def __getitem__(self, index: int | slice | Tensor, /) -> Tensor:
         if isinstance(index, int):
             return self[torch.tensor([range(len(self))[index]])][0]
         if isinstance(index, slice):

@@ -5,11 +5,11 @@ many wordings of their own; of all others the caption is all that is known.
 """
 
 import random
-from collections.abc import Iterable
 from typing import Any
 
 from kiloword.data.emoji import wording
 
+PHRASES = wording.PHRASES  # style: what asks for it, "a flat icon of {}"
 EMOJI = {"style", "caption", "keywords", "translations"}  # what is told of a picture of the emoji set
 
 
@@ -32,11 +32,5 @@ def texts(metadata: dict[str, Any]) -> list[str]:
     return wording.texts(metadata) if is_emoji(metadata) else [answer(metadata)]
 
 
-def phrases(styles: Iterable[str]) -> dict[str, str]:
-    """The phrase that asks for each of these styles, as far as there is one: {"flat": "a flat icon of {}"}."""
-    held = set(styles)
-    return {style: phrase for style, phrase in wording.PHRASES.items() if style in held}
-
-
 def is_emoji(metadata: dict[str, Any]) -> bool:
-    return metadata.keys() >= EMOJI and metadata["style"] in wording.PHRASES
+    return metadata.keys() >= EMOJI and metadata["style"] in PHRASES

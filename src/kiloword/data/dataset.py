@@ -41,7 +41,6 @@ class Dataset(Protocol):
     @property
     def path(self) -> Path: ...
 
-    @property
     def length(self) -> int | None:
         """How many samples there are, damaged ones among them; None where only reading would tell."""
         ...
@@ -96,9 +95,10 @@ def caption_in(metadata: dict[str, Any]) -> str:
     return found
 
 
-def split_of(file: Path) -> str | None:
-    """The split that a file's name or its folder's tells, as on the Hub: "train-00000-of-00003.parquet", "test/0.tar"."""
-    for name in (file.name, file.parent.name):
+def split_of(file: Path, root: Path) -> str | None:
+    """The split in the name of a file, or of its folder below the root: "train-00000.parquet", "test/0.tar"."""
+    names = [file.name] if file.parent == root or file == root else [file.name, file.parent.name]
+    for name in names:
         word = name.lower().replace(".", "-").replace("_", "-").split("-")[0]
         if word in SPLITS:
             return SPLITS[word]

@@ -25,7 +25,6 @@ class FolderDataset:
 
     path: Path
 
-    @property
     def length(self) -> int | None:
         return len(_rows(self.path))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 
 class JsonLines(Sequence[dict[str, Any]]):
-    """The objects of a file that is not empty; it is memory-mapped, and what stays in memory is where each line begins."""
+    """The objects of a file that is not empty; it is memory-mapped, only where each line begins is kept."""
 
     def __init__(self, path: Path):
         with open(path, "rb") as file:

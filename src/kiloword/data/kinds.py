@@ -12,16 +12,16 @@ from kiloword.data.parquet import ParquetDataset
 from kiloword.data.shards import ShardDataset
 
 LEGAL = (
-    f"tar files (KEY.png or KEY.jpg beside KEY.txt or KEY.json), parquet files (image and text or caption), or pictures "
-    f"({' '.join(SUFFIXES)}) with {' or '.join(LISTS)} or captions in their names"
+    "tar files (KEY.png or KEY.jpg beside KEY.txt or KEY.json), parquet files (image and text or caption), or "
+    f"pictures ({' '.join(SUFFIXES)}) with {' or '.join(LISTS)} or captions in their names"
 )
 
 
 def open_dataset(path: Path) -> Dataset:
     """The data set at a path: shards (the emoji set among them), webdataset, parquet, or a folder of pictures.
 
-    Example: `open_dataset(Path("my-pictures")).length`. Raises ValueError that says what was found there, and what may
-    lie there.
+    Example: `open_dataset(Path("my-pictures")).length()`. Raises ValueError that says what was found there, and
+    what may lie there.
     """
     if not path.exists():
         raise ValueError(f"{path} does not exist: name the folder or file that holds the pictures")

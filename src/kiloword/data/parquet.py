@@ -28,7 +28,6 @@ class ParquetDataset:
     def files(self) -> list[Path]:
         return [self.path] if self.path.is_file() else sorted(self.path.rglob("*.parquet"))
 
-    @property
     def length(self) -> int | None:
         from pyarrow.parquet import read_metadata
 
@@ -56,7 +55,7 @@ class ParquetDataset:
         if content is None and not name:
             raise ValueError("no picture in this row")
         opened = open_picture(Path(key), content) if content is not None else open_picture(file.parent / str(name))
-        split = split_of(file)
+        split = split_of(file, self.path)
         kept = {field: value for field, value in row.items() if field not in CAPTIONS}
         told = {"split": split} if split else {}
         return Sample(key, opened, {**told, **kept, "key": key, "caption": caption_in(row)})
@@ -88,9 +87,9 @@ def _columns(file: Path, schema: "Schema") -> tuple[str, list[str]]:
     pictures = sorted((name for name, kind in kinds.items() if _holds_pictures(kind)), key=_rank)
     captions = [name for name in CAPTIONS if name in kinds]
     if not pictures or not captions:
-        lacking = "a column of pictures (struct{bytes, path} or binary)" if not pictures else "captions"
+        lacking = "pictures (struct{bytes, path} or binary)" if not pictures else "captions"
         has = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
-        raise ValueError(f"{file} has no {lacking}; it has {has}: name the captions' column {' or '.join(CAPTIONS)}")
+        raise ValueError(f"{file} has no {lacking}; it has {has}: call the column of captions {' or '.join(CAPTIONS)}")
 
     def plain(kind: "DataType") -> bool:
         whole = types.is_integer(kind) or types.is_boolean(kind) or types.is_floating(kind)

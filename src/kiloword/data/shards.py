@@ -124,7 +124,6 @@ class ShardDataset:
 
     path: Path
 
-    @property
     def length(self) -> int | None:
         listed = self.path / METADATA
         if not listed.exists():
@@ -158,7 +157,7 @@ def read(
     paths = shard_paths(folder) if paths is None else paths
     good = 0
     for path in paths:
-        split = split_of(path)
+        split = split_of(path, folder)
         try:
             for key, parts in members(path):
                 try:

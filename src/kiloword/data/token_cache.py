@@ -28,7 +28,7 @@ class TokenCache:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __getitem__(self, index: tuple[Any, Any]) -> Shaped[Tensor, "b t ..."]:
+    def __getitem__(self, index: tuple[Any, Any], /) -> Shaped[Tensor, "b t ..."]:
         version, pictures = index
         found = self.array[pictures]
         if isinstance(version, int):

@@ -50,7 +50,8 @@ class Context:
 
 def alone(folder: Path, report: Report) -> Context:
     """One process on one device."""
-    return Context(folder, report, fabric(), fabric())
+    here = fabric()
+    return Context(folder, report, here, here)
 
 
 def launched(folder: Path, report: Report, strategy: str = "auto", devices: int = 1) -> Context:

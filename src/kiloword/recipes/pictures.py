@@ -41,23 +41,26 @@ class Pictures:
 
 
 def load_pictures(
-    data: Path, folder: Path, side: int, toned: float = 1.0, leave_out: tuple[str, ...] = (), most: int = 0
+    data: Path, folder: Path, side: int, toned: float = 1.0, leave_out: tuple[str, ...] = (), most: int = 0,
+    hold_out: float = HELD_OUT,
 ) -> Pictures:
     """All pictures of a data set, each weighed so that a subject's skin tones together weigh `toned`.
 
     `folder` keeps them at 2 `side` pixels, 16 side^2 bytes each, until they are made anew from other files. Styles in
     `leave_out` are not learned. With `most`, at most so many to learn and so many held out, none with a skin tone;
-    their keys alone decide. Where the data set holds out nothing itself, one picture in twenty is held out.
+    their keys alone decide. Where the data set holds out nothing itself, the share `hold_out` is.
     """
     dataset = open_dataset(data)
     settings = {"source": dataset.fingerprint(), "side": side, "leave_out": list(leave_out), "most": most}
     writer, lines = Writer(folder, settings), folder / "metadata.jsonl"
     if not writer.whole:
         _write(writer, lines, dataset, side, leave_out, most)
-    return weighed(ShardedArray(folder), JsonLines(lines), toned)
+    return weighed(ShardedArray(folder), JsonLines(lines), toned, hold_out)
 
 
-def weighed(values: ReadOnlyArray, metadata: Sequence[dict[str, Any]], toned: float) -> Pictures:
+def weighed(
+    values: ReadOnlyArray, metadata: Sequence[dict[str, Any]], toned: float, hold_out: float = HELD_OUT
+) -> Pictures:
     """The pictures with their weights."""
     known = [(m.get("base"), m.get("style"), bool(m.get("skin_tones")), m.get("split", "train")) for m in metadata]
     tones = Counter((base, style) for base, style, tone, _ in known if tone)
@@ -65,7 +68,7 @@ def weighed(values: ReadOnlyArray, metadata: Sequence[dict[str, Any]], toned: fl
     trained = torch.tensor([split == "train" for *_, split in known])
     if trained.all() and len(known) > 1:
         order = torch.randperm(len(known), generator=torch.Generator().manual_seed(0))
-        trained[order[: max(1, round(len(known) * HELD_OUT))]] = False
+        trained[order[: max(1, round(len(known) * hold_out))]] = False
     plain = torch.tensor([not tone for _, _, tone, _ in known])
     held_out = (~trained & plain).nonzero()[:, 0]
     return Pictures(values, metadata, weights * trained, held_out if len(held_out) else torch.arange(len(known)))

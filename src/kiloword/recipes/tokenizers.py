@@ -6,8 +6,8 @@ stand beside the rows; sizes are for 64x64 icons with transparency, a token cove
 
 from dataclasses import dataclass, replace
 
-from kiloword.recipes import TOKENIZERS
 from kiloword.recipes.emoji import patches
+from kiloword.recipes.names import TOKENIZERS
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bsq import BSQConfig
 from kiloword.tokenizers.bsq_scales import BSQScalesConfig

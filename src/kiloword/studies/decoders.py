@@ -35,7 +35,8 @@ from kiloword.evaluation.sharpness import sharpness
 from kiloword.evaluation.ssim import ssim
 from kiloword.noise import Seeded
 from kiloword.pixels import composite, from_bytes, psnr
-from kiloword.recipes.model_run import Pictures, Report
+from kiloword.recipes.context import Report
+from kiloword.recipes.pictures import Pictures
 from kiloword.studies.agreement import agree
 from kiloword.studies.decoders_report import NARROWEST, Row, write_report
 from kiloword.studies.subset import chosen, subset

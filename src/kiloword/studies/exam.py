@@ -21,7 +21,8 @@ from kiloword.evaluation.likelihood import picture_bits
 from kiloword.evaluation.memorisation import TrainingSet, memorisation
 from kiloword.evaluation.subject import Gallery, score
 from kiloword.heads.head import HasDensity
-from kiloword.recipes.model_run import Pictures, Report
+from kiloword.recipes.context import Report
+from kiloword.recipes.pictures import Pictures
 from kiloword.studies.budget import SIDE, Judging
 from kiloword.studies.measure import apart
 from kiloword.studies.workshop import with_card
@@ -80,8 +81,8 @@ class Exam:
 
 def written(pictures: Pictures, settings: Judging, seed: int) -> Exam:
     """The exam over a study's pictures. Raises ValueError if there are too few to choose and to judge by."""
-    batches = pictures.values.split(256)
-    album = Album(pictures.metadata, torch.cat([to_bytes(shrink(batch, SIDE)) for batch in batches]))
+    batches = pictures.values[:].split(256)
+    album = Album(list(pictures.metadata), torch.cat([to_bytes(shrink(batch, SIDE)) for batch in batches]))
     styles = list(album.counts("style"))
     asked = {split: album.choose(split, styles, settings.prompts, seed) for split in SPLITS}
     choosing = [place for places in asked.values() for place in places[::2]]

@@ -17,8 +17,8 @@ import torch
 
 from kiloword import checkpoint, parts
 from kiloword.engine.painter import Painter
+from kiloword.recipes.context import Report
 from kiloword.recipes.generators import SYSTEMS, generator
-from kiloword.recipes.model_run import Report
 from kiloword.studies.budget import Judging, Material, Teaching
 from kiloword.studies.drawing import keep_strip
 from kiloword.studies.exam import Exam, examined, written

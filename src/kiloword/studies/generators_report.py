@@ -13,8 +13,8 @@ from typing import Any
 from kiloword.data.shards import replace_file
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.features import MEANING, SPACES
+from kiloword.recipes.context import Report
 from kiloword.recipes.generators import SYSTEMS
-from kiloword.recipes.model_run import Report
 from kiloword.studies import cost
 from kiloword.studies.drawing import draw_sheet, read_strip
 from kiloword.studies.exam import SPACE, Exam

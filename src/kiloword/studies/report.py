@@ -15,7 +15,7 @@ from torch import Tensor
 from kiloword import parts
 from kiloword.data.shards import replace_file
 from kiloword.evaluation.features import MEANING
-from kiloword.recipes.model_run import fabric
+from kiloword.recipes.context import fabric
 from kiloword.studies.drawing import draw_plot, draw_sheet, read_strip
 from kiloword.studies.measure import speeds
 from kiloword.tokenizers.autoencoder import Autoencoder

@@ -21,9 +21,9 @@ from kiloword.evaluation.drawing import Session
 from kiloword.evaluation.likelihood import picture_bits, text_bits
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.parts import ImageModelConfig, TextConfig
+from kiloword.recipes.context import Report
 from kiloword.recipes.families import GRID
 from kiloword.recipes.generators import SYSTEMS, generator
-from kiloword.recipes.model_run import Report
 from kiloword.studies.budget import Judging, Material, Teaching
 from kiloword.studies.exam import Exam, examined, written
 from kiloword.studies.power_law import NEEDED, Law, fitted, frontier

@@ -16,8 +16,9 @@ import torch
 from kiloword import checkpoint, parts
 from kiloword.data.shards import replace_file
 from kiloword.evaluation.album import to_bytes
-from kiloword.recipes import SORTS, TOKENIZERS
-from kiloword.recipes.model_run import Pictures, Report
+from kiloword.recipes.context import Report, alone
+from kiloword.recipes.names import SORTS, TOKENIZERS
+from kiloword.recipes.pictures import Pictures
 from kiloword.recipes.tokenizer_run import card, lesson_of, teach
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
 from kiloword.studies.agreement import agree
@@ -140,7 +141,7 @@ def carry_out(study: Study, name: str, rate: float, stage: str) -> None:
         return
     torch.manual_seed(study.budget.seed)
     tokenizer = parts.build(recipe.tokenizer)
-    teach(tokenizer, recipe, study.pictures, folder, stage, study.report)
+    teach(tokenizer, recipe, study.pictures, alone(folder, study.report), stage)
     checkpoint.save_tokenizer(folder / "checkpoint", tokenizer, recipe.tokenizer, card(recipe))
     figures = {**measure(tokenizer, study.pictures, study.budget.side), **duration(folder, study.budget.batch)}
     known = to_bytes(shrink(study.pictures.values[study.pictures.held_out], study.budget.side))

@@ -19,18 +19,22 @@ from kiloword.data.shards import replace_file
 from kiloword.engine.painter import Card, Painter
 from kiloword.model import ImageModel
 from kiloword.parts import ImageModelConfig
-from kiloword.recipes.model_run import Pictures, Report, card, fabric, finish, model_lesson, with_merges
+from kiloword.recipes.context import Report, alone
+from kiloword.recipes.model_run import card
+from kiloword.recipes.pictures import Pictures
 from kiloword.recipes.recipe import DataConfig, Recipe
+from kiloword.recipes.stages import learn, model_lesson
 from kiloword.recipes.tokenizer_run import card as tokenizer_card
 from kiloword.recipes.tokenizer_run import teach
 from kiloword.recipes.tokenizers import WHOLE, PicturesConfig, TokenizerRecipe, put_together, tokenizer_recipe, vit
+from kiloword.recipes.vocabulary import with_merges
 from kiloword.studies.agreement import agree
 from kiloword.studies.budget import SIDE, Material
 from kiloword.studies.pace import seconds_a_picture
 from kiloword.studies.report import RUN
 from kiloword.studies.subset import chosen, subset
 from kiloword.tokenizers.bpe import BPEConfig
-from kiloword.training.loop import Run, TrainingConfig
+from kiloword.training.loop import TrainingConfig
 from kiloword.training.model_lesson import BothWaysConfig, ModelLesson
 from kiloword.training.optimiser import MuonConfig
 from kiloword.training.tokenizer_lesson import LossWeights
@@ -121,8 +125,8 @@ def carry_out(workshop: Workshop, job: Job) -> Path:
     torch.manual_seed(job.recipe.training.seed)
     model = parts.build(job.recipe.model)
     checkpoint.put_weights(model.picture.tokenizer, tokenizer / "checkpoint" / checkpoint.WEIGHTS)
-    lesson = model_lesson(model, job.recipe, workshop.pictures, tokenizer / "tokens.npy")
-    finish(Run(lesson, job.recipe.training, job.folder / "model", fabric()), job.stage, workshop.report)
+    lesson = model_lesson(model, job.recipe, workshop.pictures, alone(tokenizer, workshop.report))
+    learn(model, lesson, job.recipe.training, job.stage, alone(job.folder, workshop.report))
     checkpoint.save(folder, Painter(model.cpu(), card_of(workshop, job.recipe)), job.recipe.model)
     (job.folder / "model" / "state.safetensors").unlink()  # the checkpoint holds what is needed of it
     return folder
@@ -145,7 +149,7 @@ def taught_tokenizer(workshop: Workshop, sort: str) -> Path:
         recipe = tokenizer_for(workshop, sort)
         torch.manual_seed(workshop.seed)
         tokenizer = parts.build(recipe.tokenizer)
-        teach(tokenizer, recipe, workshop.pictures, folder, f"tokenizer {sort}", workshop.report)
+        teach(tokenizer, recipe, workshop.pictures, alone(folder, workshop.report), f"tokenizer {sort}")
         checkpoint.save_tokenizer(folder / "checkpoint", tokenizer, recipe.tokenizer, tokenizer_card(recipe))
         (folder / "state.safetensors").unlink(missing_ok=True)
     return folder
@@ -190,8 +194,8 @@ def _untaught(workshop: Workshop, job: Job) -> ModelLesson:
     few = Pictures(pictures.values[:count], pictures.metadata[:count], weights, torch.arange(0))
     torch.manual_seed(workshop.seed)
     model: ImageModel = parts.build(job.recipe.model)
-    with TemporaryDirectory() as folder:
-        return model_lesson(model, job.recipe, few, Path(folder) / "tokens.npy")
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        return model_lesson(model, job.recipe, few, alone(Path(folder), lambda *told: None))
 
 
 def iterations_in(minutes: float, seconds: float, batch: int) -> int:

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from kiloword.data.array import ReadOnlyArray
 from kiloword.tokenizers.contrastive import contrastive_loss
 from kiloword.tokenizers.judge import ContrastiveJudge
 from kiloword.training.model_lesson import Lines
@@ -19,7 +20,7 @@ class ContrastiveLesson:
     """`tokens` [k, n, t, ...] are those that a model is taught, and `lines` what is said of them."""
 
     def __init__(
-        self, module: ContrastiveJudge, tokens: Tensor, lines: Lines, weights: Float[Tensor, "n"],
+        self, module: ContrastiveJudge, tokens: ReadOnlyArray, lines: Lines, weights: Float[Tensor, "n"],
         held_out: Int[Tensor, "m"],
     ):  # fmt: skip
         self.module, self.tokens, self.lines, self.weights, self.held_out = module, tokens, lines, weights, held_out

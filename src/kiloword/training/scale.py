@@ -31,12 +31,13 @@ class Door(nn.Module):
 
 
 def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
-    """Split the parameters among the devices of a mesh: block by block where there are blocks, then all that is left."""
+    """Split the parameters among the devices of a mesh: block by block, then all that is left."""
     data = mesh["data_parallel"]
     for blocks in [part for name, part in module.named_modules() if name.rpartition(".")[2] == "blocks"]:
         for block in blocks.children() if isinstance(blocks, nn.ModuleList) else ():
             fully_shard(block, mesh=data)
-    return fully_shard(module, mesh=data, reshard_after_forward=False)
+    fully_shard(module, mesh=data, reshard_after_forward=False)
+    return module
 
 
 def whole(tensor: Tensor) -> Tensor:

@@ -13,8 +13,10 @@ import torch
 import torch.distributed as distributed
 from safetensors import safe_open
 from torch import Tensor, nn
-from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter, load, save
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.optim import Optimizer
 
 from kiloword.training.state import load_state, remember, tensors_of
@@ -25,7 +27,7 @@ NOTE = "note.json"
 def save_split(
     path: Path, module: nn.Module, average: dict[str, Tensor], optimisers: list[Optimizer], note: dict
 ) -> None:
-    """Write the parts of a state beside where `path` would be, in the folder "state-000200"; all processes call this."""
+    """Write the parts of a state, in a folder "state-000200" beside where `path` would be; all processes call this."""
     folder = path.with_name(f"{path.stem}-{note['iteration']:06d}")
     temporary, first = folder.with_name(f".{folder.name}.part"), distributed.get_rank() == 0
     if first:
@@ -70,7 +72,8 @@ def load_split(folder: Path, module: nn.Module, average: dict[str, Tensor], opti
         raise ValueError(f"{folder} has training state format {note.get('format')}; this kiloword reads format 1")
     reader = HuggingFaceStorageReader(str(folder))
     wanted = tensors_of(module, average, [])
-    written = {n: m for n, m in reader.read_metadata().state_dict_metadata.items() if isinstance(m, TensorStorageMetadata)}
+    told = reader.read_metadata().state_dict_metadata
+    written = {name: of for name, of in told.items() if isinstance(of, TensorStorageMetadata)}
     kept = {name for name in written if not name.startswith("optimiser.")}
     if kept != wanted.keys() or any(written[name].size != value.shape for name, value in wanted.items()):
         other = sorted(kept ^ wanted.keys()) or [n for n, value in wanted.items() if written[n].size != value.shape]

@@ -50,9 +50,9 @@ def load_state(path: Path, module: nn.Module, average: dict[str, Tensor], optimi
         raise ValueError(f"{path} is not a whole training state ({error}); remove it to start anew") from error
     if note.get("format") != 1:
         raise ValueError(f"{path} has training state format {note.get('format')}; this kiloword reads format 1")
-    known = module.state_dict()
+    known, weights = module.state_dict(), _under(tensors, "module.")
     try:
-        module.load_state_dict({n: like(v, known[n]) if n in known else v for n, v in _under(tensors, "module.").items()})
+        module.load_state_dict({name: like(value, known.get(name, value)) for name, value in weights.items()})
     except RuntimeError as error:
         raise ValueError(f"{path} belongs to another model: {str(error).splitlines()[1].strip()}") from error
     for name, value in _under(tensors, "average.").items():

@@ -9,10 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from kiloword.data.array import ReadOnlyArray
 from kiloword.evaluation.codebook import codebook_use
 from kiloword.evaluation.sheet import contact_sheet
 from kiloword.pixels import psnr
@@ -69,7 +70,8 @@ class Rebuilt:
 
 
 class TokenizerLesson:
-    """`pictures` [n, 4, S, S] are bytes; rows are drawn with `weights`; `held_out` ones are for judging only.
+    """`pictures` [n, 4, S, S] are bytes, in memory or on disk; rows are drawn with `weights`; `held_out` ones
+    are for judging only.
 
     `error` stands in for that of the config where it cannot be written down; `iterations` is how long a temperature
     has time to fall.
@@ -78,7 +80,7 @@ class TokenizerLesson:
     def __init__(
         self,
         module: Autoencoder,
-        pictures: UInt8[Tensor, "n 4 S S"],
+        pictures: ReadOnlyArray,
         weights: Float[Tensor, "n"],
         held_out: Int[Tensor, "m"],
         config: ReconstructionConfig = ReconstructionConfig(),

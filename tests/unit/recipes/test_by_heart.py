@@ -17,9 +17,11 @@ from kiloword.engine.decode import draw
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
-from kiloword.recipes import load, model_run
-from kiloword.recipes.model_run import Pictures
+from kiloword.recipes import load, stages
+from kiloword.recipes.context import alone
+from kiloword.recipes.pictures import Pictures
 from kiloword.recipes.recipe import Recipe
+from kiloword.recipes.vocabulary import with_vocabulary
 from kiloword.training.pictures import shrink, to_bytes
 from kiloword.transformer import AttentionConfig, RMSNormConfig, RotaryConfig, StackConfig, SwiGLUConfig
 
@@ -59,9 +61,10 @@ def taught(recipe: Recipe, folder: Path, report) -> tuple[ImageModel, torch.Tens
     metadata = [sample.metadata for sample in chosen]
     pictures = Pictures(values, metadata, torch.ones(KNOWN), torch.arange(KNOWN))
     torch.manual_seed(0)
-    model = parts.build(model_run.with_vocabulary(recipe, metadata))
-    model_run.teach_tokenizer(model, recipe, pictures, folder, report)
-    model_run.teach_model(model, recipe, pictures, folder, report)
+    model = parts.build(with_vocabulary(recipe, metadata))
+    context = alone(folder, report)
+    stages.teach_tokenizer(model, recipe, pictures, context)
+    stages.teach_model(model, recipe, pictures, context)
     layout = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side)
     with torch.no_grad():
         tokens = model.picture.tokenizer.encode(shrink(values, recipe.data.side), layout).target

@@ -8,13 +8,15 @@ import torch
 
 import tiny
 from kiloword import parts
+from kiloword.model import ImageModel
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.fsq import FSQConfig
 from kiloword.tokenizers.gumbel import GumbelConfig
 from kiloword.tokenizers.quantizer import Multiscale, QuantizerConfig
 from kiloword.tokens import Vector
 from kiloword.training.annealing import Annealing
-from kiloword.training.model_lesson import BothWaysConfig, Lines, ModelLesson, versions, versions_and_shown
+from kiloword.training.model_lesson import BothWaysConfig, Lines, ModelLesson
+from kiloword.training.token_versions import versions
 from kiloword.training.tokenizer_lesson import LossWeights, ReconstructionConfig, TokenizerLesson
 
 SIDE = 8
@@ -28,6 +30,12 @@ def pictures() -> torch.Tensor:
     values[:, 3, 3:-3, 3:-3] = 255
     values[:, :3, 3:-3, 3:-3] = torch.arange(6 * 3).mul(14).to(torch.uint8).view(6, 3, 1, 1)
     return values
+
+
+def versions_and_shown(model: ImageModel, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens [count, 6, t, ...] of the pictures, and what is shown of them."""
+    target, shown = versions(model.picture.tokenizer, pictures(), SIDE, count)
+    return target.transpose(0, 1), shown.transpose(0, 1)
 
 
 def tokenizer_lesson(quantizer: QuantizerConfig = FSQConfig(tiny.LEVELS, groups=2), **changes) -> TokenizerLesson:
@@ -44,7 +52,7 @@ def model_lesson(**changes) -> ModelLesson:
     model.picture.head = tiny.HEADS["factorised"].__class__(model.picture.head.space, tiny.WIDTH, places=16).build()
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
     lines = Lines(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
-    tokens = versions(model, pictures(), SIDE, count=3)
+    tokens = versions_and_shown(model, count=3)[0]
     assert tokens.shape == (3, 6, 16, 2) and tokens.dtype == torch.uint8
     return ModelLesson(model, layout, tokens, lines, torch.ones(6), torch.tensor([4, 5]), BothWaysConfig(**changes))
 
@@ -59,7 +67,7 @@ def regression_lesson() -> ModelLesson:
     config = parts.ImageModelConfig(picture, prompt, tiny.stack(), decoder=tiny.decoder(Vector(6)))
     model = parts.build(config)
     lines = Lines(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
-    tokens = versions(model, pictures(), SIDE, count=3)
+    tokens = versions_and_shown(model, count=3)[0]
     assert tokens.shape == (3, 6, 16, 6) and tokens.dtype == torch.float16
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
     return ModelLesson(model, layout, tokens, lines, torch.ones(6), torch.tensor([4, 5]), BothWaysConfig(null=0.5))
@@ -117,7 +125,7 @@ def test_the_model_does_not_teach_its_tokenizer():
 
 def test_versions_begin_with_the_picture_as_it_is():
     model = tiny.model("single", "rows", "factorised")
-    tokens = versions(model, pictures(), SIDE, count=2)
+    tokens = versions_and_shown(model, count=2)[0]
     small = torch.nn.functional.avg_pool2d(pictures().float() / 127.5 - 1, 2)
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
     assert torch.equal(tokens[0].long(), model.picture.tokenizer.encode(small, layout).target)
@@ -175,11 +183,11 @@ def test_the_use_of_codes_is_logged_where_there_are_codes(tmp_path):
 @torch.no_grad()
 def test_bits_that_are_shown_flip_in_the_variants_and_those_to_be_predicted_make_up_for_it():
     model = tiny.way("bits by scale")
-    target, shown = versions_and_shown(model, pictures(), SIDE, count=2)
+    target, shown = versions_and_shown(model, count=2)
     assert torch.equal(target[0], shown[0]) and not torch.equal(target[1], shown[1])
     tokenizer = model.picture.tokenizer
     tokenizer.quantizer.config = replace(tokenizer.quantizer.config, flip=0.0)
-    clean, same = versions_and_shown(model, pictures(), SIDE, count=2)
+    clean, same = versions_and_shown(model, count=2)
     layout = tokenizer.layout(SIDE, SIDE)
     assert torch.equal(clean, same) and torch.equal(clean[0], target[0])
     first = layout.part(0)

@@ -128,7 +128,7 @@ def test_a_killed_run_goes_on_where_it_last_saved(tmp_path):
 
 
 def in_two(folder: Path, iterations: int, strategy: str, interrupt: int | None = None) -> list[int]:
-    """Train in two processes on this machine; their exit codes. One of them gets Ctrl-C once that iteration is logged."""
+    """Train in two processes on this machine: their exit codes. One gets Ctrl-C after iteration `interrupt`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])

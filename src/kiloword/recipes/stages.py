@@ -1,0 +1,158 @@
+"""The stages of a training, one function each: tokenizer, model, decoder, judge; every one resumes where it stopped.
+
+The order is that of Esser et al. 2021 (VQGAN): what a picture's tokens are is settled before they are modelled.
+"""
+
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from kiloword.data import asking
+from kiloword.data.token_cache import TokenCache
+from kiloword.model import ImageModel
+from kiloword.parts import ImageModelConfig
+from kiloword.recipes.context import Context
+from kiloword.recipes.pictures import Pictures
+from kiloword.recipes.recipe import Recipe
+from kiloword.recipes.token_cache import cached_hardness, cached_tokens
+from kiloword.tokenizers.autoencoder import Autoencoder
+from kiloword.tokenizers.bpe import BPEConfig
+from kiloword.tokenizers.judge import ContrastiveJudge, JudgeConfig
+from kiloword.tokenizers.quantizer import Fittable
+from kiloword.training.contrastive_lesson import ContrastiveLesson
+from kiloword.training.loop import Run, TrainingConfig
+from kiloword.training.model_lesson import BothWaysConfig, Lines, ModelLesson
+from kiloword.training.pictures import shrink
+from kiloword.training.tokenizer_lesson import TokenizerLesson
+
+# Axes: p places of pictures, c channels.
+
+LATENTS = 200_000  # that a quantizer is fitted to
+AT_ONCE = 256  # pictures that are encoded together
+
+
+def teach_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> None:
+    """Train the picture tokenizer of a model, or fit its quantizer where there is nothing to be trained."""
+    autoencoder = picture_tokenizer(model)
+    if isinstance(autoencoder.quantizer, Fittable):
+        autoencoder.quantizer.fit(latents(autoencoder, pictures, recipe.data.side))
+        return
+    training = recipe.tokenizer_training
+    lesson = TokenizerLesson(
+        autoencoder, pictures.values, pictures.weights, pictures.held_out, recipe.reconstruction,
+        iterations=training.iterations,
+    )  # fmt: skip
+    finish(Run(lesson, training, context.folder / "tokenizer", context.fabric), "tokenizer", context)
+
+
+@torch.no_grad()
+def latents(tokenizer: Autoencoder, pictures: Pictures, side: int) -> Float[Tensor, "p c"]:
+    """Latents of places all over the pictures that are learned."""
+    chosen = pictures.weights.nonzero()[:, 0]
+    layout = tokenizer.layout(side, side)
+    chosen = chosen[:: max(1, len(chosen) * layout.count // LATENTS)]
+    batches = (shrink(pictures.values[some], side) for some in chosen.split(AT_ONCE))
+    return torch.cat([tokenizer.encoder(pixels, layout).movedim(1, -1).flatten(0, 2) for pixels in batches])
+
+
+def teach_model(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> TokenCache:
+    """Train the model on the tokens of its tokenizer, which are returned."""
+    lesson = model_lesson(model, recipe, pictures, context)
+    tokens = cast(TokenCache, lesson.tokens)
+    if recipe.both_ways.hard:
+        lesson.weights = lesson.weights * cached_hardness(lesson, tokens, context) ** recipe.both_ways.hard
+    learn(model, lesson, recipe.training, "model", context)
+    return tokens
+
+
+def model_lesson(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> ModelLesson:
+    """What a recipe teaches a model; the context's folder keeps the tokens of its tokenizer."""
+    return lesson_on_tokens(model, pictures, recipe.data.side, recipe.data.versions, recipe.both_ways, context)
+
+
+def lesson_on_tokens(
+    model: ImageModel, pictures: Pictures, side: int, versions: int, config: BothWaysConfig, context: Context
+) -> ModelLesson:
+    """The lesson of a model on pictures, as tokens of its own tokenizer."""
+    tokenizer = model.picture.tokenizer
+    tokens, shown = cached_tokens(tokenizer, pictures.values, side, versions, context)
+    layout = tokenizer.layout(side, side)
+    return ModelLesson(
+        model, layout, tokens, lines_of(pictures), pictures.weights, pictures.held_out, config, shown
+    )  # fmt: skip
+
+
+def learn(model: ImageModel, lesson: ModelLesson, training: TrainingConfig, stage: str, context: Context) -> None:
+    """Train a model to the end, with split weights if the context's strategy says so; it holds the averaged ones then.
+
+    What is split stays split, so then a copy is trained.
+    """
+    folder = context.folder / "model"
+    if context.large is context.fabric:
+        finish(Run(lesson, training, folder, context.fabric), stage, context)
+        return
+    lesson.module = deepcopy(model)
+    run = Run(lesson, training, folder, context.large)
+    _train(run, stage, context)
+    model.load_state_dict(run.averaged())
+    model.eval()
+
+
+def teach_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> None:
+    """Go on with the decoder alone, whole pictures mostly: the encoder, and so every token, stays what it is."""
+    if recipe.decoder_training is None:
+        return
+    autoencoder = picture_tokenizer(model)
+    autoencoder.requires_grad_(True)
+    autoencoder.encoder.requires_grad_(False)
+    lessons = replace(recipe.reconstruction, nested=0.1, masked=0.1)
+    lesson = TokenizerLesson(autoencoder, pictures.values, pictures.weights, pictures.held_out, lessons)
+    finish(Run(lesson, recipe.decoder_training, context.folder / "decoder", context.fabric), "decoder", context)
+
+
+def taught_judge(
+    judge: JudgeConfig, model: ImageModelConfig, recipe: Recipe, pictures: Pictures, tokens: TokenCache,
+    context: Context,
+) -> ContrastiveJudge:  # fmt: skip
+    """A judge with the words of the model, taught which tokens and texts belong together."""
+    words = getattr(model.prompt, "text", None)
+    if not isinstance(words, BPEConfig):
+        raise ValueError(f"a judge reads what {recipe.name} is asked for in words of its own, and it has none")
+    torch.manual_seed(recipe.judge_training.seed)
+    module = replace(judge, words=words).build()
+    lesson = ContrastiveLesson(module, tokens, lines_of(pictures), pictures.weights, pictures.held_out)
+    finish(Run(lesson, recipe.judge_training, context.folder / "judge", context.fabric), "judge", context)
+    return module.cpu()
+
+
+def lines_of(pictures: Pictures) -> Lines:
+    """The many ways to ask for a picture, and the one answer."""
+    return Lines(
+        ask=lambda row, chance: asking.ask(pictures.metadata[row], chance),
+        answer=lambda row: asking.answer(pictures.metadata[row]),
+    )
+
+
+def picture_tokenizer(model: ImageModel) -> Autoencoder:
+    """The autoencoder itself, out of the pyramid that wraps it."""
+    return cast(Autoencoder, inner(model.picture.tokenizer))
+
+
+def inner(tokenizer: Any) -> Any:
+    """A tokenizer, or its settings, out of what wraps it."""
+    return getattr(tokenizer, "tokenizer", tokenizer)
+
+
+def finish(run: Run, stage: str, context: Context) -> None:
+    """Train to the end and leave the averaged weights in the module."""
+    _train(run, stage, context)
+    run.module.load_state_dict(run.average)
+    run.module.eval()
+
+
+def _train(run: Run, stage: str, context: Context) -> None:
+    run.train(lambda iteration, figures: context.report(stage, iteration, run.config.iterations, figures))
