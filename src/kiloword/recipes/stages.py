@@ -41,11 +41,10 @@ def teach_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, conte
     if isinstance(autoencoder.quantizer, Fittable):
         autoencoder.quantizer.fit(latents(autoencoder, pictures, recipe.data.side))
         return
-    training = recipe.tokenizer_training
+    training, config = recipe.tokenizer_training, replace(recipe.reconstruction, side=recipe.data.side)
     lesson = TokenizerLesson(
-        autoencoder, pictures.values, pictures.weights, pictures.held_out, recipe.reconstruction,
-        iterations=training.iterations,
-    )  # fmt: skip
+        autoencoder, pictures.values, pictures.weights, pictures.held_out, config, iterations=training.iterations
+    )
     finish(Run(lesson, training, context.folder / "tokenizer", context.fabric), "tokenizer", context)
 
 
@@ -109,7 +108,7 @@ def teach_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, context
     autoencoder = picture_tokenizer(model)
     autoencoder.requires_grad_(True)
     autoencoder.encoder.requires_grad_(False)
-    lessons = replace(recipe.reconstruction, nested=0.1, masked=0.1)
+    lessons = replace(recipe.reconstruction, side=recipe.data.side, nested=0.1, masked=0.1)
     lesson = TokenizerLesson(autoencoder, pictures.values, pictures.weights, pictures.held_out, lessons)
     finish(Run(lesson, recipe.decoder_training, context.folder / "decoder", context.fabric), "decoder", context)
 

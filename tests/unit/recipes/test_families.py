@@ -10,7 +10,7 @@ import icons
 import tiny
 from kiloword import checkpoint, parts, recipes
 from kiloword.orders.draft import DraftConfig
-from kiloword.recipes import FAMILIES, families, load, model_run
+from kiloword.recipes import FAMILIES, families, load, model_run, stages
 from kiloword.recipes import tokenizers as table
 from kiloword.recipes.pictures import load_pictures
 from kiloword.tokenizers.vit import ViTConfig

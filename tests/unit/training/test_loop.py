@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ import torch
 from lightning_fabric import Fabric
 
 import learning
+import two_processes
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import AdamWConfig, course
 
@@ -129,23 +129,13 @@ def test_a_killed_run_goes_on_where_it_last_saved(tmp_path):
 
 def in_two(folder: Path, iterations: int, strategy: str, interrupt: int | None = None) -> list[int]:
     """Train in two processes on this machine: their exit codes. One gets Ctrl-C after iteration `interrupt`."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    shared |= {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
-    command = [*PROGRAM, str(folder), str(iterations), strategy, "0", "muon"]
-    processes = [subprocess.Popen(command, env={**shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
-    try:
-        while interrupt is not None and processes[0].poll() is None:
+    with two_processes.begun([*PROGRAM, str(folder), str(iterations), strategy, "0", "muon"]) as both:
+        while interrupt is not None and both[0].poll() is None:
             if (folder / "losses.jsonl").exists() and max(losses(folder), default=0) >= interrupt:
-                processes[1].send_signal(signal.SIGINT)
+                both[1].send_signal(signal.SIGINT)
                 break
             time.sleep(0.05)
-        return [process.wait(timeout=300) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+        return [process.wait(timeout=300) for process in both]
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
