@@ -43,7 +43,7 @@ def finetune(start: str, data: Path, context: Context, changes: dict[str, str]) 
         pictures = load_pictures(data, store, side, hold_out=settings.hold_out)
     check_lengths(config, pictures.metadata, settings.both_ways.describe > 0)
     lesson = lesson_on_tokens(model, pictures, side, settings.versions, settings.both_ways, context)
-    learn(model, lesson, settings.training, "fine-tuning", context)
+    learn(lesson, settings.training, "fine-tuning", context)
     folder = context.folder / "checkpoint"
     with context.first_process_first():
         if context.is_first:

@@ -3,7 +3,6 @@
 The order is that of Esser et al. 2021 (VQGAN): what a picture's tokens are is settled before they are modelled.
 """
 
-from copy import deepcopy
 from dataclasses import replace
 from typing import Any, cast
 
@@ -64,7 +63,7 @@ def teach_model(model: ImageModel, recipe: Recipe, pictures: Pictures, context: 
     tokens = cast(TokenCache, lesson.tokens)
     if recipe.both_ways.hard:
         lesson.weights = lesson.weights * cached_hardness(lesson, tokens, context) ** recipe.both_ways.hard
-    learn(model, lesson, recipe.training, "model", context)
+    learn(lesson, recipe.training, "model", context)
     return tokens
 
 
@@ -85,20 +84,9 @@ def lesson_on_tokens(
     )  # fmt: skip
 
 
-def learn(model: ImageModel, lesson: ModelLesson, training: TrainingConfig, stage: str, context: Context) -> None:
-    """Train a model to the end, with split weights if the context's strategy says so; it holds the averaged ones then.
-
-    What is split stays split, so then a copy is trained.
-    """
-    folder = context.folder / "model"
-    if context.large is context.fabric:
-        finish(Run(lesson, training, folder, context.fabric), stage, context)
-        return
-    lesson.module = deepcopy(model)
-    run = Run(lesson, training, folder, context.large)
-    _train(run, stage, context)
-    model.load_state_dict(run.averaged())
-    model.eval()
+def learn(lesson: ModelLesson, training: TrainingConfig, stage: str, context: Context) -> None:
+    """Train a model to the end, with split weights if the context's strategy says so; it holds the averages then."""
+    finish(Run(lesson, training, context.folder / "model", context.large), stage, context)
 
 
 def teach_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> None:
@@ -148,10 +136,5 @@ def inner(tokenizer: Any) -> Any:
 
 def finish(run: Run, stage: str, context: Context) -> None:
     """Train to the end and leave the averaged weights in the module."""
-    _train(run, stage, context)
-    run.module.load_state_dict(run.average)
-    run.module.eval()
-
-
-def _train(run: Run, stage: str, context: Context) -> None:
     run.train(lambda iteration, figures: context.report(stage, iteration, run.config.iterations, figures))
+    run.finish()

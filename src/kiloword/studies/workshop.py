@@ -126,7 +126,7 @@ def carry_out(workshop: Workshop, job: Job) -> Path:
     model = parts.build(job.recipe.model)
     checkpoint.put_weights(model.picture.tokenizer, tokenizer / "checkpoint" / checkpoint.WEIGHTS)
     lesson = model_lesson(model, job.recipe, workshop.pictures, alone(tokenizer, workshop.report))
-    learn(model, lesson, job.recipe.training, job.stage, alone(job.folder, workshop.report))
+    learn(lesson, job.recipe.training, job.stage, alone(job.folder, workshop.report))
     checkpoint.save(folder, Painter(model.cpu(), card_of(workshop, job.recipe)), job.recipe.model)
     (job.folder / "model" / "state.safetensors").unlink()  # the checkpoint holds what is needed of it
     return folder

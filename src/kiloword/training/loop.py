@@ -7,19 +7,20 @@ weights follows Polyak and Juditsky 1992, warmed up as in Karras et al. 2023.
 import json
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
 
 from kiloword.training.lesson import Lesson
 from kiloword.training.optimiser import AdamWConfig, MuonConfig, course
 from kiloword.training.plot import plot_losses
-from kiloword.training.scale import Door, gather_no_more, is_split, whole
+from kiloword.training.scale import Door, is_split, whole
 from kiloword.training.split_state import forget_split, load_newest, save_split
 from kiloword.training.state import save_state
 from kiloword.training.stopping import agreed_stop
@@ -63,9 +64,11 @@ class Run:
             shares = f"{fabric.world_size} processes x accumulate {config.accumulate}"
             raise ValueError(f"batch {config.batch} is not a multiple of {shares}")
         folder.mkdir(parents=True, exist_ok=True)
+        self._kept = lesson.module  # what is split stays split: then a copy of it is trained
+        if isinstance(fabric.strategy, ModelParallelStrategy):
+            self._hand(deepcopy(self._kept))
         self.module: nn.Module = lesson.module
-        self._root = Door(lesson)
-        self._door = fabric.setup_module(self._root)
+        self._door = fabric.setup_module(Door(lesson))
         self.split = is_split(self.module)
         self.optimisers = config.optimiser.build(self.module)
         for part in self.module.modules() if config.compile else ():
@@ -121,7 +124,7 @@ class Run:
         total: dict[str, Tensor] = {}
         for number, piece in enumerate(pieces, start=1):
             with fabric.no_backward_sync(self._door, enabled=number < len(pieces)):
-                loss, figures = self._door("loss", piece)
+                loss, figures = self._door(piece)
                 fabric.backward(loss / len(pieces))
             for name, value in {"loss": loss, **figures}.items():
                 total[name] = total.get(name, torch.zeros(())) + value.detach().float() / len(pieces)
@@ -142,26 +145,33 @@ class Run:
                 held.lerp_(new, 1 - keep)
 
     def look(self) -> dict[str, float]:
-        """Let the lesson judge the averaged weights: in the first process, or in all if the weights are split."""
-        if self.fabric.global_rank != 0 and not self.split:
+        """Let the lesson judge the averaged weights, in the first process."""
+        weights = self.averaged()
+        if self.fabric.global_rank != 0:
             return {}
-        current = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
-        self.module.load_state_dict(self.average)
-        self.module.eval()
+        current = {name: value.detach().clone() for name, value in self._kept.state_dict().items()}
+        self._kept.load_state_dict(weights)
+        self._kept.eval()
+        self._hand(self._kept)
         try:
-            with torch.no_grad(), TemporaryDirectory() as elsewhere:
-                folder = self.folder if self.fabric.global_rank == 0 else Path(elsewhere)
-                if self.split:
-                    figures = self._door("look", folder, self.iteration)
-                    gather_no_more(self._root)
-                else:
-                    figures = self.lesson.look(folder, self.iteration)
+            with torch.no_grad():
+                figures = self.lesson.look(self.folder, self.iteration)
         finally:
-            self.module.load_state_dict(current)
+            self._hand(self.module)
+            self._kept.load_state_dict(current)
         self._log(figures)
-        if self.fabric.global_rank == 0:
-            plot_losses(self.folder / "losses.jsonl", self.folder / "losses.png")
+        plot_losses(self.folder / "losses.jsonl", self.folder / "losses.png")
         return figures
+
+    def finish(self) -> None:
+        """Leave the averaged weights, each in one piece, in the module that the lesson came with."""
+        self._kept.load_state_dict(self.averaged())
+        self._kept.eval()
+        self._hand(self._kept)
+
+    def _hand(self, module: nn.Module) -> None:
+        """Have the lesson work with this module from now on."""
+        cast(Any, self.lesson).module = module
 
     def save(self) -> None:
         """Write the state: the first process in one file, or each its part of split weights."""

@@ -3,12 +3,10 @@
 DDP: Li et al. 2020 (PyTorch Distributed); FSDP2: Zhao et al. 2023 (PyTorch FSDP), `torch.distributed.fsdp.fully_shard`.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from kiloword.training.lesson import Lesson
@@ -25,9 +23,9 @@ class Door(nn.Module):
         self.module = lesson.module
         self._lesson = lesson
 
-    def forward(self, method: str, *given: Any) -> Any:
-        """What the lesson's `loss(batch)`, or its `look(folder, iteration)`, gives back."""
-        return getattr(self._lesson, method)(*given)
+    def forward(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The lesson's loss of a batch, and its figures."""
+        return self._lesson.loss(batch)
 
 
 def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:
@@ -57,10 +55,3 @@ def like(tensor: Tensor, other: Tensor) -> Tensor:
     if isinstance(other, DTensor):
         return distribute_tensor(tensor.to(other.device), other.device_mesh, other.placements, src_data_rank=None)
     return torch.empty_like(other, dtype=tensor.dtype).copy_(tensor)
-
-
-def gather_no_more(root: nn.Module) -> None:
-    """Split what a forward pass without a backward pass has left in one piece."""
-    for part in root.modules():
-        if isinstance(part, FSDPModule):
-            part.reshard()
