@@ -1,7 +1,7 @@
 """Memory of the bitwise head beside a flat softmax over the same vocabulary: python benchmarks/bits.py.
 
 Han et al. 2024 (Infinity), section 3.3: 2 d logits a token in place of 2^d. What both weigh at one width is counted; a
-lesson of each is measured where it fits.
+training step of each is measured where it fits.
 """
 
 import argparse
@@ -26,12 +26,12 @@ HEADS: dict[str, Callable[[int, int], torch.nn.Module]] = {
 
 
 def weight(name: str, bits: int, width: int) -> int:
-    """Parameters of a head's exit: a matrix and a bias."""
+    """Parameters of a head's output: a matrix and a bias."""
     logits = 2 * bits if name == "bitwise" else 2**bits
     return logits * (width + 1)
 
 
-def lesson(name: str, bits: int, width: int, tokens: int) -> None:
+def training_step(name: str, bits: int, width: int, tokens: int) -> None:
     """The loss of some tokens and its gradient, once."""
     torch.manual_seed(0)
     head = HEADS[name](bits, width)
@@ -41,14 +41,14 @@ def lesson(name: str, bits: int, width: int, tokens: int) -> None:
 
 
 def peak(*arguments: object) -> float:
-    """MB that a process of its own takes for a lesson, beyond what importing takes ("none")."""
+    """MB that a process of its own takes for a training step, beyond what importing takes ("none")."""
     command = [sys.executable, __file__, "--once", *map(str, arguments)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def once(name: str, bits: str, width: str, tokens: str) -> None:
     if name != "none":
-        lesson(name, int(bits), int(width), int(tokens))
+        training_step(name, int(bits), int(width), int(tokens))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 

@@ -1,6 +1,6 @@
 """Painting by the diffusion decoder: what each setting costs, and our loop against diffusers' around the same network.
 
-Network calls and seconds a picture; then `DiffusionDecoder.paint` (one group, Euler) against diffusers'
+Network calls and seconds a picture; then `DiffusionDecoder.decode_steps` (one group, Euler) against diffusers'
 FlowMatchEulerDiscreteScheduler with the same noise and the same levels, which must end at the same picture; what is
 saved where only patches at work and finished ones go through the network; and the peak memory of a fresh process.
 """
@@ -19,7 +19,7 @@ from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor
 
 from kiloword import checkpoint, recipes
-from kiloword.decoders.decoder import Effort, Painted
+from kiloword.decoders.decoder import DecodeStep, Effort
 from kiloword.decoders.denoiser import places
 from kiloword.decoders.diffusion import DiffusionDecoder
 from kiloword.noise import Seeded
@@ -56,8 +56,8 @@ class Easel:
     def ours(self, effort: Effort) -> Tensor:
         return self.last(effort).pixels
 
-    def last(self, effort: Effort) -> Painted:
-        steps = self.decoder.paint(self.tokens, self.layout, self.known, effort, self.noise, self.rows)
+    def last(self, effort: Effort) -> DecodeStep:
+        steps = self.decoder.decode_steps(self.tokens, self.layout, self.known, effort, self.noise, self.rows)
         return deque(steps, maxlen=1).pop()
 
     def diffusers(self, steps: int) -> Tensor:

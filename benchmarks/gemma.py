@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kiloword import parts
 from kiloword.engine import decode
-from kiloword.engine.packed import pack_matrices
+from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded

@@ -25,9 +25,9 @@ from plain_var import PlainVAR
 from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor, nn
 
+from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.engine.decode import draw
 from kiloword.engine.guidance import GuidanceConfig
-from kiloword.engine.packed import pack_matrices
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded

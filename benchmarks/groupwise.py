@@ -15,7 +15,7 @@ import torch
 from side_by_side import arguments, show, table, take_turns, use_threads
 
 from kiloword.engine import gradual
-from kiloword.engine.packed import pack_matrices
+from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.heads.level import ModulatingLevelConfig
 from kiloword.heads.velocity import VelocityConfig
 from kiloword.model import Drawing, ImageModel
@@ -56,7 +56,7 @@ def rows(model: ImageModel, drawing: Drawing, noise: Seeded) -> tuple[int, int]:
         seen.append(int(there.sum()))
 
     handle = model.transformer.register_forward_pre_hook(count)
-    with patch.object(gradual, "lean", lambda transformer: transformer):
+    with patch.object(gradual, "fused", lambda transformer: transformer):
         deque(gradual.draw_gradual(model, drawing, noise), maxlen=0)
     handle.remove()
     prompt = drawing.views[0].prefix.shape[1] * len(drawing.views) * drawing.count

@@ -17,7 +17,7 @@ from tokenizers import pre_tokenizers
 from torch import Tensor, nn
 
 from kiloword.engine import decode
-from kiloword.engine.packed import pack_matrices
+from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.head import Sampling
@@ -87,7 +87,7 @@ def build(shape: Shape, limit: int) -> ImageModel:
     ).build().eval()  # fmt: skip
     with torch.no_grad():
         model.text.head.embedding.weight.mul_(50)  # as large as what the blocks add, so that a text goes on changing
-        model.text.head.exit.weight[END] = 0  # a logit of 0 is never the largest: no text ends before its limit
+        model.text.head.output.weight[END] = 0  # a logit of 0 is never the largest: no text ends before its limit
     model.text.head = Noted(model.text.head)
     return model
 
@@ -118,7 +118,7 @@ def twin(model: ImageModel):
     ours = model.transformer.state_dict()
     theirs = {
         "model.embed_tokens.weight": entered(model, head.embedding.weight),
-        "lm_head.weight": head.exit.weight,
+        "lm_head.weight": head.output.weight,
         "model.norm.weight": ours["norm.weight"],
     }
     for layer in range(config.depth):
@@ -204,7 +204,7 @@ def main() -> None:
     model = build(Shape(), chosen.tokens)
     llama = twin(model)
     pack_matrices(model)
-    weights = sum(p.numel() for p in [*model.transformer.parameters(), model.text.head.head.exit.weight])
+    weights = sum(p.numel() for p in [*model.transformer.parameters(), model.text.head.head.output.weight])
     parameters = weights + model.text.head.head.embedding.weight.numel()
     speed = bandwidth()
     figures = {"parameters": parameters, "bandwidth_gb_s": speed / 1e9, "threads": chosen.threads, "batches": {}}

@@ -13,7 +13,7 @@ import torch
 from side_by_side import arguments, bandwidth, show, table, use_threads
 
 from kiloword.engine import decode
-from kiloword.engine.packed import pack_matrices
+from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded

@@ -29,7 +29,7 @@ WORDS = ["red", "green", "blue", "big", "small", "happy", "round", "apple", "pea
 
 
 class MadeUp:
-    """A lesson of random tokens and random phrases, a fifth of them from picture to words."""
+    """A task of random tokens and random phrases, a fifth of them from picture to words."""
 
     def __init__(self, module: ImageModel, size: int = 512):
         self.module, self.size = module, size
@@ -76,15 +76,15 @@ def padded_loss(model: ImageModel) -> Callable:
     return loss
 
 
-def plain(lesson: MadeUp, batch: int, packed: bool) -> Callable[[int], None]:
+def plain(task: MadeUp, batch: int, packed: bool) -> Callable[[int], None]:
     """One iteration of a plain PyTorch loop."""
-    parameters = [p for p in lesson.module.parameters() if p.requires_grad]
+    parameters = [p for p in task.module.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=1e-3, fused=True)
-    lesson.module.train()
+    task.module.train()
 
     def iterate(iteration: int) -> None:
         with torch.autocast("cpu", torch.bfloat16):
-            loss, _ = lesson.loss(lesson.choose(iteration, batch), packed)
+            loss, _ = task.loss(task.choose(iteration, batch), packed)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()
@@ -98,10 +98,10 @@ def main() -> None:
     chosen = parser.parse_args()
     use_threads(chosen.threads)
     torch.manual_seed(0)
-    lesson = MadeUp(load("emoji-64").model.build())
+    task = MadeUp(load("emoji-64").model.build())
     rivals = {
-        "plain, padded": plain(copy.deepcopy(lesson), chosen.batch, packed=False),
-        "plain, packed": plain(copy.deepcopy(lesson), chosen.batch, packed=True),
+        "plain, padded": plain(copy.deepcopy(task), chosen.batch, packed=False),
+        "plain, packed": plain(copy.deepcopy(task), chosen.batch, packed=True),
     }
     seconds: dict[str, list[float]] = {"ours": [], **{name: [] for name in rivals}}
     clock = time.process_time if chosen.cpu else time.perf_counter
@@ -121,7 +121,7 @@ def main() -> None:
         chosen.rounds + 1, chosen.batch, AdamWConfig(), save_every=10**9, look_every=0, log_every=1
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        Run(lesson, training, Path(folder), Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")).train(turn)
+        Run(task, training, Path(folder), Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")).train(turn)
     print(file=sys.stderr)
     rate = {name: chosen.batch / statistics.median(values[1:]) for name, values in seconds.items()}
     figures = {"pictures_s": rate, "ratio": {name: rate["ours"] / rate[name] for name in rivals}}

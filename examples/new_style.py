@@ -14,30 +14,31 @@ import torch
 import kiloword
 from kiloword.data import shards
 from kiloword.data.cache import ensure_emoji
-from kiloword.evaluation.album import Album, draw_of, load_album
 from kiloword.evaluation.drawing import Session
 from kiloword.evaluation.features import features
+from kiloword.evaluation.image_set import ImageSet, draw_of, load_image_set
 from kiloword.evaluation.sheet import comparison
 from kiloword.evaluation.subject import Gallery
 
 WORDING = "{} in my style"
 
 
-def shuffled(album: Album, style: str) -> list[int]:
+def shuffled(image_set: ImageSet, style: str) -> list[int]:
     """The style's trained pictures without skin tones, one a subject, in an order that depends on their keys alone."""
-    places = sorted(album.where(style=style, split="train"), key=lambda index: draw_of(0, album.rows[index]["key"]))
+    rows = image_set.rows
+    places = sorted(image_set.where(style=style, split="train"), key=lambda index: draw_of(0, rows[index]["key"]))
     first: dict[str, int] = {}
     for index in places:
-        if not album.rows[index]["skin_tones"]:
-            first.setdefault(album.rows[index]["base"], index)
+        if not image_set.rows[index]["skin_tones"]:
+            first.setdefault(image_set.rows[index]["base"], index)
     return list(first.values())
 
 
 def write(folder: Path, style: str, count: int) -> None:
     """The first `count` pictures as PNG files, and what they show in metadata.csv."""
     data = ensure_emoji()
-    album = load_album(data, (64, 64))
-    rows = {album.rows[index]["key"]: album.rows[index] for index in shuffled(album, style)[:count]}
+    image_set = load_image_set(data, (64, 64))
+    rows = {image_set.rows[index]["key"]: image_set.rows[index] for index in shuffled(image_set, style)[:count]}
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "metadata.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
@@ -52,19 +53,19 @@ def write(folder: Path, style: str, count: int) -> None:
 
 def judge(before: str, after: str, style: str, count: int, sheet: Path) -> None:
     """The share of right subjects among the style's pictures, and of pictures whose nearest one is of that style."""
-    album = load_album(ensure_emoji(), (64, 64))
-    gallery, places = Gallery(album), shuffled(album, style)
+    image_set = load_image_set(ensure_emoji(), (64, 64))
+    gallery, places = Gallery(image_set), shuffled(image_set, style)
     columns = []
     for name, model in (("before", before), ("after", after)):
         session = Session(kiloword.load(model))
         for kind, asked in (("the hundred", places[:count]), ("others", places[count : 2 * count])):
-            prompts = [WORDING.format(album.rows[index]["caption"]) for index in asked]
-            drawn, _ = session.drawn(prompts, [draw_of(0, album.rows[index]["key"]) for index in asked])
+            prompts = [WORDING.format(image_set.rows[index]["caption"]) for index in asked]
+            drawn, _ = session.drawn(prompts, [draw_of(0, image_set.rows[index]["key"]) for index in asked])
             hits = {key: float(hit.float().mean()) for key, hit in gallery.hits(asked, drawn).items()}
             like = sum(looks_like(gallery, picture) == style for picture in drawn) / len(drawn)
             print(f"{name}, {kind}: top 1 {hits['top1']:.0%}, top 5 {hits['top5']:.0%}, in the style {like:.0%}")
             columns.append((drawn[:24], asked[:24]))
-    halves = [(columns[k][0], columns[k + 2][0], album.pixels[columns[k][1]]) for k in (0, 1)]
+    halves = [(columns[k][0], columns[k + 2][0], image_set.pixels[columns[k][1]]) for k in (0, 1)]
     comparison(*(torch.cat(three) for three in zip(*halves, strict=True)), path=sheet)
 
 

@@ -1,4 +1,4 @@
-"""A lesson in a second: fit a curve, with dropout or without, from a run of one process or a part of one of several.
+"""A task of a second: fit a curve, with dropout or without, from a run of one process or a part of one of several.
 
 As a program it trains in a process of its own, or in its part of two:
 `python learning.py FOLDER ITERATIONS STRATEGY KILLED_AT OPTIMISER`.

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-import spoken
+import chat_template
 from kiloword import parts
 from kiloword.model import ImageModel
 from kiloword.published.liquid import PAGE
@@ -22,8 +22,9 @@ VQGAN = {
 }  # fmt: skip
 TINY = {
     "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8,
-    "intermediate_size": 20, "text_vocab": 330, "image_tokens": 12, "pad": 0, "eos": spoken.END, "bos": spoken.BEGIN,
-    "boi": spoken.OPEN, "eoi": spoken.CLOSE, "unconditional": spoken.NOTHING, "tokenizer": VQGAN,
+    "intermediate_size": 20, "text_vocab": 330, "image_tokens": 12, "pad": 0, "eos": chat_template.END,
+    "bos": chat_template.BEGIN, "boi": chat_template.OPEN, "eoi": chat_template.CLOSE,
+    "unconditional": chat_template.NOTHING, "tokenizer": VQGAN,
 }  # fmt: skip
 
 
@@ -55,7 +56,7 @@ def written(folder: Path, arguments: dict, whole: bool = False) -> dict[str, tor
         save_file(values, folder / name)
     vqgan = {key.removeprefix("vqgan."): value for key, value in tensors.items() if key.startswith("vqgan.")}
     torch.save({"state_dict": {**vqgan, "loss.logvar": torch.zeros(1)}}, folder / "vqgan.ckpt")
-    (folder / "tokenizer.json").write_text(spoken.wordbook())
+    (folder / "tokenizer.json").write_text(chat_template.wordbook())
     (folder / "config.json").write_text("{}")
     return tensors
 

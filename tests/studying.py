@@ -13,7 +13,7 @@ import torch
 
 import tiny
 from kiloword.recipes import generators as recipes
-from kiloword.studies import generators, scaling, workshop
+from kiloword.studies import generators, jobs, scaling
 from kiloword.studies.budget import Judging, Material, Teaching
 from kiloword.tokenizers.vit import ViTConfig
 from kiloword.training.loop import Run
@@ -41,7 +41,7 @@ def nobody(stage: str, done: int, total: int | None, figures: dict) -> None:
 
 def program(folder: str, out: str, killed_at: int) -> None:
     torch.set_num_threads(1)
-    workshop.vit = recipes.vit = networks
+    jobs.vit = recipes.vit = networks
     step = Run._step
 
     def killing(run: Run) -> dict:

@@ -40,7 +40,7 @@ from kiloword.tokenizers.vq import VQConfig
 from kiloword.tokens import Bits, Categorical, Codes, Layout, TokenSpace, Vector
 from kiloword.transformer import (
     AdaLNConfig,
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     GELUConfig,
     LayerNormConfig,
@@ -205,7 +205,7 @@ def tokens_of(space: TokenSpace, layout: Layout, count: int, seed: int = 0) -> T
 
 def decoder(space: TokenSpace = Codes(LEVELS), scale: int = 2, patch: int = 2, **changes) -> DiffusionDecoderConfig:
     """Patches of a picture of 8 x 4 pixels, or `scale` times as many, each a token's or a part of one's."""
-    patches = stack(depth=1, modulation=SharedAdaLNConfig(), exit_modulation=AdaLNExitConfig())
+    patches = stack(depth=1, modulation=SharedAdaLNConfig(), output_modulation=AdaLNOutputConfig())
     return DiffusionDecoderConfig(DenoiserConfig(space, stack(depth=1), patches, 2, scale, patch), **changes)
 
 
@@ -270,9 +270,9 @@ def one_by_one(sizes: tuple[int, ...], **changes) -> parts.MulticodeHeadConfig:
 
 @dataclass(frozen=True)
 class RecitedConfig:
-    """A memory of texts of different lengths, one a class."""
+    """A context of texts of different lengths, one a class."""
 
-    memory: parts.TextMemoryConfig = parts.TextMemoryConfig(6, WIDTH, 2, rows=5)
+    context: parts.TextContextConfig = parts.TextContextConfig(6, WIDTH, 2, rows=5)
 
     def build(self) -> "Recited":
         return Recited(self)
@@ -283,15 +283,15 @@ class Recited(nn.Module):
 
     def __init__(self, config: RecitedConfig):
         super().__init__()
-        self.memory = config.memory.build()
-        self.width, self.memory_rows = self.memory.width, self.memory.memory_rows
+        self.context = config.context.build()
+        self.width, self.context_rows = self.context.width, self.context.context_rows
 
     def read(self, prompts: list):
         seeded = torch.Generator().manual_seed
-        return self.memory.read([None if k is None else torch.randn(k + 2, 6, generator=seeded(k)) for k in prompts])
+        return self.context.read([None if k is None else torch.randn(k + 2, 6, generator=seeded(k)) for k in prompts])
 
     def null(self, condition):
-        return self.memory.null(condition)
+        return self.context.null(condition)
 
 
 def flipping(*grids: tuple[int, int]) -> AutoencoderConfig:
@@ -306,10 +306,12 @@ def bitwise(bits: int, **changes) -> parts.BitwiseConfig:
 SHADES, LABEL, START = ShadesConfig(), ClassLabelConfig(3, WIDTH), parts.ClassStartConfig(3, WIDTH)
 MUTED = stack(attention=AttentionConfig(2), position=parts.MutedConfig(RotaryConfig((0, 0, 4, 4))))
 COSINE = AttentionConfig(2, bias=True, key_bias=False, query_norm=parts.UnitConfig())
-SHARED = blocks(modulation=parts.SharedAdaLNConfig(), exit_modulation=parts.AdaLNExitConfig(), norm=LayerNormConfig())
+SHARED = blocks(
+    modulation=parts.SharedAdaLNConfig(), output_modulation=parts.AdaLNOutputConfig(), norm=LayerNormConfig()
+)
 VAR = replace(SHARED, attention=COSINE, norm=LayerNormConfig(affine=False), modulation=AdaLNConfig())
 INFINITY = replace(
-    VAR, modulation=SharedAdaLNConfig(), listening=parts.CrossAttentionConfig(2),
+    VAR, modulation=SharedAdaLNConfig(), cross_attention=parts.CrossAttentionConfig(2),
     position=parts.RoundedConfig(RotaryConfig((0, 0, 4, 4))),
 )  # fmt: skip
 MAR = parts.EncoderDecoderConfig(blocks(norm=LayerNormConfig()), blocks(), buffer=3, grid=(4, 2))
@@ -332,7 +334,7 @@ WAYS = {
         SHADES, RasterConfig("random"), CategoricalConfig(Categorical(5), WIDTH, entrance=SeatedEntranceConfig(8)),
         START, blocks(),
     ),
-    "spelled like a word": (SHADES, parts.SpelledConfig(), HEADS["categorical"], LABEL, stack()),
+    "raster in time": (SHADES, parts.Raster1DConfig(), HEADS["categorical"], LABEL, stack()),
     "codes one by one": (autoencoder(), RasterConfig(), one_by_one(LEVELS), LABEL, stack()),
     "codes one by one, masked": (autoencoder(), parts.MaskedConfig(3), one_by_one(LEVELS), LABEL, stack()),
     "projected codes": (
@@ -360,7 +362,7 @@ WAYS = {
     "denoised": (vectors(), parts.DenoiseConfig(3), velocity(), LABEL, stack()),
     "denoised in groups": (
         vectors(), parts.DenoiseConfig(3, groups=4, overlap=0.5), velocity(parts.ModulatingLevelConfig()), LABEL,
-        stack(modulation=AdaLNConfig(), exit_modulation=AdaLNExitConfig()),
+        stack(modulation=AdaLNConfig(), output_modulation=AdaLNOutputConfig()),
     ),
     "denoised one by one": (
         vectors(), parts.DenoiseConfig(2, groups=8, levels="uniform", upwards=True),

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from kiloword import parts, published
+from kiloword import aliases, parts, published
 from kiloword.engine.card import Card, Classes
 from kiloword.engine.painter import Painter
 from kiloword.model import ImageModel
@@ -285,6 +285,7 @@ def put_weights(module: torch.nn.Module, path: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path} is not a whole safetensors file: {_line(error)}") from error
     own = module.state_dict()
+    tensors = aliases.weights_of(tensors, own)
     missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
     if missing or extra:
         raise ValueError(

@@ -17,14 +17,14 @@ from kiloword.decoders.decoder import Decoder, Own, Sketching
 from kiloword.heads.head import Denoising, Head, Sampling
 from kiloword.noise import Noise
 from kiloword.orders.order import Gradual, Order, Timed, grouped_as, itself, turns_at
-from kiloword.prompts.prompt import Condition, Framing, Predicted, Prompt, Remembered, join
+from kiloword.prompts.prompt import Condition, Contextual, Framing, Predicted, Prompt, join
 from kiloword.stream import Span, lay, pack, picture_span, pile, text_span, unpack
 from kiloword.tokenizers.quantizer import Multiscale
 from kiloword.tokenizers.tokenizer import OneWay, Tokenizer
 from kiloword.tokens import Fed, Layout, Schedule, Vector
 from kiloword.tokens.space import values_of
 from kiloword.tokens.words import Words
-from kiloword.transformer import Blend, Listening, Modulable, Transformer, blend_at
+from kiloword.transformer import CrossAttending, HiddenGuidance, Modulable, Transformer, hidden_guidance_at
 
 # Axes: s steps, v views, b pictures, n tokens of a picture, q tokens now, m rows of text, w width.
 
@@ -101,14 +101,14 @@ class Drawing:
     def weights_at(self, step: int) -> Float[Tensor, "v b"]:
         return self.weights if self.weights.ndim == 2 else self.weights[step]
 
-    def exit_weights_at(self, step: int) -> Float[Tensor, "v b"]:
+    def output_weights_at(self, step: int) -> Float[Tensor, "v b"]:
         """With which the head sums the views up: only the first one is left if that has been done before."""
         weights = self.weights_at(step)
         return weights if self.after_block is None else torch.eye(len(weights), 1).expand_as(weights)
 
-    def blend(self, steps: Int[Tensor, "b q"]) -> Blend | None:
+    def hidden_guidance(self, steps: Int[Tensor, "b q"]) -> HiddenGuidance | None:
         """How the transformer sums up places that are asked for at these steps."""
-        return blend_at(self.after_block, self.weights, steps)
+        return hidden_guidance_at(self.after_block, self.weights, steps)
 
     def sampling_at(self, step: int) -> Sampling:
         return self.sampling if isinstance(self.sampling, Sampling) else self.sampling[step]
@@ -145,7 +145,7 @@ class ImageModel(nn.Module):
         self.check()
 
     @property
-    def exit(self) -> Decoder:
+    def pixel_decoder(self) -> Decoder:
         """What turns tokens into pixels."""
         return Own(self.picture.tokenizer) if self.decoder is None else self.decoder
 
@@ -168,7 +168,7 @@ class ImageModel(nn.Module):
             raise ValueError(f"this order makes tokens known in {takes}, and the head draws them {draws}")
         if (self.picture.order.causal or isinstance(self.picture.order, Gradual)) and not self.transformer.causal:
             raise ValueError("this order draws later tokens from earlier ones, and the transformer shows all to all")
-        tokenizer, head, decoder = self.picture.tokenizer, self.picture.head, self.exit
+        tokenizer, head, decoder = self.picture.tokenizer, self.picture.head, self.pixel_decoder
         modulated = isinstance(self.transformer, Modulable) and self.transformer.modulated
         if isinstance(head, Denoising) and head.modulates and not modulated:
             raise ValueError("the head tells each token's level to the blocks, and nothing modulates the transformer's")
@@ -178,10 +178,10 @@ class ImageModel(nn.Module):
             raise ValueError(f"the tokenizer gives {tokenizer.space} and the decoder is told {decoder.space}")
         if (stride := tokenizer.stride) != (covers := decoder.stride):
             raise ValueError(f"the tokenizer's tokens cover {stride} pixels a side, the decoder's {covers}")
-        listens = isinstance(self.transformer, Listening) and self.transformer.listens
-        if listens != isinstance(self.prompt, Remembered):
-            missing = "the prompt has none" if listens else "the transformer listens to none"
-            raise ValueError(f"a memory takes a prompt that has it and a transformer that listens to it: {missing}")
+        cross_attends = isinstance(self.transformer, CrossAttending) and self.transformer.cross_attends
+        if cross_attends != isinstance(self.prompt, Contextual):
+            missing = "the prompt has none" if cross_attends else "the transformer attends to none"
+            raise ValueError(f"a context takes a prompt that has it and a transformer that attends to it: {missing}")
         if isinstance(self.prompt, Predicted) and self.text is None:
             raise ValueError("this prompt is to be predicted too, and the model has no text to say it in")
 
@@ -232,14 +232,14 @@ class ImageModel(nn.Module):
             step = order.schedule(layout, b, None, noise).start.long().to(shown.device)
         span, memo = self.picture_rows(condition, shown, level, pick, step, layout)
         rows = slice(condition.prefix.shape[1], condition.prefix.shape[1] + n)
-        stream = lay([prefix_span(condition), span], condition.vector, memory=condition.memory)
+        stream = lay([prefix_span(condition), span], condition.vector, context=condition.context)
         return stream, memo, rows, asked
 
     def picture_rows(
         self, condition: Condition, shown: Tensor, level: Float[Tensor, "b n"], pick: Int[Tensor, "b q"],
         step: Int[Tensor, "b q"], layout: Layout, to: Float[Tensor, "b n"] | None = None,
     ) -> tuple[Span, Any]:  # fmt: skip
-        """The rows that ask for the picked tokens, and what the head wants to be reminded of at the exit; `to` is the
+        """The rows that ask for the picked tokens, and what the head wants to be reminded of at its output; `to` is the
         level after the step."""
         order, head = self.picture.order, self.picture.head
         fed = order.feed(shown, level, pick, layout, self.canvas(layout))
@@ -307,7 +307,7 @@ class ImageModel(nn.Module):
             level, to = (level_at(schedule, moment, given, order.causal) for moment in (step, step + 1))
             start = turns_at(order, schedule, step, layout, given).gather(1, rows)
             asked = start if order.causal else torch.full_like(start, step)
-            hidden = self._hidden(drawing, tokens, rows, start, level, drawing.blend(asked))
+            hidden = self._hidden(drawing, tokens, rows, start, level, drawing.hidden_guidance(asked))
             now = (rows[:, None] == visited[:, :, None]).int().argmax(-1)
             hidden = hidden[:, torch.arange(b)[:, None], now]
             _, memo = self.picture_rows(drawing.views[0], tokens, level, visited, visited, layout, to)
@@ -323,13 +323,13 @@ class ImageModel(nn.Module):
 
     def _hidden(
         self, drawing: Drawing, tokens: Tensor, pick: Int[Tensor, "b q"], start: Int[Tensor, "b q"],
-        level: Float[Tensor, "b n"], blend: Blend | None,
+        level: Float[Tensor, "b n"], hidden_guidance: HiddenGuidance | None,
     ) -> Float[Tensor, "v b q w"]:  # fmt: skip
         view, v = join(drawing.views), len(drawing.views)
         prefix = prefix_span(view)
         tokens, level, pick, start = (t.repeat(v, *(1,) * (t.ndim - 1)) for t in (tokens, level, pick, start))
         picture, _ = self.picture_rows(view, tokens, level, pick, start, drawing.layout)
-        stream = lay([prefix, picture], view.vector, memory=view.memory, blend=blend)
+        stream = lay([prefix, picture], view.vector, context=view.context, hidden_guidance=hidden_guidance)
         return self.transformer(stream)[:, prefix.vectors.shape[1] :].unflatten(0, (v, -1))
 
     def place(
@@ -338,7 +338,7 @@ class ImageModel(nn.Module):
     ) -> None:  # fmt: skip
         """Sample the visited tokens and write those that are not given."""
         rows = torch.arange(len(tokens))
-        weights, sampling = drawing.exit_weights_at(step).to(hidden), drawing.sampling_at(step)
+        weights, sampling = drawing.output_weights_at(step).to(hidden), drawing.sampling_at(step)
         drawn = self.picture.head.sample(hidden, weights, memo, sampling, noise, rows)
         index = rows[:, None]
         fixed = given[index, visited].view(*visited.shape, *(1,) * (tokens.ndim - 2))

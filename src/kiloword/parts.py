@@ -6,6 +6,7 @@ A checkpoint names its parts by these tags, so a tag never changes its meaning; 
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
+from kiloword import aliases
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
 from kiloword.decoders.diffusion import DiffusionDecoderConfig
@@ -15,15 +16,15 @@ from kiloword.heads.code_entrance import ProjectedCodesConfig, SummedCodesConfig
 from kiloword.heads.ddpm import DDPMConfig
 from kiloword.heads.diffusion import DiffusionConfig
 from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, ScaleEntranceConfig, SeatedEntranceConfig
+from kiloword.heads.extended_vocab import ExtendedVocabConfig, ExtendedVocabHead
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.flow import FlowConfig
-from kiloword.heads.grown import GrownConfig, GrownHead
 from kiloword.heads.head import Head
-from kiloword.heads.joint import JointConfig, JointHead
 from kiloword.heads.level import AddedLevelConfig, ModulatingLevelConfig
 from kiloword.heads.linear_patches import LinearPatchesConfig
 from kiloword.heads.multicode import MulticodeHeadConfig
 from kiloword.heads.regression import DirectionConfig, RegressionConfig, ValueConfig
+from kiloword.heads.shared_vocab import SharedVocabConfig, SharedVocabHead
 from kiloword.heads.unet_patches import UNetPatchesConfig
 from kiloword.heads.velocity import VelocityConfig
 from kiloword.model import ImageModel, Modality, Text
@@ -32,15 +33,15 @@ from kiloword.orders.draft import DraftConfig
 from kiloword.orders.masked import MaskedConfig
 from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.orders.raster import RasterConfig
-from kiloword.orders.spelled import SpelledConfig
+from kiloword.orders.raster_1d import Raster1DConfig
+from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.prompts.class_buffer import ClassBufferConfig
 from kiloword.prompts.class_label import ClassLabelConfig
 from kiloword.prompts.class_start import ClassStartConfig
 from kiloword.prompts.features import FeaturesConfig
 from kiloword.prompts.nothing import NothingConfig
 from kiloword.prompts.prompt import Prompt
-from kiloword.prompts.spoken import SpokenConfig
-from kiloword.prompts.text_memory import TextMemoryConfig
+from kiloword.prompts.text_context import TextContextConfig
 from kiloword.prompts.text_prefix import TextPrefixConfig
 from kiloword.prompts.text_stream import TextStreamConfig
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
@@ -73,7 +74,7 @@ from kiloword.tokenizers.wordbook import WordbookConfig
 from kiloword.tokens import Bits, Categorical, Codes, Vector
 from kiloword.transformer import (
     AdaLNConfig,
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     ColumnPattern,
     ConvolutionPattern,
@@ -106,9 +107,9 @@ class ModalityConfig:
     """How pictures become tokens, in which order and through which head."""
 
     tokenizer: TokenizerConfig
-    order: DraftConfig | RasterConfig | SpelledConfig | NextScaleConfig | MaskedConfig | DenoiseConfig
+    order: DraftConfig | RasterConfig | Raster1DConfig | NextScaleConfig | MaskedConfig | DenoiseConfig
     head: (
-        BitwiseConfig | FactorisedConfig | CategoricalConfig | DiffusionConfig | JointConfig | GrownConfig
+        BitwiseConfig | FactorisedConfig | CategoricalConfig | DiffusionConfig | SharedVocabConfig | ExtendedVocabConfig
         | MulticodeHeadConfig | RegressionConfig | VelocityConfig
     )  # fmt: skip
 
@@ -118,33 +119,33 @@ class ModalityConfig:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Text that the model writes: at most `limit` tokens. A joint or a grown head is that of the pictures, named once
-    more."""
+    """Text that the model writes: at most `limit` tokens. A shared or an extended vocabulary is that of the
+    pictures, named once more."""
 
     tokenizer: BPEConfig | WordbookConfig
-    head: CategoricalConfig | JointConfig | GrownConfig
+    head: CategoricalConfig | SharedVocabConfig | ExtendedVocabConfig
     order: RasterConfig = RasterConfig()
     limit: int = 64
 
     def __post_init__(self):
-        if isinstance(self.head, JointConfig) and self.limit >= self.head.limit:
+        if isinstance(self.head, SharedVocabConfig) and self.limit >= self.head.limit:
             raise ValueError(f"texts of {self.limit} tokens and their end do not fit into {self.head.limit} places")
 
     def build(self, picture: Head | None = None) -> Text:
-        """`picture` is the head of the model's pictures. Raises ValueError if a joint head is not the same for both."""
+        """`picture` is the head of the model's pictures. Raises ValueError if one vocabulary differs from it."""
         return Text(self.tokenizer.build(), self.order.build(), self._head(picture), self.limit)
 
     def _head(self, picture: Head | None) -> Head:
         if isinstance(self.head, CategoricalConfig):
             return self.head.build()
-        if not isinstance(picture, JointHead | GrownHead) or picture.config != self.head:
+        if not isinstance(picture, SharedVocabHead | ExtendedVocabHead) or picture.config != self.head:
             raise ValueError("a head of one vocabulary must be the same for text and pictures, here they differ")
         return picture.text
 
 
 PromptConfig = (
     TextPrefixConfig | ClassLabelConfig | ClassStartConfig | ClassBufferConfig | FeaturesConfig | NothingConfig
-    | TextStreamConfig | SpokenConfig | TextMemoryConfig
+    | TextStreamConfig | ChatTemplateConfig | TextContextConfig
 )  # fmt: skip
 
 
@@ -165,18 +166,18 @@ class ImageModelConfig:
         return ImageModel(picture, self._prompt(text), self.transformer.build(), text, decoder)
 
     def _prompt(self, text: Text | None) -> Prompt:
-        if not isinstance(self.prompt, TextStreamConfig | SpokenConfig):
+        if not isinstance(self.prompt, TextStreamConfig | ChatTemplateConfig):
             return self.prompt.build()
         if text is None:
             raise ValueError("a prompt in the stream goes through the model's text, and this model has none")
-        if isinstance(self.prompt, SpokenConfig):
+        if isinstance(self.prompt, ChatTemplateConfig):
             return self.prompt.build(text.head, text.tokenizer)
         return self.prompt.build(text.head)
 
 
 PARTS: dict[str, type] = {
     "adaln": AdaLNConfig,
-    "adaln-exit": AdaLNExitConfig,
+    "adaln-output": AdaLNOutputConfig,
     "added-level": AddedLevelConfig,
     "attention": AttentionConfig,
     "autoencoder": AutoencoderConfig,
@@ -189,6 +190,7 @@ PARTS: dict[str, type] = {
     "bsq-scales": BSQScalesConfig,
     "categorical": CategoricalConfig,
     "categorical-space": Categorical,
+    "chat-template": ChatTemplateConfig,
     "class-buffer": ClassBufferConfig,
     "class-label": ClassLabelConfig,
     "class-start": ClassStartConfig,
@@ -209,6 +211,7 @@ PARTS: dict[str, type] = {
     "dvae": DVAEConfig,
     "effort": Effort,
     "encoder-decoder": EncoderDecoderConfig,
+    "extended-vocab": ExtendedVocabConfig,
     "factorisation": FactorisationConfig,
     "factorised": FactorisedConfig,
     "features": FeaturesConfig,
@@ -218,10 +221,8 @@ PARTS: dict[str, type] = {
     "geglu": GeGLUConfig,
     "gelu": GELUConfig,
     "gemma-glu": GemmaGLUConfig,
-    "grown": GrownConfig,
     "gumbel": GumbelConfig,
     "image-model": ImageModelConfig,
-    "joint": JointConfig,
     "judge": JudgeConfig,
     "kl": KLConfig,
     "layer-norm": LayerNormConfig,
@@ -240,6 +241,7 @@ PARTS: dict[str, type] = {
     "projected-codes": ProjectedCodesConfig,
     "pyramid": PyramidConfig,
     "raster": RasterConfig,
+    "raster-1d": Raster1DConfig,
     "regression": RegressionConfig,
     "residual": ResidualConfig,
     "rms-norm": RMSNormConfig,
@@ -250,15 +252,14 @@ PARTS: dict[str, type] = {
     "scale-entrance": ScaleEntranceConfig,
     "seated-entrance": SeatedEntranceConfig,
     "shared-adaln": SharedAdaLNConfig,
+    "shared-vocab": SharedVocabConfig,
     "siglip": SigLIPConfig,
-    "spelled": SpelledConfig,
-    "spoken": SpokenConfig,
     "stack": StackConfig,
     "stretched": StretchedConfig,
     "summed-codes": SummedCodesConfig,
     "swiglu": SwiGLUConfig,
     "text": TextConfig,
-    "text-memory": TextMemoryConfig,
+    "text-context": TextContextConfig,
     "text-prefix": TextPrefixConfig,
     "text-stream": TextStreamConfig,
     "text-tower": TextTowerConfig,
@@ -302,11 +303,13 @@ def from_json(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
     tag = values.get("part")
+    tag = aliases.TAGS.get(str(tag), tag)
     if tag not in PARTS:
         raise ValueError(f"unknown part {tag!r}: this kiloword knows {', '.join(PARTS)}")
-    given = {name: from_json(value) for name, value in values.items() if name != "part"}
     known = [field for field in fields(PARTS[tag]) if field.init]
-    unknown = given.keys() - {field.name for field in known}
+    names = [field.name for field in known]
+    given = {aliases.field_of(name, names): from_json(value) for name, value in values.items() if name != "part"}
+    unknown = given.keys() - set(names)
     if unknown:
         raise ValueError(f"part {tag!r} has no field {', '.join(sorted(unknown))}")
     needed = [field.name for field in known if field.default is MISSING and field.default_factory is MISSING]

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from kiloword.tokens import Layout
-from kiloword.transformer import Blend, Memory, Stream, stacked
+from kiloword.transformer import Context, HiddenGuidance, Stream, stacked
 
 # Axes: b pictures, q rows of a span, t rows of all spans, w width, r packed rows, c capacity of a packed row, s samples
 # in one.
@@ -66,7 +66,7 @@ def picture_span(
 
 def lay(
     spans: list[Span], modulation: Tensor | None = None, time: Tensor | None = None, first: int = 0,
-    memory: Memory | None = None, blend: Blend | None = None,
+    context: Context | None = None, hidden_guidance: HiddenGuidance | None = None,
 ) -> Stream:  # fmt: skip
     """Spans one after the other in time. `time` and `first` go on from spans that were laid before."""
     b, device = len(spans[0].vectors), spans[0].vectors.device
@@ -88,8 +88,8 @@ def lay(
         present=torch.cat([span.present for span in spans], dim=1),
         modulation=_modulation(spans, modulation),
         filled=torch.cat([span.filled for span in spans], dim=1),
-        memory=memory,
-        blend=blend,
+        context=context,
+        hidden_guidance=hidden_guidance,
     )
 
 
@@ -120,9 +120,9 @@ def pile(streams: list[Stream]) -> Stream:
     modulation = None
     if any(stream.modulation is not None for stream in streams):
         modulation = torch.cat([_spread(stream, longest) for stream in streams])
-    memory = stacked([stream.memory for stream in streams], [len(stream.vectors) for stream in streams])
+    context = stacked([stream.context for stream in streams], [len(stream.vectors) for stream in streams])
     parts: dict[str, Any] = {name: filled(name) for name in names}
-    return Stream(**parts, modulation=modulation, memory=memory)
+    return Stream(**parts, modulation=modulation, context=context)
 
 
 def pack(stream: Stream, capacity: int) -> tuple[Stream, Int[Tensor, "b t"]]:
@@ -152,7 +152,7 @@ def pack(stream: Stream, capacity: int) -> tuple[Stream, Int[Tensor, "b t"]]:
         span=moved(_known(stream.span)), step=moved(_known(stream.step)), causal=moved(_known(stream.causal)),
         present=there.view(len(fill), capacity), filled=moved(_known(stream.filled)),
         modulation=None if stream.modulation is None else moved(stream.modulation.expand(b, t, -1)),
-        memory=None if stream.memory is None else stream.memory.gathered(_tenants(homes, len(fill)).to(device)),
+        context=None if stream.context is None else stream.context.gathered(_tenants(homes, len(fill)).to(device)),
     )  # fmt: skip
     return packed, where
 

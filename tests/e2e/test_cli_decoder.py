@@ -206,13 +206,13 @@ def test_what_a_decoder_is_handed_to_clean(painting: Path):
     """The decoder is handed the picture at its own size, its tokens at the tokenizer's, and the level."""
     model, picture = kiloword.load(painting), icons.icon(4, 128)
     decoder, seen = model.model.decoder, []
-    paint = decoder.paint
+    decode_steps = decoder.decode_steps
 
     def listening(tokens, layout, known, effort, noise, rows, start=None, under=None):
         seen.append((tokens, layout, effort, start))
-        yield from paint(tokens, layout, known, effort, noise, rows, start, under)
+        yield from decode_steps(tokens, layout, known, effort, noise, rows, start, under)
 
-    decoder.paint = listening
+    decoder.decode_steps = listening
     clean(model, picture, 0.25, Effort(steps=3))
     ((tokens, layout, effort, start),) = seen
     assert effort == Effort(steps=3, level=0.25) and start.shape == (1, 4, 128, 128)

@@ -10,7 +10,7 @@ import pytest
 import icons
 from kiloword.checkpoint import load_tokenizer
 from kiloword.cli import main
-from kiloword.studies import workshop
+from kiloword.studies import jobs
 from kiloword.training.loop import Run
 
 TINY = ["pictures=8", "held_out=3", "seen=4", "batch=2", "side=16", "shown=2", "rates=0.002"]
@@ -134,7 +134,7 @@ def asked(study: str, folder: Path, out: Path, *more: str) -> list[str]:
 
 
 def test_a_study_of_generators_from_pictures_to_its_report_and_on(folder: Path, tmp_path: Path, capsys, monkeypatch):
-    monkeypatch.setattr(workshop, "PACED", 1)
+    monkeypatch.setattr(jobs, "TIMED", 1)
     words = asked("generators", folder, tmp_path / "study", "width=64", "depth=2", "teaching.rates=0.002")
     assert main([*words, "--only", "bits-scales"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'study' / 'report.md'}\n"

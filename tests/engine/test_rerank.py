@@ -24,7 +24,7 @@ def token_by_token(model: ImageModel, picture: torch.Tensor, text: str) -> float
     for place, token in enumerate(ids[0].tolist()):
         so_far, pick = ids[:, : place + 1], torch.arange(place + 1)[None]
         spans = [model.reading_span(picture, layout), model.text.span(so_far, torch.ones_like(so_far).bool(), pick)]
-        logits = model.text.head.exit(model.transformer(lay(spans))[0, -1])
+        logits = model.text.head.output(model.transformer(lay(spans))[0, -1])
         total += float(logits.log_softmax(0)[token])
     return total
 

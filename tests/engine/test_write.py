@@ -23,7 +23,7 @@ def likeliest(model: ImageModel, picture: torch.Tensor) -> str:
         pick = torch.arange(so_far.shape[1])[None]
         spans = [model.reading_span(picture, layout), text.span(so_far, torch.ones_like(so_far).bool(), pick)]
         hidden = model.transformer(lay(spans))[:, -1]
-        ids.append(int(text.head.exit(hidden).argmax()))
+        ids.append(int(text.head.output(hidden).argmax()))
     return text.tokenizer.decode(ids)
 
 
@@ -31,7 +31,7 @@ def likeliest(model: ImageModel, picture: torch.Tensor) -> str:
 @torch.no_grad()
 def test_the_likeliest_text_is_the_same_without_a_cache(case, seed, early):
     model = tiny.model(*case)
-    model.text.head.exit.weight[END] *= early  # so that some texts end before the limit
+    model.text.head.output.weight[END] *= early  # so that some texts end before the limit
     pictures = tiny.tokens(model, 3, seed)
     written = write(model, pictures, tiny.layout_of(model), Sampling(0), Seeded([0, 1, 2]))
     assert written == [likeliest(model, pictures[row : row + 1]) for row in range(3)]

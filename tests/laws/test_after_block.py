@@ -1,4 +1,4 @@
-"""Guidance after a block: fast is slow, weight 1 is off, and it is another thing than guidance at the exit."""
+"""Guidance after a block: fast is slow, weight 1 is off, and it is another thing than guidance at the output."""
 
 from dataclasses import replace
 
@@ -57,5 +57,5 @@ def test_a_block_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="guidance after block 2: this transformer has 2, 0 to 1"):
         drawn(draw, model, replace(tiny.drawing(model, [0], 2.0), after_block=2))
     masked = tiny.way("masked vectors")
-    with pytest.raises(ValueError, match="summed up at the exit only"):
+    with pytest.raises(ValueError, match="summed up at the output only"):
         drawn(draw, masked, replace(tiny.drawing(masked, [0], 2.0), after_block=0))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import tiny
-from kiloword.decoders.decoder import SOLVERS, Effort, Painted
+from kiloword.decoders.decoder import SOLVERS, DecodeStep, Effort
 from kiloword.decoders.denoiser import places
 from kiloword.decoders.diffusion import DiffusionDecoder
 from kiloword.noise import Recorded, Seeded
@@ -46,9 +46,9 @@ def heard(painter: DiffusionDecoder) -> list[tuple[Tensor, Tensor, Tensor]]:
 
 
 @torch.no_grad()
-def painted(painter: DiffusionDecoder, effort: Effort, noise=None, shown=None, known=ALL) -> list[Painted]:
+def painted(painter: DiffusionDecoder, effort: Effort, noise=None, shown=None, known=ALL) -> list[DecodeStep]:
     shown, rows = tokens() if shown is None else shown, torch.arange(len(known))
-    return list(painter.paint(shown, LAYOUT, known, effort, noise or Seeded(range(len(known))), rows))
+    return list(painter.decode_steps(shown, LAYOUT, known, effort, noise or Seeded(range(len(known))), rows))
 
 
 @torch.no_grad()
@@ -160,12 +160,12 @@ def test_a_picture_does_not_depend_on_its_batch(effort, seeds):
     painter, b = decoder(), len(seeds)
     shown, known = tokens(b), torch.rand(b, 8, generator=torch.Generator().manual_seed(1)) < 0.7
     together = painted(painter, effort, Seeded(seeds), shown, known)[-1].pixels
-    glances = painter.glance(shown, LAYOUT, known)
+    previews = painter.preview(shown, LAYOUT, known)
     for row in range(b):
         one = slice(row, row + 1)
         alone = painted(painter, effort, Seeded(seeds[one]), shown[one], known[one])[-1].pixels
         assert torch.allclose(alone, together[one], atol=1e-4, rtol=1e-4)
-        assert torch.allclose(painter.glance(shown[one], LAYOUT, known[one]), glances[one], atol=1e-5)
+        assert torch.allclose(painter.preview(shown[one], LAYOUT, known[one]), previews[one], atol=1e-5)
 
 
 @given(EFFORTS, st.data())
@@ -176,7 +176,7 @@ def test_values_of_unknown_tokens_do_not_matter_and_those_of_known_ones_do(effor
     mixed = torch.where(known[..., None], shown, other)
     one, two = (painted(painter, effort, None, each, known)[-1].pixels for each in (shown, mixed))
     assert torch.equal(one, two)
-    assert torch.equal(painter.glance(shown, LAYOUT, known), painter.glance(mixed, LAYOUT, known))
+    assert torch.equal(painter.preview(shown, LAYOUT, known), painter.preview(mixed, LAYOUT, known))
     apart = (known & (shown != other).any(-1)).any(1)
     three = painted(painter, effort, None, other, known)[-1].pixels
     assert torch.equal((three != one).flatten(1).any(1), apart)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 import tiny
 from kiloword.engine.decode import draw
-from kiloword.engine.exit import expected
+from kiloword.engine.preview import expected
 from kiloword.model import ImageModel, prefix_span, resumed
 from kiloword.noise import Seeded, euler
 from kiloword.orders.denoise import Denoise, DenoiseConfig
 from kiloword.stream import lay, pack, picture_span, pile, text_span
 from kiloword.tokens import Fed
-from kiloword.transformer import AdaLNExitConfig, SharedAdaLNConfig, visible
+from kiloword.transformer import AdaLNOutputConfig, SharedAdaLNConfig, visible
 
 NAMES = st.sampled_from(tiny.GRADUAL)
 APART = [name for name in tiny.GRADUAL if name != "denoised through a U-Net"]
@@ -120,7 +120,7 @@ def test_network_calls_are_those_of_the_formula_and_known_tokens_are_looked_at_o
     drawing = replace(tiny.drawing(model, [0, 2], guidance), groups=groups, steps=steps)
     rows, n = [], drawing.layout.count
     model.transformer.register_forward_pre_hook(lambda _, seen: rows.append(seen[0].vectors.shape[1]))
-    model.train()  # so that the stack itself is asked, and not its lean twin
+    model.train()  # so that the stack itself is asked, and not its fused twin
     list(draw(model, drawing, Seeded([1, 2])))
     start = torch.arange(count) * overlap * steps
     calls = rows[1:] if drawing.views[0].prefix.shape[1] else rows
@@ -165,7 +165,7 @@ def test_levels_that_nothing_hears_are_refused(name):
     with pytest.raises(ValueError, match="tells each token's level to the blocks, and nothing modulates"):
         ImageModel(model.picture, model.prompt, tiny.stack().build())
     ImageModel(model.picture, model.prompt, tiny.stack(modulation=shared).build())
-    ImageModel(model.picture, model.prompt, tiny.stack(exit_modulation=AdaLNExitConfig()).build())
+    ImageModel(model.picture, model.prompt, tiny.stack(output_modulation=AdaLNOutputConfig()).build())
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 4)), min_size=1, max_size=5))
@@ -213,7 +213,7 @@ def test_what_has_not_begun_tells_nobody_anything_and_what_is_known_is_seen(name
 @given(NAMES, st.data())
 @torch.no_grad()
 def test_a_loss_of_nothing_is_that_of_the_true_velocity(name, data):
-    """The exit answers for what leads from the target to the noised token: noise less the clean token."""
+    """The output answers for what leads from the target to the noised token: noise less the clean token."""
     model = tiny.way(name)
     layout, target = tiny.layout_of(model), tiny.tokens(model, 2)
     head, order = model.picture.head, model.picture.order

@@ -76,9 +76,9 @@ def test_it_draws_every_token_once(name):
     for before, after in pairwise(steps):
         assert torch.equal(after.tokens[before.known], before.tokens[before.known])
     model.picture.tokenizer.space.check(steps[-1].tokens)
-    exit, last, rows = model.exit, steps[-1], torch.arange(2)
-    *_, painted = exit.paint(last.tokens, drawing.layout, last.known, exit.effort, Seeded([1, 2]), rows)
-    assert painted.pixels.shape == (2, 4, exit.scale * tiny.ROWS, exit.scale * tiny.COLUMNS)
+    decoder, last, rows = model.pixel_decoder, steps[-1], torch.arange(2)
+    *_, painted = decoder.decode_steps(last.tokens, drawing.layout, last.known, decoder.effort, Seeded([1, 2]), rows)
+    assert painted.pixels.shape == (2, 4, decoder.scale * tiny.ROWS, decoder.scale * tiny.COLUMNS)
     assert torch.isfinite(painted.pixels).all()
 
 

@@ -43,7 +43,7 @@ def recorded(folder: Path) -> tuple[dict, dict[str, Tensor], dict[str, Tensor]]:
 def logits(model: ImageModel, ids: Tensor, side: int) -> Tensor:
     """Of every pixel, from those before it."""
     found = []
-    hook = model.picture.head.exit.register_forward_hook(lambda module, given, answer: found.append(answer))
+    hook = model.picture.head.output.register_forward_hook(lambda module, given, answer: found.append(answer))
     with torch.inference_mode():
         model.loss([None] * len(ids), ids, ids, model.picture.tokenizer.layout(side, side))
     hook.remove()

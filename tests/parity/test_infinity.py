@@ -192,7 +192,7 @@ def test_cached_and_teacher_forced_agree(folder):
     condition = model.prompt.read(scene.texts())
     given = torch.ones(bits.shape[:2], dtype=torch.bool)
     drawing = Drawing(layout, [condition], torch.ones(1, len(bits)), tokens=bits, given=given)
-    _, answers = heard(model.picture.head.exit, lambda: list(draw(model, drawing, Seeded(range(len(bits))))))
+    _, answers = heard(model.picture.head.output, lambda: list(draw(model, drawing, Seeded(range(len(bits))))))
     assert verify.compare("infinity", "logits", torch.cat(answers, 2)[0], scene.logits()).passed
 
 
@@ -243,7 +243,7 @@ def test_a_page_with_networks_draws_texts_in_several_shapes_and_offers_the_neare
     assert len({first.tobytes(), plain.tobytes(), negative.tobytes()}) == 3
     with pytest.raises(ValueError, match=r"cannot draw 100x60 pixels; it draws 64x64, .*; the nearest is 84x48$"):
         painter.generate("a cat", size=(60, 100))
-    with pytest.raises(ValueError, match="has 8 rows or more, the memory holds 7: say it in fewer words"):
+    with pytest.raises(ValueError, match="has 8 rows or more, the context holds 7: say it in fewer words"):
         painter.generate("a" * 9)
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from kiloword import parts
+from kiloword.engine.cpu.fused_stack import FusedStack, fused
 from kiloword.engine.decode import write
-from kiloword.engine.lean import LeanStack, lean
 from kiloword.engine.rerank import read_back
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
@@ -30,7 +30,7 @@ STRETCHED = {
 }  # fmt: skip
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "gemma": ("Gemma", {"head_dim": 16}),
-    "gemma, own exit": ("Gemma", {"head_dim": 8, "num_key_value_heads": 1, "tie_word_embeddings": False}),
+    "gemma, own output": ("Gemma", {"head_dim": 8, "num_key_value_heads": 1, "tie_word_embeddings": False}),
     "llama": ("Llama", {"rms_norm_eps": 1e-5}),
     "llama, biased": ("Llama", {"attention_bias": True, "head_dim": 12}),
     "llama, stretched": ("Llama", {"rope_parameters": STRETCHED, "tie_word_embeddings": True}),
@@ -93,7 +93,7 @@ def test_pictures_are_drawn_as_by_the_authors_loop(pair):
         wanted.append(guided[:, WORDS:].argmax(1))
         ids = torch.cat([ids, (wanted[-1] + WORDS).repeat(2)[:, None]], dim=1)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-    assert isinstance(lean(ours.transformer), LeanStack)
+    assert isinstance(fused(ours.transformer), FusedStack)
     for way in (ImageModel.draw, liquid.draw):
         tokens, _, guided_now = liquid.drawn(ours, prompts, steps, 7.0, way)
         assert torch.equal(tokens, torch.stack(wanted, dim=1))
@@ -164,9 +164,9 @@ def test_a_vocabulary_without_room_is_refused_and_grown_fits():
     ours = parts.build(liquid.parts(arguments))
     with pytest.raises(ValueError, match="has 53 rows, 50 words and 20 picture tokens take 70: let its vocabulary"):
         fill(liquid.PAGE, liquid.parts(arguments), ours, there)
-    grown = language_models.grow(there, WORDS, CODES)
-    fill(liquid.PAGE, liquid.parts(arguments), ours, grown)
-    for ours_now, name in ((ours.picture.head.embedding, "model.embed_tokens"), (ours.picture.head.exit, "lm_head")):
+    extended = language_models.grow(there, WORDS, CODES)
+    fill(liquid.PAGE, liquid.parts(arguments), ours, extended)
+    for ours_now, name in ((ours.picture.head.embedding, "model.embed_tokens"), (ours.picture.head.output, "lm_head")):
         weight = there[f"{name}.weight"][:WORDS]
         assert torch.equal(ours_now.weight[:WORDS], weight)
         assert torch.allclose(ours_now.weight[WORDS:], weight.mean(0).expand(CODES, -1))

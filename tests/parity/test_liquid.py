@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import spoken
+import chat_template
 from kiloword import parts, published
 from kiloword.published import liquid
 from kiloword.published.convert import arrange, convert
@@ -57,7 +57,7 @@ def test_a_folder_becomes_a_whole_model(tmp_path, whole):
     tensors, page = written(tmp_path, TINY, whole), tiny_page()
     config, model = convert(page, "tiny", arrange([tmp_path], page.variants["tiny"]))
     assert parts.from_json(json.loads(json.dumps(parts.to_json(config)))) == config
-    assert config.text.tokenizer.json == spoken.wordbook()
+    assert config.text.tokenizer.json == chat_template.wordbook()
     own = model.picture.head.embedding.weight
     assert torch.equal(own, tensors["model.embed_tokens.weight"].bfloat16().float())
     norm = tensors["model.layers.1.input_layernorm.weight"].bfloat16().float()

@@ -45,7 +45,7 @@ def test_logits_are_the_same(llama, pair):
     text = ours.text.span(torch.cat([ids, ids[:, :1]], dim=1), torch.ones(2, 41, dtype=torch.bool), pick)
     seen = ours.reading_span(llama.starts(2), llama.LAYOUT)
     hidden = ours.transformer(lay([seen, text]))
-    logits = ours.text.head.head.exit(hidden)
+    logits = ours.text.head.head.output(hidden)
     embedded = theirs.get_input_embeddings()(ids)
     wanted = theirs(inputs_embeds=torch.cat([llama.beginning(ours, llama.starts(2)), embedded], dim=1)).logits
     assert (logits - wanted).abs().max() <= 1e-5 * wanted.abs().max()

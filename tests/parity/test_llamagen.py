@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch.nn.functional import scaled_dot_product_attention
 
 from kiloword import parts, published
+from kiloword.engine.cpu.fused_stack import FusedStack, fused
 from kiloword.engine.decode import draw
-from kiloword.engine.lean import LeanStack, lean
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
@@ -132,7 +132,7 @@ def test_cached_is_uncached_and_runs_lean(arguments, key_heads):
     arguments = {key: value for key, value in arguments.items() if key != "tokenizer"} | {"n_kv_head": key_heads}
     torch.manual_seed(0)
     model = made(arguments, "cpu").eval()
-    assert isinstance(lean(model.transformer), LeanStack)
+    assert isinstance(fused(model.transformer), FusedStack)
     prompts = [4, 1] if arguments["model_type"] == "c2i" else [torch.randn(3, 10), torch.randn(6, 10)]
     request = llamagen.drawing(model, Layout(((3, 3),)), prompts, 2.5, Sampling(0.9, 9, 0.95), llamagen.limited(4))
     slow, fast = (llamagen.drawn(model, request, Seeded([3, 4]), way) for way in (ImageModel.draw, draw))

@@ -160,14 +160,14 @@ def test_the_slow_way_draws_what_was_recorded_too(folder):
 @pytest.mark.parametrize("folder", FOLDERS)
 @torch.no_grad()
 def test_cached_and_teacher_forced_agree(folder):
-    """With all tokens given the cached way reads what the lesson reads."""
+    """With all tokens given the cached way reads what training reads."""
     record = recorded(folder)
     tensors, system, sides = record.tensors, record.system, record.arguments["patch_nums"]
     layout, ids = system.picture.tokenizer.layout(sides[-1], sides[-1]), tensors["in.ids"]
     condition = system.prompt.read(tensors["in.labels"].tolist())
     everything = torch.ones_like(ids, dtype=torch.bool)
     drawing = Drawing(layout, [condition], torch.ones(1, len(ids)), tokens=ids, given=everything)
-    _, answers = var.heard(system.picture.head.exit, lambda: list(draw(system, drawing, Seeded(range(len(ids))))))
+    _, answers = var.heard(system.picture.head.output, lambda: list(draw(system, drawing, Seeded(range(len(ids))))))
     assert verify.compare("var", "logits", torch.cat(answers, 2)[0], tensors["out.tf_logits"]).passed
 
 

@@ -2,14 +2,15 @@
 
 import json
 from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import pytest
 import torch
 
-import joint
-import spoken
+import chat_template
+import shared_vocab
 import tiny
-from kiloword import parts
+from kiloword import aliases, parts
 from kiloword.heads.head import Sampling
 from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokens import Bits, Categorical, Codes, Vector
@@ -38,16 +39,17 @@ EXAMPLES = [
     parts.NothingConfig(8), parts.ClassStartConfig(3, 8), parts.ClassBufferConfig(3, 8, rows=4),
     parts.EncoderDecoderConfig(tiny.stack(), tiny.stack(), 4, (2, 2)),
     parts.MutedConfig(parts.RotaryConfig((0, 0, 4, 4))),
-    parts.SharedAdaLNConfig(), parts.AdaLNExitConfig(), parts.UnitConfig(), parts.TokensOnlyConfig(Categorical(4)),
+    parts.SharedAdaLNConfig(), parts.AdaLNOutputConfig(), parts.UnitConfig(), parts.TokensOnlyConfig(Categorical(4)),
     parts.PatchedConfig(parts.TokensOnlyConfig(Vector(4)), 2),
     tiny.decoder(effort=parts.Effort(3, 2, 0.5, interval=(0.1, 0.8))), replace(MODEL, decoder=tiny.decoder()),
     tiny.one_by_one((3, 2), codes=parts.ProjectedCodesConfig(2)), tiny.one_by_one((3, 2)),
     parts.DirectionsConfig(tiny.autoencoder()), parts.RegressionConfig(Vector(4), 8),
     parts.RegressionConfig(Vector(4), 8, parts.ValueConfig()),
-    joint.config(), parts.RowPattern(), parts.SeatedEntranceConfig(4), spoken.words(),
-    spoken.config().picture.head, spoken.config().prompt, spoken.config().transformer, parts.SpelledConfig(),
+    shared_vocab.config(), parts.RowPattern(), parts.SeatedEntranceConfig(4), chat_template.words(),
+    chat_template.config().picture.head, chat_template.config().prompt, chat_template.config().transformer,
+    parts.Raster1DConfig(),
     parts.StretchedConfig(parts.RotaryConfig((8, 0, 0, 0))),
-    tiny.RecitedConfig().memory, tiny.INFINITY, tiny.bitwise(5, entrance=parts.ScaleEntranceConfig(3), canvas=5),
+    tiny.RecitedConfig().context, tiny.INFINITY, tiny.bitwise(5, entrance=parts.ScaleEntranceConfig(3), canvas=5),
     *(part for name in tiny.GRADUAL for part in tiny.WAYS[name][1:3]),
     Bits(3), Categorical(4), Codes((2, 3)), Vector(5),
     parts.JudgeConfig(WORDS, tiny.stack(), Categorical(4), tiny.stack(), 9),
@@ -102,3 +104,34 @@ def test_unknown_and_missing_parts_and_fields_are_refused_by_name():
 def test_values_that_make_no_sense_are_refused_as_when_built_by_hand():
     with pytest.raises(ValueError, match="at least 2 levels"):
         parts.from_json({"part": "fsq", "levels": [1], "groups": 1})
+
+
+OLD_TAGS = {
+    "adaln-output": "adaln-exit", "chat-template": "spoken", "extended-vocab": "grown", "raster-1d": "spelled",
+    "shared-vocab": "joint", "text-context": "text-memory",
+}  # fmt: skip
+OLD_FIELDS = {"output_modulation": "exit_modulation", "cross_attention": "listening"}
+
+
+def aged(values: Any) -> Any:
+    """A config.json as it was written under the old names."""
+    if isinstance(values, list):
+        return [aged(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    old = {OLD_FIELDS.get(name, name): aged(value) for name, value in values.items()}
+    return {**old, "part": OLD_TAGS.get(values["part"], values["part"])}
+
+
+def test_every_old_tag_and_field_of_a_config_is_read():
+    told = ""
+    for config in EXAMPLES:
+        old = json.dumps(aged(parts.to_json(config)))
+        told += old
+        assert parts.from_json(json.loads(old)) == config
+    assert all(f'"part": "{tag}"' in told for tag in OLD_TAGS.values())
+    assert '"exit_modulation": ' in told and '"listening": ' in told
+
+
+def test_no_alias_is_the_name_of_a_part():
+    assert not aliases.TAGS.keys() & parts.PARTS.keys() and set(aliases.TAGS.values()) <= parts.PARTS.keys()

@@ -234,7 +234,7 @@ def _draw(
 
 def _previews(painter: "Painter", request: "Request", partials: int, every: bool) -> Iterator[tuple["Preview", bool]]:
     """Previews of the request and whether each is one of the `partials`; `every` asks for those of all other steps."""
-    from kiloword.engine.exit import shown_steps
+    from kiloword.engine.preview import shown_steps
 
     for preview in painter.run(request, None if every else partials):
         yield preview, preview.step in shown_steps(preview.steps, partials)

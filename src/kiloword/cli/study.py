@@ -154,10 +154,10 @@ def _named(name: str, study: ModuleType, asked: Asked, only: str | None) -> None
 
 def _carried_out(asked: Asked, out: Path, run: Callable[[Path, Any], Path]) -> None:
     """Run a study on its pictures and tell where its report is."""
-    from kiloword.cli.heap import keep_heap
+    from kiloword.cli.malloc import keep_freed
     from kiloword.cli.progress import progress
 
-    keep_heap()
+    keep_freed()
     try:
         with progress() as report:
             path = run(asked.data or _emoji(report), report)

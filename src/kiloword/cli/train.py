@@ -53,14 +53,14 @@ def train(
         raise ValueError(f"--data {data} is not a folder or file: name the one that holds the pictures")
     fields = dict(field(change) for change in changes or [])
     from kiloword import recipes
-    from kiloword.cli.heap import keep_heap
+    from kiloword.cli.malloc import keep_freed
     from kiloword.cli.progress import progress
 
     if recipe is not None and recipe not in recipes.names():
         hint = did_you_mean(recipe, recipes.names())
         raise ValueError(f"there is no recipe {recipe!r}{hint} (recipes: {', '.join(recipes.names())})")
     out = out or Path("runs") / (recipe or f"{Path(str(data)).resolve().name}-from-{Path(str(start)).name}")
-    keep_heap()
+    keep_freed()
     try:
         with progress() as report:
             folder = recipes.run(

@@ -1,1 +1,1 @@
-"""The exit: tokens to pixels, by the tokenizer's own network or by diffusion."""
+"""Tokens to pixels, by the tokenizer's own network or by diffusion."""

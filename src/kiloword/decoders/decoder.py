@@ -60,7 +60,7 @@ class Effort:
 
 
 @dataclass(frozen=True)
-class Painted:
+class DecodeStep:
     """A picture on its way out: what it is expected to be after `step` of `steps`, and the network calls so far.
 
     Its pixels are put together by `look`, and only if somebody looks.
@@ -100,11 +100,11 @@ class Decoder(Protocol):
         """
         ...
 
-    def paint(
+    def decode_steps(
         self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
         rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
         under: Float[Tensor, "b c H W"] | None = None,
-    ) -> Iterator[Painted]:  # fmt: skip
+    ) -> Iterator[DecodeStep]:  # fmt: skip
         """The picture as it is expected to be, after every step; the last one is finished.
 
         `start` is a picture to be cleaned up; `under` is seen where nothing has been painted yet. Raises ValueError for
@@ -112,7 +112,7 @@ class Decoder(Protocol):
         """
         ...
 
-    def glance(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
+    def preview(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
         """What can be seen at once, of the size of the finished picture: for previews."""
         ...
 
@@ -149,14 +149,14 @@ class Own:
     def steps(self, layout: Layout, effort: Effort) -> int:
         return 0
 
-    def paint(
+    def decode_steps(
         self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
         rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
         under: Float[Tensor, "b c H W"] | None = None,
-    ) -> Iterator[Painted]:  # fmt: skip
+    ) -> Iterator[DecodeStep]:  # fmt: skip
         if start is not None:
             raise ValueError("a tokenizer's own decoder cannot clean up a picture: that takes a diffusion decoder")
-        yield Painted(self.tokenizer.decode(tokens, layout, known).detach, 1, 1, 1)
+        yield DecodeStep(self.tokenizer.decode(tokens, layout, known).detach, 1, 1, 1)
 
-    def glance(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
+    def preview(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
         return self.tokenizer.decode(tokens, layout, known)

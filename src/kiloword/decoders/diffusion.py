@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from kiloword.decoders.decoder import Decoding, Effort, Painted
+from kiloword.decoders.decoder import DecodeStep, Decoding, Effort
 from kiloword.decoders.denoiser import Denoiser, DenoiserConfig, places
 from kiloword.decoders.patches import GROUPINGS
 from kiloword.noise import Noise, heun, mix, straight, velocity_from_clean
@@ -100,11 +100,11 @@ class DiffusionDecoder(nn.Module):
         return self.config.effort
 
     @torch.inference_mode()
-    def paint(
+    def decode_steps(
         self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
         rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
         under: Float[Tensor, "b c H W"] | None = None,
-    ) -> Iterator[Painted]:  # fmt: skip
+    ) -> Iterator[DecodeStep]:  # fmt: skip
         self.check(tokens, layout)
         canvas, height = self._begin(tokens, layout, known, effort, noise, rows, start), self.denoiser.grid(layout)[0]
         if under is not None:
@@ -113,10 +113,10 @@ class DiffusionDecoder(nn.Module):
         for step in range(steps):
             calls += self._step(canvas, layout, step)
             patches = canvas.patches if step + 1 == steps else canvas.expected
-            yield Painted(partial(self.denoiser.patches.join, patches, height), step + 1, steps, calls)
+            yield DecodeStep(partial(self.denoiser.patches.join, patches, height), step + 1, steps, calls)
 
     @torch.no_grad()
-    def glance(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
+    def preview(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
         """The sketch enlarged; without one, one long step from the middle of all noise: what is likely on the whole."""
         self.check(tokens, layout)
         sketch = self.sketch(tokens, layout, known)

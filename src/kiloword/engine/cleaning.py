@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from kiloword.decoders.decoder import Effort
-from kiloword.engine.exit import noise_of
 from kiloword.engine.fitting import laid, showable
 from kiloword.engine.painter import Painter
+from kiloword.engine.preview import noise_of
 from kiloword.pixels import composite, to_image
 
 # Axes: c the decoder's channels, H W pixels.
@@ -29,7 +29,7 @@ def clean(
     `effort` None is the decoder's own. Raises ValueError if the model has no diffusion decoder, and for a level that is
     not above 0 and at most 1.
     """
-    decoder, tokenizer = painter.model.exit, painter.model.picture.tokenizer
+    decoder, tokenizer = painter.model.pixel_decoder, painter.model.picture.tokenizer
     size = max(painter.card.sizes, key=lambda size: min(size[0] / picture.height, size[1] / picture.width))
     small = painter.read_size(size)
     layout = tokenizer.layout(*small)
@@ -38,7 +38,7 @@ def clean(
     tokens = tokenizer.encode(interpolate(start, size=small, mode="area"), layout).shown
     known = torch.ones(tokens.shape[:2], dtype=torch.bool, device=painter.device)
     effort, noise = replace(effort or decoder.effort, level=level), noise_of([seed])
-    *_, painted = decoder.paint(tokens, layout, known, effort, noise, torch.arange(1), start=start)
+    *_, painted = decoder.decode_steps(tokens, layout, known, effort, noise, torch.arange(1), start=start)
     box = (..., slice(top, top + rows), slice(left, left + columns))
     return to_image(transparent_as(before[box], painted.pixels[0].cpu()[box]))
 

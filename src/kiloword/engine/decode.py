@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kiloword.engine.canvas import RunningCanvas
+from kiloword.engine.cpu.fused_stack import fused
 from kiloword.engine.gradual import draw_gradual
-from kiloword.engine.lean import lean
 from kiloword.heads.head import Denoising, Sampling
 from kiloword.model import (
     Drawing,
@@ -50,21 +50,22 @@ def draw_cached(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[P
     tokens, given = starting_tokens(model, drawing, noise)
     condition = join(drawing.views)
     prefix = prefix_span(condition)
-    transformer = lean(model.transformer)
+    transformer = fused(model.transformer)
     cache = transformer.cache(v * b, prefix.vectors.shape[1] + layout.count)
     if prefix.vectors.shape[1]:
-        read(transformer, lay([prefix], condition.vector, memory=condition.memory), cache, prefix.lasts)
+        read(transformer, lay([prefix], condition.vector, context=condition.context), cache, prefix.lasts)
     start, canvas = schedule.start.long().repeat(v, 1).to(tokens.device), RunningCanvas(model, layout)
     blank = prefix.vectors.new_zeros(*start.shape, prefix.vectors.shape[2])
     seats = order.seats(layout).expand(v * b, -1).to(tokens.device)
     picture = picture_span(blank, layout, seats, start, order.causal, moments=model.moments(layout))
-    picture = lay([picture], condition.vector, prefix.lasts, first=1, memory=condition.memory)
+    picture = lay([picture], condition.vector, prefix.lasts, first=1, context=condition.context)
     level, one = level_at(schedule, 0, given, causal=True), torch.ones(v * b, dtype=torch.long)
     for step, pick in enumerate(picks_of(schedule)):
         fed = order.feed(tokens, level, pick, layout, canvas)
         vectors, memo = head.enter(fed, layout)
         vectors = started(vectors.repeat(v, 1, 1), fed.real.repeat(v, 1), condition)
-        stream = replace(rows_of(picture, pick.repeat(v, 1), vectors), blend=drawing.blend(torch.full_like(pick, step)))
+        guidance = drawing.hidden_guidance(torch.full_like(pick, step))
+        stream = replace(rows_of(picture, pick.repeat(v, 1), vectors), hidden_guidance=guidance)
         hidden = read(transformer, stream, cache, one * pick.shape[1])
         model.place(tokens, given, pick, hidden.unflatten(0, (v, b)), memo, drawing, step, noise)
         yield Progress(tokens.clone(), given | schedule.known(step + 1), step + 1, schedule.steps)
@@ -85,8 +86,8 @@ def draw_whole(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[Pr
         level, to = (level_at(schedule, moment, given, causal=False) for moment in (step, step + 1))
         still = torch.zeros_like(everything)
         rows, _ = model.picture_rows(condition, tokens.repeat(shape), level.repeat(v, 1), everything, still, layout)
-        blend = drawing.blend(torch.full_like(everything[:b], step))
-        stream = lay([prefix, rows], condition.vector, memory=condition.memory, blend=blend)
+        hidden_guidance = drawing.hidden_guidance(torch.full_like(everything[:b], step))
+        stream = lay([prefix, rows], condition.vector, context=condition.context, hidden_guidance=hidden_guidance)
         hidden = model.transformer(replace(stream, asked=prefix.vectors.shape[1] + pick.repeat(v, 1)))
         _, memo = model.picture_rows(drawing.views[0], tokens, level, pick, pick, layout, to)
         model.place(tokens, given, pick, hidden.unflatten(0, (v, b)), memo, drawing, step, noise)
@@ -101,7 +102,7 @@ def write(model: ImageModel, pictures: Tensor, layout: Layout, sampling: Samplin
     b, device = len(pictures), pictures.device
     spans, after = model.reading(pictures, layout)
     seen, end = lay(spans), text.tokenizer.end
-    transformer = lean(model.transformer)
+    transformer = fused(model.transformer)
     cache = transformer.cache(b, seen.vectors.shape[1] + text.limit)
     read(transformer, seen, cache, torch.full((b,), seen.vectors.shape[1]))
     ids = torch.full((b, text.limit), end, device=device)
@@ -142,4 +143,4 @@ def rows_of(stream: Stream, pick: Int[Tensor, "r q"], vectors: Float[Tensor, "r 
     """The rows of one step of a stream that is laid out already, with the vectors that they have by now: all of them
     are there and see each other."""
     index = torch.arange(len(pick), device=pick.device)[:, None]
-    return Stream(vectors, stream.positions[index, pick], modulation=stream.modulation, memory=stream.memory)
+    return Stream(vectors, stream.positions[index, pick], modulation=stream.modulation, context=stream.context)

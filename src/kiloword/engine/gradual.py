@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from kiloword.engine.lean import lean
+from kiloword.engine.cpu.fused_stack import fused
 from kiloword.model import Drawing, ImageModel, Progress, first_step, level_at, prefix_span, starting_tokens
 from kiloword.noise import Noise
 from kiloword.orders.order import grouped_as, turns_at
@@ -29,7 +29,7 @@ def draw_gradual(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[
     b, v = drawing.count, len(drawing.views)
     schedule = order.schedule(layout, b, drawing.steps, noise)
     tokens, given = starting_tokens(model, drawing, noise)
-    condition, transformer = join(drawing.views), lean(model.transformer)
+    condition, transformer = join(drawing.views), fused(model.transformer)
     prefix = prefix_span(condition)
     cache = transformer.cache(v * b, prefix.vectors.shape[1] + 2 * layout.count)
     first, kept = first_step(order, drawing), torch.zeros_like(given)
@@ -42,11 +42,11 @@ def draw_gradual(model: ImageModel, drawing: Drawing, noise: Noise) -> Iterator[
         span, _ = model.picture_rows(condition, *(t.repeat(v, *(1,) * (t.ndim - 1)) for t in told), layout)
         if step == first and prefix.vectors.shape[1]:
             vector = beside([span], condition.vector)
-            transformer(lay([prefix], vector, memory=condition.memory), cache)
+            transformer(lay([prefix], vector, context=condition.context), cache)
             cache.advance(prefix.lasts)
         span = replace(span, present=present.repeat(v, 1))
-        blend = drawing.blend(torch.full_like(pick, step))
-        stream = lay([span], condition.vector, prefix.lasts, 1, memory=condition.memory, blend=blend)
+        guidance = drawing.hidden_guidance(torch.full_like(pick, step))
+        stream = lay([span], condition.vector, prefix.lasts, 1, context=condition.context, hidden_guidance=guidance)
         hidden = transformer(stream if fresh.any() or not present.all() else all_together(stream), cache)
         cache.advance(fresh.sum(1).repeat(v))
         kept |= fresh

@@ -17,11 +17,11 @@ from torch.nn.functional import adaptive_max_pool2d
 
 from kiloword.decoders.decoder import Effort
 from kiloword.engine.card import Card, Classes, asked
+from kiloword.engine.cpu.packed_linear import pack_matrices
 from kiloword.engine.decode import write
-from kiloword.engine.exit import seen
 from kiloword.engine.fitting import showable
 from kiloword.engine.guidance import GuidanceConfig
-from kiloword.engine.packed import pack_matrices
+from kiloword.engine.preview import previews
 from kiloword.engine.rerank import Judge, draw_best
 from kiloword.heads.head import Sampling, Unguided
 from kiloword.model import Drawing, ImageModel
@@ -120,11 +120,12 @@ class Painter:
         seeds = [seed + index for index in range(request.n)]
         size = request.size or self.card.sizes[0]
         layout = self.model.picture.tokenizer.layout(*self.read_size(size))
-        self.model.exit.steps(layout, request.effort or self.model.exit.effort)  # one that cannot be made is refused
+        decoder = self.model.pixel_decoder
+        decoder.steps(layout, request.effort or decoder.effort)  # one that cannot be made is refused
         drawing, original, fresh = self._edit(self._drawing(request, layout), request, size)
         texts = [self.wordings(request.prompt, request.style) if isinstance(request.prompt, str) else []] * request.n
         drawn = draw_best(self.model, drawing, seeds, texts, request.candidates, self.judge)
-        for look in seen(self.model, drawn, layout, request.effort, partials):
+        for look in previews(self.model, drawn, layout, request.effort, partials):
             pixels, known = showable(look.pixels), look.known.cpu()
             if original is not None and fresh is not None:
                 pixels = torch.where(fresh, pixels, original)
@@ -144,7 +145,7 @@ class Painter:
 
     def read_size(self, size: tuple[int, int]) -> tuple[int, int]:
         """Rows and columns of what the tokenizer takes, for a picture of this size."""
-        scale = self.model.exit.scale
+        scale = self.model.pixel_decoder.scale
         return size[0] // scale, size[1] // scale
 
     @property

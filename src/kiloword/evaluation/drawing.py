@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from kiloword.engine.decode import write
-from kiloword.engine.exit import seen
 from kiloword.engine.painter import Painter
+from kiloword.engine.preview import previews
 from kiloword.engine.rerank import draw_best
-from kiloword.evaluation.album import Progress, to_bytes
+from kiloword.evaluation.image_set import Progress, to_bytes
 from kiloword.heads.head import Sampling
 from kiloword.model import Drawing
 from kiloword.noise import Seeded
@@ -68,7 +68,7 @@ class Session:
             with torch.no_grad():
                 drawing, texts = self.request(list(prompts[part])), [[prompt] for prompt in prompts[part]]
                 steps = draw_best(self.painter.model, drawing, list(seeds[part]), texts, self.candidates)
-                last = deque(seen(self.painter.model, steps, self.layout, None, 0), maxlen=1).pop()
+                last = deque(previews(self.painter.model, steps, self.layout, None, 0), maxlen=1).pop()
                 pictures.append(to_bytes(interpolate(last.pixels, size=self.size, mode="area")))
             seconds += time.perf_counter() - start
         return _joined(pictures, self.size), seconds

@@ -16,10 +16,10 @@ from torch import Tensor
 from kiloword.data.emoji.summary import complete, load_summary
 from kiloword.data.shards import replace_file
 from kiloword.engine.painter import Painter
-from kiloword.evaluation.album import SPLITS, Album, Progress, draw_of, load_album
 from kiloword.evaluation.description import RULE, judge
 from kiloword.evaluation.drawing import Session
 from kiloword.evaluation.features import MEANING, SPACES
+from kiloword.evaluation.image_set import SPLITS, ImageSet, Progress, draw_of, load_image_set
 from kiloword.evaluation.likelihood import likelihood
 from kiloword.evaluation.memorisation import TrainingSet, memorisation
 from kiloword.evaluation.reconstruction import reconstruction
@@ -33,8 +33,8 @@ _PAIRS = ("train", "held_out")  # the splits whose subjects were trained on
 
 
 @dataclass(frozen=True)
-class Exam:
-    """The pictures of one split that are asked for, by their place in the album, and what the model made of them."""
+class SplitResult:
+    """The pictures of one split that are asked for, by their place in the set, and what the model made of them."""
 
     asked: list[int]
     prompts: list[str]
@@ -62,34 +62,34 @@ def evaluate_emoji(
     """
     _check(painter, prompts, batch, candidates)
     session = Session(painter, batch, progress, candidates)
-    album = load_album(data, session.size, progress)
-    styles = [style for style in album.counts("style") if style in painter.card.styles]
+    image_set = load_image_set(data, session.size, progress)
+    styles = [style for style in image_set.counts("style") if style in painter.card.styles]
     if not styles:
-        known, held = ", ".join(painter.card.styles) or "none", ", ".join(album.counts("style"))
+        known, held = ", ".join(painter.card.styles) or "none", ", ".join(image_set.counts("style"))
         raise ValueError(f"{painter.card.name} knows none of the styles in {data} ({held}); it knows: {known}")
-    gallery = Gallery(album)
-    exams = {split: _exam(session, album, split, styles, prompts, seed) for split in SPLITS}
+    gallery = Gallery(image_set)
+    results = {split: _result(session, image_set, split, styles, prompts, seed) for split in SPLITS}
     training = TrainingSet(gallery)
-    asked = {split: exam.asked for split, exam in exams.items()}
-    descriptions = _descriptions(session, album, asked)
-    figures: dict[str, Any] = {split: _accuracy(gallery, exam.asked, exam.drawn) for split, exam in exams.items()}
-    figures["describe"] = _describe(painter, album, asked, descriptions)
+    asked = {split: result.asked for split, result in results.items()}
+    descriptions = _descriptions(session, image_set, asked)
+    figures: dict[str, Any] = {s: _accuracy(gallery, result.asked, result.drawn) for s, result in results.items()}
+    figures["describe"] = _describe(painter, image_set, asked, descriptions)
     figures["ceiling"] = _ceiling(session, gallery, asked)
     figures["chance"] = _chance(gallery, asked)
     figures["baseline"] = _baseline(gallery, asked, seed)
-    figures["look_alikes"], figures["styles"] = _parts(gallery, exams)
-    held_out = [index for index, row in enumerate(album.rows) if row["split"] != SPLITS["train"]]
-    figures["reconstruction"] = reconstruction(session, album.pixels[held_out])
+    figures["look_alikes"], figures["styles"] = _parts(gallery, results)
+    held_out = [index for index, row in enumerate(image_set.rows) if row["split"] != SPLITS["train"]]
+    figures["reconstruction"] = reconstruction(session, image_set.pixels[held_out])
     figures["memorisation"] = {
-        split: memorisation(session, training, exam.asked, exam.drawn) for split, exam in exams.items()
+        split: memorisation(session, training, result.asked, result.drawn) for split, result in results.items()
     }
-    figures["likelihood"] = _likelihood(session, album, exams)
-    figures["speed"] = _speed(session, exams)
-    figures["settings"] = _settings(session, data, album, exams, seed)
+    figures["likelihood"] = _likelihood(session, image_set, results)
+    figures["speed"] = _speed(session, results)
+    figures["settings"] = _settings(session, data, image_set, results, seed)
     if sheet is not None:
-        _show(sheet, gallery, exams)
+        _show(sheet, gallery, results)
     if record is not None:
-        _record(record, gallery, training, exams, descriptions)
+        _record(record, gallery, training, results, descriptions)
     return figures
 
 
@@ -102,13 +102,13 @@ def _check(painter: Painter, prompts: int, batch: int, candidates: int) -> None:
         raise ValueError(f"the card of {painter.card.name} names no size to draw")
 
 
-def _exam(session: Session, album: Album, split: str, styles: list[str], most: int, seed: int) -> Exam:
-    asked = album.choose(split, styles, most, seed)
-    rows = [album.rows[index] for index in asked]
+def _result(session: Session, image_set: ImageSet, split: str, styles: list[str], most: int, seed: int) -> SplitResult:
+    asked = image_set.choose(split, styles, most, seed)
+    rows = [image_set.rows[index] for index in asked]
     prompts = [session.painter.phrase(row["caption"], row["style"]) for row in rows]
     seeds = [draw_of(seed, "draw/" + row["key"]) for row in rows]
     drawn, seconds = session.drawn(prompts, seeds, f"pictures drawn ({split.replace('_', ' ')})")
-    return Exam(asked, prompts, seeds, drawn, seconds)
+    return SplitResult(asked, prompts, seeds, drawn, seconds)
 
 
 def _accuracy(gallery: Gallery, asked: Sequence[int], pictures: UInt8[Tensor, "p 4 H W"]) -> dict[str, Any]:
@@ -116,27 +116,27 @@ def _accuracy(gallery: Gallery, asked: Sequence[int], pictures: UInt8[Tensor, "p
     return figures | {"gradients": score(gallery.hits(asked, pictures, "gradients"))}
 
 
-def _descriptions(session: Session, album: Album, asked: dict[str, list[int]]) -> dict[str, list[str]] | None:
+def _descriptions(session: Session, image_set: ImageSet, asked: dict[str, list[int]]) -> dict[str, list[str]] | None:
     if session.painter.model.text is None:
         return None
-    return {split: session.described(album.pixels[places]) for split, places in asked.items()}
+    return {split: session.described(image_set.pixels[places]) for split, places in asked.items()}
 
 
 def _describe(
-    painter: Painter, album: Album, asked: dict[str, list[int]], texts: dict[str, list[str]] | None
+    painter: Painter, image_set: ImageSet, asked: dict[str, list[int]], texts: dict[str, list[str]] | None
 ) -> dict[str, Any] | None:
     """The share of right descriptions of each split; `details` has the other shares."""
     if texts is None:
         return None
     judged = {
-        split: judge(texts[split], [album.rows[index] for index in places], painter.card.styles)
+        split: judge(texts[split], [image_set.rows[index] for index in places], painter.card.styles)
         for split, places in asked.items()
     }
     return {**{split: figures["right"] for split, figures in judged.items()}, "details": judged}
 
 
 def _ceiling(session: Session, gallery: Gallery, asked: dict[str, list[int]]) -> dict[str, Any]:
-    rebuilt = {split: session.rebuilt(gallery.album.pixels[places]) for split, places in asked.items()}
+    rebuilt = {split: session.rebuilt(gallery.image_set.pixels[places]) for split, places in asked.items()}
     return {split: _accuracy(gallery, asked[split], pictures) for split, pictures in rebuilt.items()}
 
 
@@ -147,7 +147,7 @@ def _chance(gallery: Gallery, asked: dict[str, list[int]]) -> dict[str, Any]:
 
 def _baseline(gallery: Gallery, asked: dict[str, list[int]], seed: int) -> dict[str, Any]:
     """What copies of other styles reach in both spaces; `styles` has the closest one's figures for each asked style."""
-    copies, rows = Copies(gallery, seed), gallery.album.rows
+    copies, rows = Copies(gallery, seed), gallery.image_set.rows
     figures: dict[str, Any] = {
         space: {split: copies.figures(asked[split], space) for split in _PAIRS} for space in SPACES
     }
@@ -161,23 +161,23 @@ def _baseline(gallery: Gallery, asked: dict[str, list[int]], seed: int) -> dict[
     return figures
 
 
-def _parts(gallery: Gallery, exams: dict[str, Exam]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parts(gallery: Gallery, results: dict[str, SplitResult]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The accuracy of each split by kind of subject, and by style."""
     kinds, styles = {}, {}
-    for split, exam in exams.items():
-        rows, hits = [gallery.album.rows[index] for index in exam.asked], gallery.hits(exam.asked, exam.drawn)
+    for split, result in results.items():
+        rows, hits = [gallery.image_set.rows[index] for index in result.asked], gallery.hits(result.asked, result.drawn)
         kinds[split], styles[split] = by_kind(rows, hits), by_style(rows, hits)
     return kinds, styles
 
 
-def _likelihood(session: Session, album: Album, exams: dict[str, Exam]) -> dict[str, Any]:
-    pixels = {SPLITS[split]: album.pixels[exam.asked] for split, exam in exams.items()}
-    return likelihood(session, pixels, {SPLITS[split]: exam.prompts for split, exam in exams.items()})
+def _likelihood(session: Session, image_set: ImageSet, results: dict[str, SplitResult]) -> dict[str, Any]:
+    pixels = {SPLITS[split]: image_set.pixels[result.asked] for split, result in results.items()}
+    return likelihood(session, pixels, {SPLITS[split]: result.prompts for split, result in results.items()})
 
 
-def _speed(session: Session, exams: dict[str, Exam]) -> dict[str, Any]:
-    count = sum(len(exam.asked) for exam in exams.values())
-    seconds = sum(exam.seconds for exam in exams.values())
+def _speed(session: Session, results: dict[str, SplitResult]) -> dict[str, Any]:
+    count = sum(len(result.asked) for result in results.values())
+    seconds = sum(result.seconds for result in results.values())
     return {
         "seconds_per_picture": seconds / count if count else None,
         "batch": session.batch,
@@ -187,7 +187,9 @@ def _speed(session: Session, exams: dict[str, Exam]) -> dict[str, Any]:
     }
 
 
-def _settings(session: Session, data: Path, album: Album, exams: dict[str, Exam], seed: int) -> dict[str, Any]:
+def _settings(
+    session: Session, data: Path, image_set: ImageSet, results: dict[str, SplitResult], seed: int
+) -> dict[str, Any]:
     card = session.painter.card
     return {
         "model": card.name,
@@ -195,7 +197,7 @@ def _settings(session: Session, data: Path, album: Album, exams: dict[str, Exam]
         "guidance": card.guidance,
         "temperature": card.temperature,
         "top_p": card.top_p,
-        "prompts": {split: len(exam.asked) for split, exam in exams.items()},
+        "prompts": {split: len(result.asked) for split, result in results.items()},
         "styles": dict(card.styles),
         "seed": seed,
         "seeds": f'of each picture: the first 31 bits of the SHA-256 of "{seed}/draw/KEY"',
@@ -205,45 +207,46 @@ def _settings(session: Session, data: Path, album: Album, exams: dict[str, Exam]
         "describe": RULE,
         "torch": torch.__version__,
         "data": {
-            "pictures": len(album.rows),
-            "styles": album.counts("style"),
-            "splits": album.counts("split"),
-            "damaged": album.damaged,
+            "pictures": len(image_set.rows),
+            "styles": image_set.counts("style"),
+            "splits": image_set.counts("split"),
+            "damaged": image_set.damaged,
             "sources": load_summary(data).sources if complete(data) else {},
         },
     }
 
 
-def _show(path: Path, gallery: Gallery, exams: dict[str, Exam]) -> None:
+def _show(path: Path, gallery: Gallery, results: dict[str, SplitResult]) -> None:
     """The first prompts of each split, one split below the other."""
     columns: list[list[Tensor]] = [[], [], []]
-    for exam in exams.values():
-        shown = exam.asked[:_SHOWN]
-        drawn, true = exam.drawn[: len(shown)], gallery.album.pixels[shown]
-        nearest = gallery.nearest(drawn, [gallery.album.rows[index]["style"] for index in shown], k=1)
-        found = gallery.album.pixels[[places[0] for places in nearest]]
+    for result in results.values():
+        shown = result.asked[:_SHOWN]
+        drawn, true = result.drawn[: len(shown)], gallery.image_set.pixels[shown]
+        nearest = gallery.nearest(drawn, [gallery.image_set.rows[index]["style"] for index in shown], k=1)
+        found = gallery.image_set.pixels[[places[0] for places in nearest]]
         for column, pictures in zip(columns, (drawn, true, found), strict=True):
             column.append(pictures)
     comparison(*map(torch.cat, columns), path=path)
 
 
 def _record(
-    path: Path, gallery: Gallery, training: TrainingSet, exams: dict[str, Exam], texts: dict[str, list[str]] | None
-) -> None:
+    path: Path, gallery: Gallery, training: TrainingSet, results: dict[str, SplitResult],
+    texts: dict[str, list[str]] | None,
+) -> None:  # fmt: skip
     """A line of JSON for each picture drawn: how it was asked for, what is nearest to it, how it is described."""
-    rows, lines = gallery.album.rows, []
-    for split, exam in exams.items():
-        if not exam.asked:
+    rows, lines = gallery.image_set.rows, []
+    for split, result in results.items():
+        if not result.asked:
             continue
-        hits = gallery.hits(exam.asked, exam.drawn)
-        trained, apart = training.nearest(exam.drawn)
-        nearest = gallery.nearest(exam.drawn, [rows[index]["style"] for index in exam.asked], k=1)
-        for place, index in enumerate(exam.asked):
+        hits = gallery.hits(result.asked, result.drawn)
+        trained, apart = training.nearest(result.drawn)
+        nearest = gallery.nearest(result.drawn, [rows[index]["style"] for index in result.asked], k=1)
+        for place, index in enumerate(result.asked):
             line = {
                 "split": split,
                 "key": rows[index]["key"],
-                "prompt": exam.prompts[place],
-                "seed": exam.seeds[place],
+                "prompt": result.prompts[place],
+                "seed": result.seeds[place],
                 "nearest": rows[nearest[place][0]]["key"],
                 **{name: bool(hit[place]) for name, hit in hits.items()},
                 "nearest_trained": rows[trained[place]]["key"],

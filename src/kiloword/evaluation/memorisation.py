@@ -26,7 +26,7 @@ class TrainingSet:
 
     def __init__(self, gallery: Gallery):
         self.gallery = gallery
-        self.rows = gallery.album.where(split="train")
+        self.rows = gallery.image_set.where(split="train")
         self.features = gallery.features["pixels"][self.rows]
 
     def nearest(self, pictures: UInt8[Tensor, "p 4 H W"]) -> tuple[list[int], Float[Tensor, "p"]]:
@@ -43,7 +43,7 @@ def memorisation(
     """Distance and PSNR of drawn pictures to their nearest training picture, and how many are as good as copies."""
     if not asked:
         return {"n": 0}
-    pixels, rows = training.gallery.album.pixels, training.gallery.album.rows
+    pixels, rows = training.gallery.image_set.pixels, training.gallery.image_set.rows
     nearest, apart = training.nearest(drawn)
     rebuilt = session.rebuilt(pixels[nearest])
     closeness = _psnr(drawn, pixels[nearest])

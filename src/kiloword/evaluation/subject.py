@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, UInt8
 from torch import Tensor
 
-from kiloword.evaluation.album import Album, draw_of
 from kiloword.evaluation.features import SPACES, distances, features
+from kiloword.evaluation.image_set import ImageSet, draw_of
 
 # Axes: p pictures judged, H W pixels.
 
@@ -24,15 +24,15 @@ _TOP = (1, 5)
 
 
 class Gallery:
-    """An album to be searched: all its pictures, of every split and skin tone, in every feature space."""
+    """An image set to be searched: all its pictures, of every split and skin tone, in every feature space."""
 
-    def __init__(self, album: Album):
-        self.album = album
-        self.features = {space: features(space, album.pixels) for space in SPACES}
+    def __init__(self, image_set: ImageSet):
+        self.image_set = image_set
+        self.features = {space: features(space, image_set.pixels) for space in SPACES}
         self.by_style: dict[str, list[int]] = defaultdict(list)
-        for index, row in enumerate(album.rows):
+        for index, row in enumerate(image_set.rows):
             self.by_style[row["style"]].append(index)
-        self.at = {(row["code"], row["style"]): index for index, row in enumerate(album.rows)}
+        self.at = {(row["code"], row["style"]): index for index, row in enumerate(image_set.rows)}
 
     def nearest(
         self, pictures: UInt8[Tensor, "p 4 H W"], styles: Sequence[str], space: str = "pixels", k: int = max(_TOP)
@@ -51,7 +51,7 @@ class Gallery:
 
     def hits(self, asked: Sequence[int], pictures: UInt8[Tensor, "p 4 H W"], space: str = "pixels") -> Hits:
         """Whether the asked subject is among the nearest pictures: top1, top5, and both for the exact code."""
-        rows = self.album.rows
+        rows = self.image_set.rows
         nearest = self.nearest(pictures, [rows[index]["style"] for index in asked], space)
         return {
             f"top{k}{suffix}": torch.tensor(
@@ -67,7 +67,7 @@ class Gallery:
 
     def chance(self, asked: Sequence[int]) -> dict[str, float | None]:
         """What a random ranking of the candidates is expected to reach, exactly."""
-        rows, figures = self.album.rows, {}
+        rows, figures = self.image_set.rows, {}
         for suffix, field in _MATCHES.items():
             right = Counter((row["style"], row[field]) for row in rows)
             counts = [
@@ -129,7 +129,7 @@ class Copies:
         kept = [index for index in asked if sources[index]]
         if not kept:
             return {name: {"n": 0} for name in ("random_style", "closest_style", "best_style")}
-        pixels = self.gallery.album.pixels
+        pixels = self.gallery.image_set.pixels
         flat = [(index, source) for index in kept for source in sources[index]]
         hits = self.gallery.hits([index for index, _ in flat], pixels[[source for _, source in flat]], space)
         place = {pair: number for number, pair in enumerate(flat)}
@@ -145,17 +145,17 @@ class Copies:
 
     def _sources(self, index: int) -> list[int]:
         """The training pictures of the same code in other styles, those in the most similar style first."""
-        row, gallery = self.gallery.album.rows[index], self.gallery
+        row, gallery = self.gallery.image_set.rows[index], self.gallery
         others = [gallery.at.get((row["code"], style)) for style in gallery.by_style if style != row["style"]]
-        trained = [other for other in others if other is not None and gallery.album.rows[other]["split"] == "train"]
-        return sorted(trained, key=lambda other: self.apart[row["style"], gallery.album.rows[other]["style"]])
+        trained = [other for other in others if other is not None and gallery.image_set.rows[other]["split"] == "train"]
+        return sorted(trained, key=lambda other: self.apart[row["style"], gallery.image_set.rows[other]["style"]])
 
     def _random(self, index: int, sources: list[int]) -> int:
-        return sources[draw_of(self.seed, "copy/" + self.gallery.album.rows[index]["key"]) % len(sources)]
+        return sources[draw_of(self.seed, "copy/" + self.gallery.image_set.rows[index]["key"]) % len(sources)]
 
     def _style_distances(self) -> dict[tuple[str, str], float]:
         """The mean distance of the pictures that two styles have of the same training subjects."""
-        gallery, rows, apart = self.gallery, self.gallery.album.rows, {}
+        gallery, rows, apart = self.gallery, self.gallery.image_set.rows, {}
         trained = {key: index for key, index in gallery.at.items() if rows[index]["split"] == "train"}
         values = gallery.features["pixels"]
         for one in gallery.by_style:

@@ -1,1 +1,1 @@
-"""Both doors of the transformer: tokens to vectors at the entrance, hidden vectors to tokens at the exit."""
+"""Both doors of the transformer: tokens to vectors at the entrance, hidden vectors to tokens at the output."""

@@ -48,8 +48,8 @@ class BitwiseHead(nn.Module):
         self.embedding = nn.Linear(config.canvas or config.space.dim, config.width)
         nn.init.normal_(self.embedding.weight, std=self.embedding.in_features**-0.5)
         self.entrance = (config.entrance or LearnedEntranceConfig(config.places)).build(config.width)
-        self.exit = nn.Linear(config.width, 2 * config.space.dim)
-        nn.init.normal_(self.exit.weight, std=config.width**-0.5)
+        self.output = nn.Linear(config.width, 2 * config.space.dim)
+        nn.init.normal_(self.output.weight, std=config.width**-0.5)
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
         """Bits come in as -1 and 1, and as 0 where it is not known which."""
@@ -61,7 +61,7 @@ class BitwiseHead(nn.Module):
         noise: Noise | None = None,
     ) -> Float[Tensor, "b q"]:  # fmt: skip
         """The sum over bits, as of every token; Infinity counts their mean."""
-        logits = self.exit(hidden).float().unflatten(-1, (-1, 2))
+        logits = self.output(hidden).float().unflatten(-1, (-1, 2))
         return cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none").view(target.shape).sum(-1)
 
     def sample(
@@ -76,7 +76,7 @@ class BitwiseHead(nn.Module):
 
     def logits(self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"]) -> Float[Tensor, "b q d 2"]:
         """Those of each bit's two values, the views weighted."""
-        return weigh(self.exit(hidden).float(), weights).unflatten(-1, (-1, 2))
+        return weigh(self.output(hidden).float(), weights).unflatten(-1, (-1, 2))
 
     def log_prob(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q d"],

@@ -19,8 +19,8 @@ from kiloword.tokens import Categorical, Fed, Layout
 class CategoricalConfig:
     """`places` is the number of learned places (0: none), unless another `entrance` is named.
 
-    `tied` shares the matrix of entrance and exit. With a `canvas` of so many channels rows are fed what has been
-    painted so far, not tokens. `bias` is the exit's.
+    `tied` shares the matrix of embedding and output. With a `canvas` of so many channels rows are fed what has been
+    painted so far, not tokens. `bias` is the output's.
     """
 
     space: Categorical
@@ -51,10 +51,10 @@ class CategoricalHead(nn.Module):
         self.embedding = nn.Linear(canvas, config.width) if canvas else nn.Embedding(config.space.size, config.width)
         nn.init.normal_(self.embedding.weight, std=canvas**-0.5 if canvas else 0.02)
         self.entrance = (config.entrance or LearnedEntranceConfig(config.places)).build(config.width)
-        self.exit = nn.Linear(config.width, config.space.size, bias=config.bias)
-        nn.init.normal_(self.exit.weight, std=config.width**-0.5)
+        self.output = nn.Linear(config.width, config.space.size, bias=config.bias)
+        nn.init.normal_(self.output.weight, std=config.width**-0.5)
         if config.tied:
-            self.exit.weight = self.embedding.weight
+            self.output.weight = self.embedding.weight
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
         return self.entrance(self.embedding(fed.tokens), fed, layout), None
@@ -62,7 +62,7 @@ class CategoricalHead(nn.Module):
     def loss(
         self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q"], memo: None = None, noise: Noise | None = None
     ) -> Float[Tensor, "b q"]:
-        logits = self.exit(hidden).float()
+        logits = self.output(hidden).float()
         return cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape)
 
     def sample(
@@ -70,7 +70,7 @@ class CategoricalHead(nn.Module):
         noise: Noise, rows: Int[Tensor, "b"],
     ) -> Tensor:  # fmt: skip
         """Ids [b, q], or distributions over them [b, q, k] if the sampling is soft."""
-        logits = weigh(self.exit(hidden).float(), weights)
+        logits = weigh(self.output(hidden).float(), weights)
         if sampling.soft is not None:
             return soften(keep(logits, sampling), sampling.soft, noise.uniform(logits.shape[1:], rows))
         return choose(logits, sampling, noise.uniform((hidden.shape[2],), rows))
@@ -79,5 +79,5 @@ class CategoricalHead(nn.Module):
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q"],
         sampling: Sampling,
     ) -> Float[Tensor, "b q"]:  # fmt: skip
-        logits = keep(weigh(self.exit(hidden).float(), weights), sampling)
+        logits = keep(weigh(self.output(hidden).float(), weights), sampling)
         return torch.log_softmax(logits, -1).gather(-1, tokens[..., None])[..., 0]

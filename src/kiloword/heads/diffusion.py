@@ -48,7 +48,7 @@ class DiffusionConfig:
 
 
 class DiffusionHead(nn.Module):
-    """A matrix in, a diffusion out; which places the rows have is what the exit must remember."""
+    """A matrix in, a diffusion out; which places the rows have is what loss and sampling must remember."""
 
     canvas = 0
 

@@ -63,8 +63,8 @@ class FactorisedHead(nn.Module):
         self.entrance = LearnedEntrance(config.width, config.places)
         self.hidden = nn.Linear(config.width, factors * units)
         self.before = nn.Parameter(torch.zeros(sum(sizes), factors * units))
-        self.exit = nn.Parameter(torch.empty(factors, units, max(sizes)))
-        nn.init.normal_(self.exit, std=units**-0.5)
+        self.output = nn.Parameter(torch.empty(factors, units, max(sizes)))
+        nn.init.normal_(self.output, std=units**-0.5)
         self.bias = nn.Parameter(torch.zeros(factors, max(sizes)))
 
     def _spread(self, tokens: Int[Tensor, "b q f"]) -> Float[Tensor, "b q s"]:
@@ -80,7 +80,7 @@ class FactorisedHead(nn.Module):
         """Logits of every factor given the true factors before it."""
         heard = self._spread(tokens) @ (self.before * self.earlier)
         thought = silu(self.hidden(hidden) + heard).unflatten(-1, (-1, self.config.units))
-        logits = torch.einsum("...fu,fuk->...fk", thought, self.exit.to(thought.dtype)).float() + self.bias
+        logits = torch.einsum("...fu,fuk->...fk", thought, self.output.to(thought.dtype)).float() + self.bias
         return logits.masked_fill(~self.legal, -math.inf)
 
     def loss(
@@ -100,7 +100,7 @@ class FactorisedHead(nn.Module):
         mine, said = thought.split(self.config.units, dim=-1), self.before.split(sizes)
         bias = self.bias.masked_fill(~self.legal, NEVER)
         tokens = []
-        for part, matrix, b, before, u in zip(mine, self.exit, bias, said, uniform.unbind(-1), strict=True):
+        for part, matrix, b, before, u in zip(mine, self.output, bias, said, uniform.unbind(-1), strict=True):
             logits = weigh((silu(part) @ matrix + b).float(), weights)
             tokens.append(choose(logits, sampling, u))
             thought += before[tokens[-1]]

@@ -48,9 +48,9 @@ class LinearPatches(nn.Module):
 
     def __init__(self, dim: int, width: int):
         super().__init__()
-        self.entrance, self.exit = nn.Linear(dim, width), nn.Linear(width, dim)
-        nn.init.normal_(self.exit.weight, std=0.1 * width**-0.5)
-        nn.init.zeros_(self.exit.bias)
+        self.entrance, self.output = nn.Linear(dim, width), nn.Linear(width, dim)
+        nn.init.normal_(self.output.weight, std=0.1 * width**-0.5)
+        nn.init.zeros_(self.output.bias)
 
     def enter(
         self, tokens: Float[Tensor, "b q c"], told: Float[Tensor, "b q w"], layout: Layout
@@ -60,4 +60,4 @@ class LinearPatches(nn.Module):
     def leave(
         self, hidden: Float[Tensor, "v b q w"], skips: None, told: Float[Tensor, "b q w"], layout: Layout
     ) -> Float[Tensor, "v b q c"]:
-        return self.exit(hidden)
+        return self.output(hidden)

@@ -68,9 +68,9 @@ class MulticodeHead(nn.Module):
         self.before = nn.Parameter(torch.empty(sum(sizes[:-1]), config.width))  # the last code is told to nobody
         nn.init.normal_(self.before, std=0.5)
         self.depth = config.depth.build()
-        self.exit = nn.Linear(config.width, max(sizes))
-        nn.init.normal_(self.exit.weight, std=config.width**-0.5)
-        nn.init.zeros_(self.exit.bias)
+        self.output = nn.Linear(config.width, max(sizes))
+        nn.init.normal_(self.output.weight, std=config.width**-0.5)
+        nn.init.zeros_(self.output.bias)
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
         return self.entrance(self.codes(fed.tokens), fed, layout), None
@@ -80,7 +80,7 @@ class MulticodeHead(nn.Module):
         told = embedding(tokens[..., :-1] + self.offsets, self.before)
         told = told.expand(*hidden.shape[:-1], *told.shape[-2:])
         rows = torch.cat([hidden.unsqueeze(-2), told], dim=-2)
-        logits = self.exit(self.depth(causal(rows.flatten(0, -3)))).float()
+        logits = self.output(self.depth(causal(rows.flatten(0, -3)))).float()
         return logits.masked_fill(~self.legal, -math.inf).view(*rows.shape[:-1], -1)
 
     def loss(
@@ -100,7 +100,7 @@ class MulticodeHead(nn.Module):
         cache, one = self.depth.cache(v * b * q, len(sizes)), torch.ones(v * b * q, dtype=torch.long)
         row, tokens = rearrange(hidden, "v b q w -> (v b q) 1 w"), []
         for place, size in enumerate(sizes):
-            said = self.exit(self.depth(Stream(row, positions(row, place)), cache))
+            said = self.output(self.depth(Stream(row, positions(row, place)), cache))
             cache.advance(one)
             logits = rearrange(said, "(v b q) 1 c -> v b q c", v=v, b=b)[..., :size].float()
             tokens.append(choose(weigh(logits, weights), sampling, uniform[..., place]))

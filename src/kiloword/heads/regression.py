@@ -70,7 +70,7 @@ class RegressionHead(nn.Module):
         self.connector = nn.Sequential(
             nn.Linear(config.space.dim, config.width), nn.GELU(), nn.Linear(config.width, config.width)
         )
-        self.exit = nn.Sequential(
+        self.output = nn.Sequential(
             nn.Linear(config.width, config.width), nn.GELU(), nn.Linear(config.width, config.space.dim)
         )
         self.entrance = (config.entrance or LearnedEntranceConfig(config.places)).build(config.width)
@@ -80,7 +80,7 @@ class RegressionHead(nn.Module):
 
     def regressed(self, hidden: Float[Tensor, "b q w"]) -> Float[Tensor, "b q c"]:
         """The tokens that hidden vectors stand for."""
-        return self.aim.finished(self.exit(hidden).float())
+        return self.aim.finished(self.output(hidden).float())
 
     def loss(
         self, hidden: Float[Tensor, "b q w"], target: Float[Tensor, "b q c"], memo: None = None,

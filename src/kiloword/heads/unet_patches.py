@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 
 class UNetPatches(nn.Module):
-    """What is kept for the exit is the picture at every resolution on the way in."""
+    """What is kept for the way out is the picture at every resolution on the way in."""
 
     whole = True
 

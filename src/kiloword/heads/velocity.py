@@ -55,7 +55,7 @@ class Memo:
 
 
 class VelocityHead(nn.Module):
-    """What tokens and levels become is what the exit is reminded of."""
+    """What tokens and levels become is what loss and sampling are reminded of."""
 
     canvas = 0
 

@@ -4,13 +4,14 @@ The null condition is for classifier-free guidance (Ho and Salimans 2022).
 """
 
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kiloword.transformer import Memory, stacked
+from kiloword.tokens import Fed, Layout
+from kiloword.transformer import Context, stacked
 
 # Axes: b pictures, m rows of the condition, w width.
 
@@ -20,7 +21,7 @@ class Condition:
     """Rows that stand before the picture (present ones first), and vectors that are not rows.
 
     The rows see each other, unless they are `causal`; where they are not `placed` they sit nowhere. `start` is added
-    to the picture's rows that are fed nothing; `vector` modulates the blocks, which listen to the `memory`.
+    to the picture's rows that are fed nothing; `vector` modulates the blocks, which attend to the `context`.
     """
 
     prefix: Float[Tensor, "b m w"]
@@ -29,7 +30,7 @@ class Condition:
     start: Float[Tensor, "b w"] | None = None
     causal: bool = False
     placed: bool = True
-    memory: Memory | None = None
+    context: Context | None = None
 
 
 @runtime_checkable
@@ -60,10 +61,20 @@ class Framing(Protocol):
 
 
 @runtime_checkable
-class Remembered(Protocol):
-    """Prompts whose conditions have a memory, of at most so many rows, for transformers that listen to one."""
+class Contextual(Protocol):
+    """Prompts whose conditions have a context, of at most so many rows, for transformers that attend to one."""
 
-    memory_rows: int
+    context_rows: int
+
+
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """What turns text tokens into rows: the head of the model's own text."""
+
+    @property
+    def width(self) -> int: ...
+
+    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b m w"], Any]: ...
 
 
 def join(views: list[Condition]) -> Condition:
@@ -82,9 +93,9 @@ def join(views: list[Condition]) -> Condition:
         vectors = [getattr(view, name) for view in padded]
         return None if vectors[0] is None else torch.cat(vectors)
 
-    memory = stacked([view.memory for view in views], [len(view.prefix) for view in views])
+    context = stacked([view.context for view in views], [len(view.prefix) for view in views])
     joined = {name: together(name) for name in ("prefix", "present", "vector", "start")}
-    return replace(padded[0], **joined, memory=memory)
+    return replace(padded[0], **joined, context=context)
 
 
 def class_ids(prompts: list, classes: int) -> Int[Tensor, "b"]:

@@ -5,28 +5,17 @@ model knows p(text, picture).
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from kiloword.prompts.prompt import Condition
+from kiloword.prompts.prompt import Condition, TextEmbedder
 from kiloword.tokenizers.bpe import END, BPEConfig
 from kiloword.tokens import Fed, Layout
 
 # Axes: b pictures, m tokens of a text, w width.
-
-
-@runtime_checkable
-class Door(Protocol):
-    """What turns text tokens into rows: the head of the model's own text."""
-
-    @property
-    def width(self) -> int: ...
-
-    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b m w"], Any]: ...
 
 
 @dataclass(frozen=True)
@@ -40,9 +29,9 @@ class TextStreamConfig:
         if self.limit < 1:
             raise ValueError(f"the limit of a prompt must be at least 1 token, got {self.limit}")
 
-    def build(self, door: Door) -> "TextStream":
-        """`door` is the entrance of the model's text."""
-        return TextStream(self, door)
+    def build(self, embedder: TextEmbedder) -> "TextStream":
+        """`embedder` is the entrance of the model's text."""
+        return TextStream(self, embedder)
 
 
 class TextStream(nn.Module):
@@ -54,11 +43,11 @@ class TextStream(nn.Module):
 
     device: Tensor
 
-    def __init__(self, config: TextStreamConfig, door: Door):
+    def __init__(self, config: TextStreamConfig, embedder: TextEmbedder):
         super().__init__()
-        self.config, self.width = config, door.width
+        self.config, self.width = config, embedder.width
         self.text = config.text.build()
-        self.doors = (door,)  # in a tuple, for its weights are counted as those of the model's text
+        self.embedders = (embedder,)  # in a tuple, for its weights are counted as those of the model's text
         self.register_buffer("device", torch.empty(0), persistent=False)
 
     def target(self, prompts: list) -> Int[Tensor, "b m"]:
@@ -71,7 +60,7 @@ class TextStream(nn.Module):
         ids = self.target(prompts)
         line = torch.arange(self.config.limit + 1, device=ids.device).expand(len(ids), -1)
         fed = Fed(pad(ids, (1, 0)), line > 0, torch.ones(line.shape, device=ids.device), line)
-        rows, _ = self.doors[0].enter(fed, Layout(((1, line.shape[1]),)))
+        rows, _ = self.embedders[0].enter(fed, Layout(((1, line.shape[1]),)))
         prefix, start = rows[:, :-1], rows[:, -1]
         present = torch.ones(prefix.shape[:2], dtype=torch.bool, device=prefix.device)
         return Condition(prefix, present, start=start, causal=True)

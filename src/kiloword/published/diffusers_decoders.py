@@ -15,7 +15,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kiloword.decoders.decoder import Decoder, Effort, Own, Painted
+from kiloword.decoders.decoder import Decoder, DecodeStep, Effort, Own
 from kiloword.noise import Noise
 from kiloword.tokens import Layout, Vector
 
@@ -83,11 +83,11 @@ class ConsistencyDecoder:
             raise ValueError(f"a consistency decoder paints in 2 steps, without groups or guidance; asked was {effort}")
         return effort.steps
 
-    def paint(
+    def decode_steps(
         self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
         rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
         under: Float[Tensor, "b c H W"] | None = None,
-    ) -> Iterator[Painted]:  # fmt: skip
+    ) -> Iterator[DecodeStep]:  # fmt: skip
         if start is not None:
             raise ValueError("this decoder cannot clean up a picture: that takes a decoder by flow matching")
         steps, told = self.steps(layout, effort), self._told(tokens, layout, known)
@@ -95,11 +95,11 @@ class ConsistencyDecoder:
         x = x * self.network.decoder_scheduler.init_noise_sigma
         for step, time in enumerate(times):
             clean = self._clean(x, time, told)
-            yield Painted(clean.detach, step + 1, steps, step + 1)
+            yield DecodeStep(clean.detach, step + 1, steps, step + 1)
             if step + 1 < len(times):
                 x = self._noised(clean, times[step + 1], noise.normal(tuple(clean.shape[1:]), rows).to(clean))
 
-    def glance(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b 3 H W"]:
+    def preview(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b 3 H W"]:
         """The first of its calls, from the middle of all noise."""
         told = self._told(tokens, layout, known)
         return self._clean(torch.zeros_like(told[:, :3]), self._times(told)[0], told)

@@ -66,7 +66,7 @@ OPENAI = {
     "picture.head.embedding.weight": From(("model/wte",)),
     "picture.head.entrance.start": From(("model/sos",)),
     "picture.head.entrance.place.weight": From(("model/wpe",)),
-    "picture.head.exit.weight": From(("model/wtet",)),
+    "picture.head.output.weight": From(("model/wtet",)),
     "transformer.norm.weight": From(("model/ln_f/g",)),
     "attention_norm.weight": From(("model/h{}/ln_1/g",)),
     "attention.qkv.weight": From(tuple(f"model/h{{}}/attn/{x}_proj" for x in "qkv"), changed=_square),
@@ -80,7 +80,7 @@ PORT = {
     "picture.head.embedding.weight": From(("transformer.wte.weight",), changed=lambda rows: rows[:-1].clone()),
     "picture.head.entrance.start": From(("transformer.wte.weight",), changed=lambda rows: rows[-1].clone()),
     "picture.head.entrance.place.weight": From(("transformer.wpe.weight",)),
-    "picture.head.exit.weight": From(("lm_head.weight",)),
+    "picture.head.output.weight": From(("lm_head.weight",)),
     "transformer.norm.weight": From(("transformer.ln_f.weight",)),
     "attention_norm.weight": From(("transformer.h.{}.ln_1.weight",)),
     "attention.qkv.weight": From(("transformer.h.{}.attn.c_attn.weight",), transposed=True),
@@ -120,10 +120,10 @@ def stages(record: Record) -> Stages:
         return model.loss([None] * len(ids), ids, ids, layout)[0]
 
     def hidden() -> Tensor:
-        return heard(head.exit, read)[0][0]
+        return heard(head.output, read)[0][0]
 
     def logits() -> Tensor:
-        return heard(head.exit, read)[1][0]
+        return heard(head.output, read)[1][0]
 
     def probed() -> Tensor:
         return cross_entropy(hidden().mean(1) @ record.weights["model/clf/wclf"].T, tensors["in.labels"])
@@ -139,7 +139,7 @@ def stages(record: Record) -> Stages:
         return cached_draw(begun(model, layout, tensors))
 
     def steps(asked: Drawing) -> Tensor:
-        answers = heard(head.exit, lambda: cached_draw(asked))[1]
+        answers = heard(head.output, lambda: cached_draw(asked))[1]
         return torch.cat([answer[0] for answer in answers], dim=1)
 
     def cached() -> Tensor:

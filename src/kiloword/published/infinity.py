@@ -17,7 +17,7 @@ from kiloword.heads.bitwise import BitwiseConfig
 from kiloword.heads.entrance import ScaleEntranceConfig
 from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
-from kiloword.prompts.text_memory import TextMemoryConfig
+from kiloword.prompts.text_context import TextContextConfig
 from kiloword.published import infinity_vae
 from kiloword.published.infinity_stages import stages
 from kiloword.published.llamagen import pairs_apart
@@ -29,7 +29,7 @@ from kiloword.tokenizers.patched import PatchedConfig
 from kiloword.tokenizers.pixelwise import PixelwiseConfig
 from kiloword.tokens import Bits
 from kiloword.transformer import (
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     CrossAttentionConfig,
     GELUConfig,
@@ -68,14 +68,14 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
         norm=norm,
         position=RoundedConfig(RotaryConfig((0, 0, half, half), (1e4, 1e4, 1e4, 1e4))),
         modulation=SharedAdaLNConfig(),
-        exit_modulation=AdaLNExitConfig(),
-        listening=CrossAttentionConfig(heads, LayerNormConfig(norm.eps)),
+        output_modulation=AdaLNOutputConfig(),
+        cross_attention=CrossAttentionConfig(heads, LayerNormConfig(norm.eps)),
     )
     tokenizer, space = _tokenizer(arguments), Bits(bits)
     if arguments.get("apply_spatial_patchify"):
         tokenizer, space = PatchedConfig(tokenizer, PATCH), Bits(bits * PATCH**2)
     head = BitwiseConfig(space, width, entrance=ScaleEntranceConfig(GRIDS), canvas=space.dim)
-    prompt = TextMemoryConfig(
+    prompt = TextContextConfig(
         channels, width, 64 if width > 4096 else channels // 128, arguments.get("text_maxlen", 512),
         arguments.get("text_encoder", ""),
     )  # fmt: skip
@@ -99,7 +99,7 @@ def _tokenizer(arguments: dict[str, Any]) -> AutoencoderConfig:
 WEIGHTS = {
     "picture.head.embedding.weight": "word_embed.weight", "picture.head.embedding.bias": "word_embed.bias",
     "picture.head.entrance.start": "pos_start", "picture.head.entrance.scale.weight": "lvl_embed.weight",
-    "picture.head.exit.weight": "head.weight", "picture.head.exit.bias": "head.bias",
+    "picture.head.output.weight": "head.weight", "picture.head.output.bias": "head.bias",
     "prompt.norm.weight": "text_norm.weight",
     "prompt.pool.key_values.weight": "text_proj_for_sos.ca.mat_kv.weight",
     "prompt.pool.key_values.value_bias": "text_proj_for_sos.ca.v_bias",
@@ -111,11 +111,12 @@ WEIGHTS = {
 BLOCK = {
     "attention.query_norm.scale": "sa.scale_mul_1H11", "attention.value_bias": "sa.v_bias",
     "attention.out.weight": "sa.proj.weight", "attention.out.bias": "sa.proj.bias",
-    "listening.norm.weight": "ca_norm.weight", "listening.norm.bias": "ca_norm.bias",
-    "listening.attention.query.weight": "ca.mat_q.weight", "listening.attention.query.bias": "ca.mat_q.bias",
-    "listening.attention.key_values.weight": "ca.mat_kv.weight",
-    "listening.attention.key_values.value_bias": "ca.v_bias",
-    "listening.attention.out.weight": "ca.proj.weight", "listening.attention.out.bias": "ca.proj.bias",
+    "cross_attention.norm.weight": "ca_norm.weight", "cross_attention.norm.bias": "ca_norm.bias",
+    "cross_attention.attention.query.weight": "ca.mat_q.weight",
+    "cross_attention.attention.query.bias": "ca.mat_q.bias",
+    "cross_attention.attention.key_values.weight": "ca.mat_kv.weight",
+    "cross_attention.attention.key_values.value_bias": "ca.v_bias",
+    "cross_attention.attention.out.weight": "ca.proj.weight", "cross_attention.attention.out.bias": "ca.proj.bias",
     "feed_forward.up.weight": "ffn.fc1.weight", "feed_forward.up.bias": "ffn.fc1.bias",
     "feed_forward.out.weight": "ffn.fc2.weight", "feed_forward.out.bias": "ffn.fc2.bias",
 }  # fmt: skip
@@ -131,7 +132,7 @@ def theirs(name: str, config: ImageModelConfig) -> From:
         return infinity_vae.theirs(rest, tokenizer)
     if name in WEIGHTS:
         return From((WEIGHTS[name],))
-    assert isinstance(config.transformer, StackConfig) and isinstance(config.prompt, TextMemoryConfig)
+    assert isinstance(config.transformer, StackConfig) and isinstance(config.prompt, TextContextConfig)
     match name.split("."):
         case ["prompt", "pool", "query"]:
             return From(("text_proj_for_sos.ca.mat_q",), changed=Tensor.flatten)
@@ -139,7 +140,7 @@ def theirs(name: str, config: ImageModelConfig) -> From:
             return From(("cfg_uncond",), changed=partial(lengthened, rows=config.prompt.rows))
         case ["transformer", "shared_modulation", "linear", kind]:
             return From((f"shared_ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
-        case ["transformer", "exit_modulation", "linear", kind]:
+        case ["transformer", "output_modulation", "linear", kind]:
             return From((f"head_nm.ada_lin.1.{kind}",), changed=partial(reordered, order=(1, 0)))
         case ["transformer", "blocks", number, *rest]:
             return _of_block(block_name(int(number), config.transformer.depth), ".".join(rest), config.transformer)
@@ -163,7 +164,7 @@ def turned(bias: Tensor, heads: int) -> Tensor:
 
 
 def lengthened(learned: Tensor, rows: int) -> Tensor:
-    """As many rows as the memory holds: the authors cut the others off, or fill up with zeros."""
+    """As many rows as the context holds: the authors cut the others off, or fill up with zeros."""
     return pad(learned[:rows], (0, 0, 0, max(0, rows - len(learned))))
 
 

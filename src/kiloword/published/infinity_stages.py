@@ -1,4 +1,4 @@
-"""What was recorded of Infinity's code, from ours: a lesson with and without flipped bits, and three ways of guidance.
+"""What was recorded of Infinity's code, from ours: training with and without flipped bits, and three ways of guidance.
 
 Han et al. 2024 (Infinity); the recordings come from github.com/FoundationVision/Infinity.
 """
@@ -104,14 +104,14 @@ class Scene:
         return self.model.picture.tokenizer.encode(self.record.tensors["vae_features"], layout, noise)
 
     def stream(self, shown: Int[Tensor, "b n d"]) -> Stream:
-        """All rows of a lesson."""
+        """All rows of a training step."""
         layout, model = self.layout("scale_schedule"), self.model
         condition = model.prompt.read(self.texts())
         pick = torch.arange(layout.count).expand(len(shown), -1)
         level = torch.ones(pick.shape)
         step = model.picture.order.schedule(layout, len(shown), None, None).start.long()
         span, _ = model.picture_rows(condition, shown, level, pick, step, layout)
-        return lay([prefix_span(condition), span], condition.vector, memory=condition.memory)
+        return lay([prefix_span(condition), span], condition.vector, context=condition.context)
 
     def inputs(self, shown: Int[Tensor, "b n d"]) -> Tensor:
         """What the rows behind the first grid are fed."""
@@ -120,7 +120,7 @@ class Scene:
 
     def logits(self) -> Float[Tensor, "b n k"]:
         hidden = self.model.transformer(self.stream(self.encoded().shown))
-        return self.head.exit(hidden)
+        return self.head.output(hidden)
 
     def first_block(self, part: Callable[[Any], nn.Module], count: int) -> Tensor:
         """What a part of the first block says of the first rows."""
@@ -143,9 +143,9 @@ class Scene:
         sampling = tuple(Sampling(temperature, top_k=1) for temperature in temperatures)
         request = Drawing(layout, [condition, null], weights, sampling, **how)
         noise, steps = Seeded([0] * len(texts)), []
-        _, answers = heard(self.head.exit, lambda: steps.extend(draw(self.model, request, noise)))
+        _, answers = heard(self.head.output, lambda: steps.extend(draw(self.model, request, noise)))
         logits = [
-            weigh(answer, request.exit_weights_at(step)) / temperatures[step] for step, answer in enumerate(answers)
+            weigh(answer, request.output_weights_at(step)) / temperatures[step] for step, answer in enumerate(answers)
         ]
         return Drawn(steps[-1].tokens, self.latent(steps[-1].tokens, layout), torch.cat(logits, 1))
 
@@ -168,14 +168,15 @@ class Scene:
         return torch.stack([cos[:, :pairs], sin[:, pairs:]])
 
     def rounded(self, work: Callable[[], Tensor]) -> Tensor:
-        """The same with queries, keys and values of the memory rounded to bfloat16, as the authors' attention takes
+        """The same with queries, keys and values of the context rounded to bfloat16, as the authors' attention takes
         them."""
 
         def halve(_: nn.Module, inputs: Any, output: Tensor) -> Tensor:
             return output.bfloat16().float()
 
         blocks: list[Any] = list(self.stack.blocks)
-        parts = [part for b in blocks for part in (b.listening.attention.query, b.listening.attention.key_values)]
+        across = [block.cross_attention.attention for block in blocks]
+        parts = [part for each in across for part in (each.query, each.key_values)]
         hooks = [part.register_forward_hook(halve) for part in parts]
         try:
             return work()
@@ -193,7 +194,7 @@ def said(record: Record, tensor: str, pattern: str) -> float:
 
 
 def stages(record: Record) -> Stages:
-    """Prompts, a lesson, the first block, and what is drawn with guidance of each kind."""
+    """Prompts, a training step, the first block, and what is drawn with guidance of each kind."""
     tensors, scene = record.tensors, Scene(record)
     settings, count = scene.settings, len(scene.settings["gen_scale_schedule"])
 
@@ -216,13 +217,13 @@ def stages(record: Record) -> Stages:
         ours = scene.stack.shared_modulation(condition().vector[:, None]).unflatten(-1, (6, -1))
         return ours[:, :, [HALVES.index(number) for number in range(len(HALVES))]]
 
-    def memory() -> Tensor:
-        told = condition().memory
+    def context() -> Tensor:
+        told = condition().context
         return told.vectors[told.present]
 
     table: dict[str, Callable[[], Tensor]] = {
         "cond_BD": lambda: condition().vector,
-        "ca_kv": memory,
+        "ca_kv": context,
         "gss": modulation,
         "rope_cos_sin": lambda: scene.angles(tensors["rope_cos_sin"].shape[1]),
         "tf_inputs": lambda: scene.inputs(scene.encoded().shown),
@@ -231,7 +232,7 @@ def stages(record: Record) -> Stages:
         "bsc_targets": lambda: scene.encoded(flipped=True).target,
         "bsc_loss": scene.loss,
         "sa0": lambda: scene.first_block(lambda block: block.attention, tensors["sa0"].shape[1]),
-        "ca0": lambda: scene.first_block(lambda block: block.listening.attention, tensors["ca0"].shape[1]),
+        "ca0": lambda: scene.first_block(lambda block: block.cross_attention.attention, tensors["ca0"].shape[1]),
         "block0": lambda: scene.first_block(lambda block: block, tensors["block0"].shape[1]),
         "tf_logits": lambda: scene.logits()[:, tensors["logits_positions"]],
     }

@@ -66,7 +66,7 @@ def kind_of(arguments: dict[str, Any]) -> Kind:
 
 
 def tied(arguments: dict[str, Any]) -> bool:
-    """Whether entrance and exit share a matrix."""
+    """Whether embedding and output share a matrix."""
     return bool(arguments.get("tie_word_embeddings", kind_of(arguments).tied))
 
 
@@ -151,10 +151,10 @@ def with_room(matrix: Float[Tensor, "c w"], words: int, pictures: int) -> Float[
 def grow(tensors: dict[str, Tensor], words: int, pictures: int) -> dict[str, Tensor]:
     """A language model's weights with room for the tokens of pictures behind its words: each begins as the mean of all
     words (Hewitt 2021), as Liquid's did. Rows behind the words that stand for nothing are given up."""
-    grown = dict(tensors)
+    extended = dict(tensors)
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
         if name in tensors:
             kept = tensors[name][:words]
             mean = kept.float().mean(0).to(kept).expand(pictures, -1)
-            grown[name] = torch.cat([kept, mean])
-    return grown
+            extended[name] = torch.cat([kept, mean])
+    return extended

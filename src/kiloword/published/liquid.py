@@ -15,13 +15,13 @@ from torch.nn.utils.rnn import pad_sequence
 
 from kiloword.engine.decode import draw
 from kiloword.engine.painter import Card
-from kiloword.heads.grown import GrownConfig, GrownHead
+from kiloword.heads.extended_vocab import ExtendedVocabConfig, ExtendedVocabHead
 from kiloword.heads.head import Sampling, keep, weigh
 from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
-from kiloword.orders.spelled import SpelledConfig
+from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
-from kiloword.prompts.spoken import Spoken, SpokenConfig
+from kiloword.prompts.chat_template import ChatTemplate, ChatTemplateConfig
 from kiloword.published import chameleon, language_models
 from kiloword.published.listen import heard
 from kiloword.published.page import Figure, File, From, Page, Record, Stages, Variant
@@ -48,11 +48,11 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     if "tokenizer" in arguments:
         tokenizer = chameleon.parts(arguments["tokenizer"])
     tied, gain = language_models.tied(arguments), language_models.gain(arguments)
-    head = GrownConfig(words, codes, arguments["hidden_size"], tied, gain)
+    head = ExtendedVocabConfig(words, codes, arguments["hidden_size"], tied, gain)
     wordbook = WordbookConfig(words.size, arguments["eos"], arguments.get("wordbook", ""))
     return ImageModelConfig(
-        picture=ModalityConfig(tokenizer, SpelledConfig(), head),
-        prompt=SpokenConfig(arguments["boi"], arguments["eoi"], arguments["unconditional"], arguments.get("bos")),
+        picture=ModalityConfig(tokenizer, Raster1DConfig(), head),
+        prompt=ChatTemplateConfig(arguments["boi"], arguments["eoi"], arguments["unconditional"], arguments.get("bos")),
         transformer=language_models.stack_of(arguments),
         text=TextConfig(wordbook, head, limit=CAPTION),
     )
@@ -69,14 +69,14 @@ def theirs(name: str, config: ImageModelConfig) -> From:
         assert isinstance(config.transformer, StackConfig)
         return language_models.theirs(name.removeprefix("transformer."), config.transformer)
     head = config.picture.head
-    assert isinstance(head, GrownConfig)
+    assert isinstance(head, ExtendedVocabConfig)
     room = partial(language_models.with_room, words=head.text.size, pictures=head.picture.size)
     return From((HEAD[name],), changed=room)
 
 
 HEAD = {
     "picture.head.embedding.weight": "model.embed_tokens.weight",
-    "picture.head.exit.weight": "lm_head.weight",
+    "picture.head.output.weight": "lm_head.weight",
 }
 
 
@@ -115,8 +115,8 @@ def stages(record: Record) -> Stages:
         "sampled_ids": lambda: drawing()[0] + first,
         "image_codes": lambda: drawing()[0],
         "full_logits_last3": taught,
-        "train_ids": lambda: lesson(model, ids)[0],
-        "train_labels": lambda: lesson(model, ids)[1],
+        "train_ids": lambda: training_step(model, ids)[0],
+        "train_labels": lambda: training_step(model, ids)[1],
         "train_loss": lambda: lesson_loss(model, ids),
     }
 
@@ -137,7 +137,7 @@ def drawn(
     request = Drawing(Layout(((1, steps),)), views, weights, Sampling(0))
     taken: list[Tensor] = []
     work = way(model, request, Seeded([0] * b))
-    hidden, _ = heard(head_of(model).leaving, lambda: taken.extend(now.tokens for now in work))
+    hidden, _ = heard(head_of(model).output_projection, lambda: taken.extend(now.tokens for now in work))
     logits = head_of(model).logits(torch.cat(hidden, dim=2))
     return taken[-1], logits.flatten(0, 1), weigh(logits, weights)
 
@@ -152,17 +152,17 @@ def said(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c"]]:
     return [values[:count] for values, count in zip(logits, counts.tolist(), strict=True)]
 
 
-def head_of(model: ImageModel) -> GrownHead:
+def head_of(model: ImageModel) -> ExtendedVocabHead:
     """The whole vocabulary."""
-    assert isinstance(model.picture.head, GrownHead)
+    assert isinstance(model.picture.head, ExtendedVocabHead)
     return model.picture.head
 
 
-def lesson(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
+def training_step(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
     """What is learned from a prompt and a picture: all ids, and those that the loss asks for; both end with the id that
     closes a picture and the one that ends a text."""
     prompt, codes = parted(model, ids)
-    assert isinstance(model.prompt, Spoken) and model.text is not None
+    assert isinstance(model.prompt, ChatTemplate) and model.text is not None
     end = torch.tensor([model.prompt.config.close, model.text.tokenizer.end])
     whole = torch.cat([prompt, codes + head_of(model).config.first, end])
     labels = torch.where(torch.arange(len(whole)) < len(prompt), LEFT_OUT, whole)
@@ -179,7 +179,7 @@ def parted(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
 def lesson_loss(model: ImageModel, ids: Tensor) -> Tensor:
     """Mean over the picture's tokens, as the model's own loss has them, and the two ids behind them."""
     prompt, codes = parted(model, ids)
-    whole, _ = lesson(model, ids)
+    whole, _ = training_step(model, ids)
     layout = Layout(((1, len(codes)),))
     pictures, _ = model.loss([prompt], codes[None], codes[None], layout)
     behind = cross_entropy(said(model, [whole[0]])[0][-3:-1], whole[0, -2:], reduction="none")

@@ -80,7 +80,7 @@ def stack_of(arguments: dict[str, Any]) -> StackConfig:
 
 WEIGHTS = {
     "picture.head.embedding.weight": ("tok_embeddings.weight",),
-    "picture.head.exit.weight": ("output.weight",),
+    "picture.head.output.weight": ("output.weight",),
     "prompt.embedding.weight": ("cls_embedding.embedding_table.weight",),
     "prompt.enter.weight": ("cls_embedding.cap_proj.fc1.weight",),
     "prompt.out.weight": ("cls_embedding.cap_proj.fc2.weight",),
@@ -195,21 +195,21 @@ def drawing(
 def drawn(model: ImageModel, request: Drawing, noise: Noise, way: Any = draw) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, as the engine draws them, the logits of every step, views weighted, and what sampling keeps of them."""
     steps: list[Tensor] = []
-    _, views = heard(exit_of(model), lambda: steps.extend(now.tokens for now in way(model, request, noise)))
+    _, views = heard(output_of(model), lambda: steps.extend(now.tokens for now in way(model, request, noise)))
     logits = [weigh(values, request.weights_at(step)) for step, values in enumerate(views)]
     kept = [keep(values, request.sampling_at(step)) for step, values in enumerate(logits)]
     return steps[-1], torch.cat(logits, 1), torch.cat(kept, 1)
 
 
-def exit_of(model: ImageModel) -> nn.Module:
+def output_of(model: ImageModel) -> nn.Module:
     """Where logits come out."""
     assert isinstance(model.picture.head, CategoricalHead)
-    return model.picture.head.exit
+    return model.picture.head.output
 
 
 def taught(model: ImageModel, layout: Layout, prompts: list, ids: Tensor) -> Tensor:
     """The logits from which the loss of all tokens is made."""
-    return heard(exit_of(model), lambda: model.loss(prompts, ids, ids, layout))[1][0]
+    return heard(output_of(model), lambda: model.loss(prompts, ids, ids, layout))[1][0]
 
 
 def condition_rows(condition: Condition, rows: int) -> Tensor:

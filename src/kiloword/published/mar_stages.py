@@ -32,7 +32,7 @@ from kiloword.transformer import EncoderDecoder, Stream
 
 @dataclass(frozen=True)
 class Replay:
-    """What the authors' code drew: orders, which uniforms select, or the times of a lesson; and the noise."""
+    """What the authors' code drew: orders, which uniforms select, or the times of a training step; and the noise."""
 
     uniforms: Tensor
     draws: list[Tensor]

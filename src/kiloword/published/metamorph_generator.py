@@ -10,9 +10,9 @@ from kiloword.engine.card import Card
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.entrance import BareEntranceConfig
 from kiloword.heads.regression import DirectionConfig, RegressionConfig, ValueConfig
-from kiloword.orders.spelled import SpelledConfig
+from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
-from kiloword.prompts.spoken import SpokenConfig
+from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.published import language_models
 from kiloword.published.page import Figure, File, From, Page, Record, Stages, Variant
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
@@ -27,16 +27,16 @@ ANSWER = 1024  # tokens of a text that is written, as in the authors' loop
 def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     """Of the settings of the language model, of the features (`mm_hidden_size` numbers), and its special words."""
     if arguments.get("vision_head_type", "mlp") != "mlp" or arguments.get("mm_projector_type", "") != "mlp2x_gelu":
-        raise ValueError("MetaMorph is known here with two matrices at both doors: mlp2x_gelu in and mlp out")
+        raise ValueError("MetaMorph is known here with two matrices at both ends: mlp2x_gelu in and mlp out")
     width, words = arguments["hidden_size"], Categorical(arguments["vocab_size"])
     space = Vector(arguments["mm_hidden_size"])
     aim = DirectionConfig() if arguments.get("normalize_vision") else ValueConfig()
     return ImageModelConfig(
         picture=ModalityConfig(
-            TokensOnlyConfig(space, STRIDE), SpelledConfig(),
+            TokensOnlyConfig(space, STRIDE), Raster1DConfig(),
             RegressionConfig(space, width, aim, entrance=BareEntranceConfig()),
         ),
-        prompt=SpokenConfig(
+        prompt=ChatTemplateConfig(
             arguments["image_start"], arguments["image_end"], arguments["eos"], arguments["bos"], request="", cue="",
         ),
         transformer=language_models.stack_of(arguments),
@@ -50,14 +50,14 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
 
 NAMES = {
     "picture.head.connector.": "model.mm_projector.",
-    "picture.head.exit.": "vision_head.",
+    "picture.head.output.": "vision_head.",
     "text.head.embedding.": "model.embed_tokens.",
-    "text.head.exit.": "lm_head.",
+    "text.head.output.": "lm_head.",
 }
 
 
 def theirs(name: str, config: ImageModelConfig) -> From:
-    """A language model in transformers' layout, and a network at each door of the picture's features."""
+    """A language model in transformers' layout, and a network at each end of the picture's features."""
     if name.startswith("transformer."):
         assert isinstance(config.transformer, StackConfig)
         return language_models.theirs(name.removeprefix("transformer."), config.transformer)

@@ -17,10 +17,10 @@ from kiloword.heads.code_entrance import ProjectedCodesConfig
 from kiloword.heads.entrance import BareEntranceConfig
 from kiloword.heads.multicode import MulticodeHeadConfig
 from kiloword.orders.raster import RasterConfig
-from kiloword.orders.spelled import SpelledConfig
+from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
+from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.prompts.class_start import ClassStartConfig
-from kiloword.prompts.spoken import SpokenConfig
 from kiloword.published import language_models, llamagen, unitok
 from kiloword.published.page import Figure, File, From, Page, Record, Stages, Variant
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
@@ -72,8 +72,8 @@ def theirs(name: str, config: ImageModelConfig) -> From:
             return From(tuple(f"tok_embeddings.codebooks.{book}.weight" for book in range(books)))
         case "before":
             return From(tuple(f"output.codebooks.{book}.weight" for book in range(books - 1)))
-        case "exit.weight" | "exit.bias" as matrix:
-            return From((f"output.linear_head.{matrix.removeprefix('exit.')}",))
+        case "output.weight" | "output.bias" as matrix:
+            return From((f"output.linear_head.{matrix.removeprefix('output.')}",))
         case "depth.norm.weight":
             return From(("output.norm.weight",))
         case inner if inner.startswith("depth.blocks."):
@@ -99,8 +99,8 @@ def language(arguments: dict[str, Any]) -> ImageModelConfig:
         space, width, replace(stack, depth=DEPTH), entrance=BareEntranceConfig(), codes=ProjectedCodesConfig(CODE_DIM)
     )
     return ImageModelConfig(
-        picture=ModalityConfig(TokensOnlyConfig(space, STRIDE), SpelledConfig(), head),
-        prompt=SpokenConfig(arguments["open"], arguments["close"], arguments["unconditional"], arguments["bos"]),
+        picture=ModalityConfig(TokensOnlyConfig(space, STRIDE), Raster1DConfig(), head),
+        prompt=ChatTemplateConfig(arguments["open"], arguments["close"], arguments["unconditional"], arguments["bos"]),
         transformer=stack,
         text=TextConfig(
             WordbookConfig(words.size, arguments["eos"]),

@@ -32,7 +32,7 @@ from kiloword.tokenizers.pixelwise import PixelwiseConfig
 from kiloword.tokens import Categorical, Layout
 from kiloword.transformer import (
     AdaLNConfig,
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     GELUConfig,
     LayerNormConfig,
@@ -65,7 +65,7 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
         GELUConfig(round(width * arguments.get("mlp_ratio", 4.0))),
         norm=LayerNormConfig(arguments.get("norm_eps", 1e-6), affine=False),
         modulation=SharedAdaLNConfig() if arguments.get("shared_aln", False) else AdaLNConfig(),
-        exit_modulation=AdaLNExitConfig(),
+        output_modulation=AdaLNOutputConfig(),
     )
     head = CategoricalConfig(
         Categorical(arguments["V"]),
@@ -105,7 +105,7 @@ def theirs(name: str, config: ImageModelConfig) -> From:
             return From(("class_emb.weight",))
         case ["transformer", "shared_modulation", "linear", kind]:
             return From((f"shared_ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
-        case ["transformer", "exit_modulation", "linear", kind]:
+        case ["transformer", "output_modulation", "linear", kind]:
             return From((f"head_nm.ada_lin.1.{kind}",), changed=partial(reordered, order=(1, 0)))
         case ["transformer", "blocks", number, "modulation", "linear", kind]:
             return From((f"blocks.{number}.ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
@@ -119,7 +119,7 @@ def theirs(name: str, config: ImageModelConfig) -> From:
 HEAD = {
     "embedding.weight": "word_embed.weight", "embedding.bias": "word_embed.bias", "entrance.start": "pos_start",
     "entrance.place.weight": "pos_1LC", "entrance.scale.weight": "lvl_embed.weight",
-    "exit.weight": "head.weight", "exit.bias": "head.bias",
+    "output.weight": "head.weight", "output.bias": "head.bias",
 }  # fmt: skip
 BLOCK = {
     "attention.qkv.weight": "attn.mat_qkv.weight", "attention.query_norm.scale": "attn.scale_mul_1H11",
@@ -184,7 +184,7 @@ def drawn(
     weights = GuidanceConfig("ramp").weights(1 + cfg, schedule)
     request = Drawing(layout, [condition, model.prompt.null(condition)], weights, sampling)
     steps: list[Progress] = []
-    _, answers = heard(head.exit, lambda: steps.extend(way(model, request, noise)))
+    _, answers = heard(head.output, lambda: steps.extend(way(model, request, noise)))
     logits = [weigh(answer, request.weights_at(step)) for step, answer in enumerate(answers)]
     kept = [keep(logit, request.sampling_at(step)) for step, logit in enumerate(logits)]
     picture = model.picture.tokenizer.decode(steps[-1].tokens, layout, steps[-1].known)
@@ -215,8 +215,8 @@ def stages(record: Record) -> Stages:
 
     table: dict[str, Callable[[], Tensor]] = {
         "out.tf_input": lambda: heard(head.embedding, forced(labels))[0][0][:, layout.counts[0] :],
-        "out.tf_logits": lambda: heard(head.exit, forced(labels))[1][0],
-        "out.tf_logits_uncond": lambda: heard(head.exit, forced([None] * len(labels)))[1][0],
+        "out.tf_logits": lambda: heard(head.output, forced(labels))[1][0],
+        "out.tf_logits_uncond": lambda: heard(head.output, forced([None] * len(labels)))[1][0],
         "out.samp_filtered_logits": lambda: made("samp").kept,
     }
     for way in ("greedy0", "greedy_cfg", "samp", "smooth"):

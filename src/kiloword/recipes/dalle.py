@@ -8,7 +8,7 @@ of 8,192 codes. They drop words' merges by chance (10 %), which is not done here
 from dataclasses import replace
 
 from kiloword.heads.entrance import AxialEntranceConfig
-from kiloword.heads.joint import JointConfig
+from kiloword.heads.shared_vocab import SharedVocabConfig
 from kiloword.orders.raster import RasterConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
 from kiloword.prompts.text_stream import TextStreamConfig
@@ -21,9 +21,9 @@ from kiloword.tokenizers.gumbel import GumbelConfig
 from kiloword.tokenizers.judge import JudgeConfig
 from kiloword.tokens import Categorical
 from kiloword.training.loop import TrainingConfig
-from kiloword.training.model_lesson import BothWaysConfig
 from kiloword.training.optimiser import AdamWConfig, MuonConfig
-from kiloword.training.tokenizer_lesson import LossWeights
+from kiloword.training.tasks.image_model_task import ImageModelTaskConfig
+from kiloword.training.tasks.tokenizer_task import LossWeights
 from kiloword.transformer import AttentionConfig, GELUConfig, LayerNormConfig, StackConfig
 from kiloword.transformer.pattern import dalle as layers
 
@@ -35,7 +35,7 @@ def dalle_64() -> Recipe:
     return Recipe(
         name="dalle-64",
         about="Icons of 64x64 pixels with transparency, from words, as DALL-E drew: text and picture in one stream.",
-        model=image_model(dvae(), joint_vocabulary(257, LIMIT, CODES, 128, SIDE), stack(2, 8, radius=2)),
+        model=image_model(dvae(), shared_vocab_head(257, LIMIT, CODES, 128, SIDE), stack(2, 8, radius=2)),
         data=DataConfig(vocabulary=WORDS),
         tokenizer_training=TrainingConfig(
             iterations=3000, batch=32, optimiser=AdamWConfig(1e-3, weight_decay=0.0), warmup=50, average=0.998
@@ -44,7 +44,7 @@ def dalle_64() -> Recipe:
             iterations=2800, batch=64, optimiser=MuonConfig(2e-3, weight_decay=0.1), warmup=100, average=0.998
         ),
         reconstruction=replace(DVAE, weights=LossWeights(kl_loss=0.2)),  # at theirs, 0.026, most codes are soon unused
-        both_ways=BothWaysConfig(describe=0.0, null=0.0, corrupt=0.0, text_weight=1 / 7, capacity=LIMIT + SIDE**2),
+        task=ImageModelTaskConfig(describe=0.0, null=0.0, corrupt=0.0, text_weight=1 / 7, capacity=LIMIT + SIDE**2),
         judge=judge(2, 4),
         judge_training=TrainingConfig(
             iterations=800, batch=128, optimiser=MuonConfig(2e-3, weight_decay=0.1), warmup=50, average=0.99
@@ -58,9 +58,9 @@ def dvae(width: int = 24) -> AutoencoderConfig:
     return AutoencoderConfig(network, network, GumbelConfig(CODES, 64))
 
 
-def joint_vocabulary(words: int, limit: int, codes: int, width: int, side: int) -> JointConfig:
+def shared_vocab_head(words: int, limit: int, codes: int, width: int, side: int) -> SharedVocabConfig:
     """Text, its paddings and codes in one; `side` learned rows and columns for pictures."""
-    return JointConfig(Categorical(words), Categorical(codes), width, limit, AxialEntranceConfig(side, side))
+    return SharedVocabConfig(Categorical(words), Categorical(codes), width, limit, AxialEntranceConfig(side, side))
 
 
 def stack(heads: int, depth: int, radius: int, dropout: float = 0.1) -> StackConfig:
@@ -78,12 +78,12 @@ def judge(heads: int, depth: int) -> JudgeConfig:
     return JudgeConfig(BPEConfig(), tower, Categorical(CODES), tower, places=SIDE**2, limit=LIMIT, dim=128)
 
 
-def image_model(tokenizer: AutoencoderConfig, joint: JointConfig, transformer: StackConfig) -> ImageModelConfig:
-    """dVAE x raster x joint, no merges yet. Picture rows sit where the token that they are fed does, as the paper's."""
+def image_model(tokenizer: AutoencoderConfig, head: SharedVocabConfig, transformer: StackConfig) -> ImageModelConfig:
+    """dVAE x raster x shared vocabulary, no merges yet. Picture rows sit where the token that they are fed does."""
     merges = BPEConfig()
     return ImageModelConfig(
-        picture=ModalityConfig(tokenizer, RasterConfig(seat="fed"), joint),
-        prompt=TextStreamConfig(merges, joint.limit),
+        picture=ModalityConfig(tokenizer, RasterConfig(seat="fed"), head),
+        prompt=TextStreamConfig(merges, head.limit),
         transformer=transformer,
-        text=TextConfig(merges, joint, limit=min(64, joint.limit - 1)),
+        text=TextConfig(merges, head, limit=min(64, head.limit - 1)),
     )

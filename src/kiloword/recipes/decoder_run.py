@@ -20,8 +20,8 @@ from kiloword.recipes.context import Context
 from kiloword.recipes.decoders import DecoderRecipe, decoder_config
 from kiloword.recipes.pictures import Pictures, load_pictures
 from kiloword.recipes.stages import finish
-from kiloword.training.denoising_lesson import DenoisingLesson, left_out
 from kiloword.training.loop import Run
+from kiloword.training.tasks.denoising_task import DenoisingTask, left_out
 
 MEASURED = 1024  # pictures that tell how wide the noise has to be
 
@@ -47,7 +47,7 @@ def train_decoder(recipe: DecoderRecipe, data: Path, context: Context, start: st
     model = parts.build(config)
     checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
     tokenizer = model.picture.tokenizer
-    before = model.exit.scale
+    before = model.pixel_decoder.scale
     torch.manual_seed(recipe.training.seed)
     scale = recipe.scale if config.decoder is None else before
     side, chosen, store = card.sizes[0][0] // before * scale, recipe.data, context.folder / "pictures"
@@ -60,11 +60,11 @@ def train_decoder(recipe: DecoderRecipe, data: Path, context: Context, start: st
     if context.is_first:
         settings = {**asdict(recipe), "model": parts.to_json(config)}
         (context.folder / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
-    lesson = DenoisingLesson(
-        decoder, tokenizer, pictures.values, pictures.weights, pictures.held_out, recipe.lesson,
+    task = DenoisingTask(
+        decoder, tokenizer, pictures.values, pictures.weights, pictures.held_out, recipe.task,
         recipe.training.iterations,
     )  # fmt: skip
-    finish(Run(lesson, recipe.training, context.folder / "decoder", context.fabric), "diffusion decoder", context)
+    finish(Run(task, recipe.training, context.folder / "decoder", context.fabric), "diffusion decoder", context)
     sizes = tuple((h // before * decoder.scale, w // before * decoder.scale) for h, w in card.sizes)
     folder = context.folder / "checkpoint"
     with context.first_process_first():

@@ -11,11 +11,11 @@ from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
 from kiloword.decoders.diffusion import DiffusionDecoderConfig
 from kiloword.recipes.recipe import DataConfig
-from kiloword.training.denoising_lesson import DenoisingConfig
 from kiloword.training.loop import TrainingConfig
 from kiloword.training.optimiser import MuonConfig
+from kiloword.training.tasks.denoising_task import DenoisingConfig
 from kiloword.transformer import (
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
     RMSNormConfig,
     RotaryConfig,
@@ -39,7 +39,8 @@ class DecoderRecipe:
     patch: int = 8
     sketch: bool = True  # whether it works from the tokenizer's own picture; not for tokenizers that draw none
     effort: Effort = Effort(steps=2)
-    lesson: DenoisingConfig = DenoisingConfig(centre=0.0, long=0.2, begin=0.75, glance=0.0, corrupt=0.05)  # of a sketch
+    # of a sketch
+    task: DenoisingConfig = DenoisingConfig(centre=0.0, long=0.2, begin=0.75, preview=0.0, corrupt=0.05)
     data: DataConfig = DataConfig()
 
 
@@ -68,7 +69,7 @@ def patches(width: int, depth: int) -> StackConfig:
     """A stack over patches, each modulated by its own level."""
     return StackConfig(
         width, depth, AttentionConfig(width // 64, query_norm=RMSNormConfig()), SwiGLUConfig.beside(width),
-        position=RotaryConfig((0, 0, 32, 32)), modulation=SharedAdaLNConfig(), exit_modulation=AdaLNExitConfig(),
+        position=RotaryConfig((0, 0, 32, 32)), modulation=SharedAdaLNConfig(), output_modulation=AdaLNOutputConfig(),
     )  # fmt: skip
 
 

@@ -32,9 +32,9 @@ from kiloword.tokenizers.directions import DirectionsConfig
 from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokens import Bits, Categorical, Codes, Vector
 from kiloword.training.loop import TrainingConfig
-from kiloword.training.model_lesson import BothWaysConfig
 from kiloword.training.optimiser import MuonConfig
-from kiloword.training.tokenizer_lesson import LossWeights
+from kiloword.training.tasks.image_model_task import ImageModelTaskConfig
+from kiloword.training.tasks.tokenizer_task import LossWeights
 from kiloword.transformer import (
     AttentionConfig,
     EncoderDecoderConfig,
@@ -107,7 +107,7 @@ def family(name: str) -> Recipe:
         tokenizer_training=TrainingConfig(2000, 32, MuonConfig(2.5e-3, weight_decay=0.02), warmup=50, average=0.998),
         training=TrainingConfig(1500, 48, optimiser, warmup=50, average=0.995, look_every=500),
         # the loss weighs so that a flow can start from continuous latents
-        both_ways=BothWaysConfig(null=0.0 if sees else 0.1),  # a regressed token cannot be guided
+        task=ImageModelTaskConfig(null=0.0 if sees else 0.1),  # a regressed token cannot be guided
         reconstruction=replace(WHOLE, draft=0.15 if drafts else 0.0, weights=LossWeights(kl_loss=1e-3)),
     )
 

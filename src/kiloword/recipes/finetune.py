@@ -12,11 +12,11 @@ from kiloword.engine.painter import Painter
 from kiloword.recipes.context import Context
 from kiloword.recipes.pictures import load_pictures
 from kiloword.recipes.recipe import changed
-from kiloword.recipes.stages import learn, lesson_on_tokens
+from kiloword.recipes.stages import learn, task_on_tokens
 from kiloword.recipes.vocabulary import check_lengths
 from kiloword.training.loop import TrainingConfig
-from kiloword.training.model_lesson import BothWaysConfig
 from kiloword.training.optimiser import MuonConfig
+from kiloword.training.tasks.image_model_task import ImageModelTaskConfig
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FinetuneConfig:
     training: TrainingConfig = TrainingConfig(
         iterations=400, batch=48, optimiser=MuonConfig(6e-4, weight_decay=0.05), warmup=20, average=0.98, look_every=100
     )
-    both_ways: BothWaysConfig = BothWaysConfig()
+    task: ImageModelTaskConfig = ImageModelTaskConfig()
     versions: int = 8
     hold_out: float = 0.05
 
@@ -38,12 +38,12 @@ def finetune(start: str, data: Path, context: Context, changes: dict[str, str]) 
     config, card = checkpoint.read_config(source)
     model = parts.build(config)
     checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
-    side, store = card.sizes[0][0] // model.exit.scale, context.folder / "pictures"
+    side, store = card.sizes[0][0] // model.pixel_decoder.scale, context.folder / "pictures"
     with context.first_process_first():
         pictures = load_pictures(data, store, side, hold_out=settings.hold_out)
-    check_lengths(config, pictures.metadata, settings.both_ways.describe > 0)
-    lesson = lesson_on_tokens(model, pictures, side, settings.versions, settings.both_ways, context)
-    learn(lesson, settings.training, "fine-tuning", context)
+    check_lengths(config, pictures.metadata, settings.task.describe > 0)
+    task = task_on_tokens(model, pictures, side, settings.versions, settings.task, context)
+    learn(task, settings.training, "fine-tuning", context)
     folder = context.folder / "checkpoint"
     with context.first_process_first():
         if context.is_first:

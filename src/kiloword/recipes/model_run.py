@@ -23,9 +23,9 @@ from kiloword.recipes.stages import (
     inner,
     picture_tokenizer,
     taught_judge,
-    teach_decoder,
-    teach_model,
-    teach_tokenizer,
+    train_decoder,
+    train_model,
+    train_tokenizer,
 )
 from kiloword.recipes.vocabulary import check_lengths, with_vocabulary
 from kiloword.tokenizers.directions import DirectionsConfig
@@ -36,7 +36,7 @@ OPEN = "Apache-2.0; trained on pictures under MIT, Apache-2.0 and CC-BY-4.0 (see
 OWN = "that of the pictures that it was trained on"
 
 
-def train_model(
+def train_recipe(
     recipe: Recipe, data: Path, context: Context, start: str | None = None, tokenizer: str | None = None
 ) -> Path:
     """Everything from pictures to a checkpoint folder, which is returned.
@@ -55,15 +55,15 @@ def train_model(
         (out / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
     torch.manual_seed(recipe.training.seed)
     model, config = _begun(recipe, pictures, context, start, tokenizer)
-    tokens = teach_model(model, recipe, pictures, context)
-    teach_decoder(model, recipe, pictures, context)
+    tokens = train_model(model, recipe, pictures, context)
+    train_decoder(model, recipe, pictures, context)
     judge = None if start is None else checkpoint.load_judge(checkpoint.find(start))
     if recipe.judge is not None and judge is None:
         judge = taught_judge(recipe.judge, config, recipe, pictures, tokens, context)
     folder = out / "checkpoint"
     with context.first_process_first():
         if context.is_first:
-            painter = Painter(model, card(recipe, pictures, model.exit.scale), judge=judge)
+            painter = Painter(model, card(recipe, pictures, model.pixel_decoder.scale), judge=judge)
             checkpoint.save(folder, painter, config)
             clear(store)  # they can be made again, and take more room than all the rest
     return folder
@@ -78,13 +78,13 @@ def _begun(
         config, _ = checkpoint.read_config(source)
         model = parts.build(config)
         checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
-        check_lengths(config, pictures.metadata, recipe.both_ways.describe > 0)
+        check_lengths(config, pictures.metadata, recipe.task.describe > 0)
         return model, config
     config = with_vocabulary(recipe, pictures.metadata)
-    check_lengths(config, pictures.metadata, recipe.both_ways.describe > 0)
+    check_lengths(config, pictures.metadata, recipe.task.describe > 0)
     model = parts.build(config)
     if tokenizer is None:
-        teach_tokenizer(model, recipe, pictures, context)
+        train_tokenizer(model, recipe, pictures, context)
     else:
         known, _ = checkpoint.load_tokenizer(tokenizer)
         picture_tokenizer(model).eval().load_state_dict(inner(known).state_dict())
@@ -109,7 +109,7 @@ def card(recipe: Recipe, pictures: Pictures | None = None, scale: int = 1) -> Ca
     Without pictures, of the emoji set. A model that was there before may have a decoder, which draws `scale` times as
     large.
     """
-    side, guidance = scale * recipe.data.side, 3.0 if recipe.both_ways.null else 1.0
+    side, guidance = scale * recipe.data.side, 3.0 if recipe.task.null else 1.0
     denoises = isinstance(recipe.model.picture.order, DenoiseConfig)  # from noise as loud as what it has learned from
     styles = {style: said for style, said in asking.PHRASES.items() if style not in recipe.data.leave_out}
     emoji = pictures is None or asking.is_emoji(pictures.metadata[0])

@@ -21,7 +21,7 @@ from kiloword.data.array import ReadOnlyArray, ShardedArray, Writer
 from kiloword.data.dataset import Dataset, Sample, Skipped
 from kiloword.data.json_lines import JsonLines
 from kiloword.data.kinds import open_dataset
-from kiloword.evaluation.album import draw_of
+from kiloword.evaluation.image_set import draw_of
 from kiloword.training.pictures import to_bytes
 
 # Axes: n pictures, S pixels a side.

@@ -5,11 +5,12 @@ import typing
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
+from kiloword import aliases
 from kiloword.parts import ImageModelConfig
 from kiloword.tokenizers.judge import JudgeConfig
 from kiloword.training.loop import TrainingConfig
-from kiloword.training.model_lesson import BothWaysConfig
-from kiloword.training.tokenizer_lesson import ReconstructionConfig
+from kiloword.training.tasks.image_model_task import ImageModelTaskConfig
+from kiloword.training.tasks.tokenizer_task import ReconstructionConfig
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Recipe:
     training: TrainingConfig
     decoder_training: TrainingConfig | None = None  # more for the decoder alone: the tokens stay what they are
     reconstruction: ReconstructionConfig = ReconstructionConfig()
-    both_ways: BothWaysConfig = BothWaysConfig()
+    task: ImageModelTaskConfig = ImageModelTaskConfig()
     judge: JudgeConfig | None = None
     judge_training: TrainingConfig = TrainingConfig(500)
 
@@ -62,6 +63,7 @@ def _set(config: Any, path: list[str], value: str, whole: str) -> Any:
     if not is_dataclass(config) or isinstance(config, type):
         raise ValueError(f"{whole}: there is nothing to set below a {type(config).__name__}")
     known = [field.name for field in fields(config)]
+    path = [aliases.field_of(path[0], known), *path[1:]]
     if path[0] not in known:
         raise ValueError(f"{whole}: {type(config).__name__} has no field {path[0]!r}; it has {', '.join(known)}")
     old = getattr(config, path[0])

@@ -22,11 +22,11 @@ from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.judge import ContrastiveJudge, JudgeConfig
 from kiloword.tokenizers.quantizer import Fittable
-from kiloword.training.contrastive_lesson import ContrastiveLesson
 from kiloword.training.loop import Run, TrainingConfig
-from kiloword.training.model_lesson import BothWaysConfig, Lines, ModelLesson
 from kiloword.training.pictures import shrink
-from kiloword.training.tokenizer_lesson import TokenizerLesson
+from kiloword.training.tasks.contrastive_task import ContrastiveTask
+from kiloword.training.tasks.image_model_task import Captions, ImageModelTask, ImageModelTaskConfig
+from kiloword.training.tasks.tokenizer_task import TokenizerTask
 
 # Axes: p places of pictures, c channels.
 
@@ -34,17 +34,17 @@ LATENTS = 200_000  # that a quantizer is fitted to
 AT_ONCE = 256  # pictures that are encoded together
 
 
-def teach_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> None:
+def train_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> None:
     """Train the picture tokenizer of a model, or fit its quantizer where there is nothing to be trained."""
     autoencoder = picture_tokenizer(model)
     if isinstance(autoencoder.quantizer, Fittable):
         autoencoder.quantizer.fit(latents(autoencoder, pictures, recipe.data.side))
         return
     training, config = recipe.tokenizer_training, replace(recipe.reconstruction, side=recipe.data.side)
-    lesson = TokenizerLesson(
+    task = TokenizerTask(
         autoencoder, pictures.values, pictures.weights, pictures.held_out, config, iterations=training.iterations
     )
-    finish(Run(lesson, training, context.folder / "tokenizer", context.fabric), "tokenizer", context)
+    finish(Run(task, training, context.folder / "tokenizer", context.fabric), "tokenizer", context)
 
 
 @torch.no_grad()
@@ -57,48 +57,48 @@ def latents(tokenizer: Autoencoder, pictures: Pictures, side: int) -> Float[Tens
     return torch.cat([tokenizer.encoder(pixels, layout).movedim(1, -1).flatten(0, 2) for pixels in batches])
 
 
-def teach_model(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> TokenCache:
+def train_model(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> TokenCache:
     """Train the model on the tokens of its tokenizer, which are returned."""
-    lesson = model_lesson(model, recipe, pictures, context)
-    tokens = cast(TokenCache, lesson.tokens)
-    if recipe.both_ways.hard:
-        lesson.weights = lesson.weights * cached_hardness(lesson, tokens, context) ** recipe.both_ways.hard
-    learn(lesson, recipe.training, "model", context)
+    task = image_model_task(model, recipe, pictures, context)
+    tokens = cast(TokenCache, task.tokens)
+    if recipe.task.hard:
+        task.weights = task.weights * cached_hardness(task, tokens, context) ** recipe.task.hard
+    learn(task, recipe.training, "model", context)
     return tokens
 
 
-def model_lesson(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> ModelLesson:
+def image_model_task(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> ImageModelTask:
     """What a recipe teaches a model; the context's folder keeps the tokens of its tokenizer."""
-    return lesson_on_tokens(model, pictures, recipe.data.side, recipe.data.versions, recipe.both_ways, context)
+    return task_on_tokens(model, pictures, recipe.data.side, recipe.data.versions, recipe.task, context)
 
 
-def lesson_on_tokens(
-    model: ImageModel, pictures: Pictures, side: int, versions: int, config: BothWaysConfig, context: Context
-) -> ModelLesson:
-    """The lesson of a model on pictures, as tokens of its own tokenizer."""
+def task_on_tokens(
+    model: ImageModel, pictures: Pictures, side: int, versions: int, config: ImageModelTaskConfig, context: Context
+) -> ImageModelTask:
+    """The task of a model on pictures, as tokens of its own tokenizer."""
     tokenizer = model.picture.tokenizer
     tokens, shown = cached_tokens(tokenizer, pictures.values, side, versions, context)
     layout = tokenizer.layout(side, side)
-    return ModelLesson(
-        model, layout, tokens, lines_of(pictures), pictures.weights, pictures.held_out, config, shown
+    return ImageModelTask(
+        model, layout, tokens, captions_of(pictures), pictures.weights, pictures.held_out, config, shown
     )  # fmt: skip
 
 
-def learn(lesson: ModelLesson, training: TrainingConfig, stage: str, context: Context) -> None:
+def learn(task: ImageModelTask, training: TrainingConfig, stage: str, context: Context) -> None:
     """Train a model to the end, with split weights if the context's strategy says so; it holds the averages then."""
-    finish(Run(lesson, training, context.folder / "model", context.large), stage, context)
+    finish(Run(task, training, context.folder / "model", context.large), stage, context)
 
 
-def teach_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> None:
+def train_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> None:
     """Go on with the decoder alone, whole pictures mostly: the encoder, and so every token, stays what it is."""
     if recipe.decoder_training is None:
         return
     autoencoder = picture_tokenizer(model)
     autoencoder.requires_grad_(True)
     autoencoder.encoder.requires_grad_(False)
-    lessons = replace(recipe.reconstruction, side=recipe.data.side, nested=0.1, masked=0.1)
-    lesson = TokenizerLesson(autoencoder, pictures.values, pictures.weights, pictures.held_out, lessons)
-    finish(Run(lesson, recipe.decoder_training, context.folder / "decoder", context.fabric), "decoder", context)
+    config = replace(recipe.reconstruction, side=recipe.data.side, nested=0.1, masked=0.1)
+    task = TokenizerTask(autoencoder, pictures.values, pictures.weights, pictures.held_out, config)
+    finish(Run(task, recipe.decoder_training, context.folder / "decoder", context.fabric), "decoder", context)
 
 
 def taught_judge(
@@ -111,14 +111,14 @@ def taught_judge(
         raise ValueError(f"a judge reads what {recipe.name} is asked for in words of its own, and it has none")
     torch.manual_seed(recipe.judge_training.seed)
     module = replace(judge, words=words).build()
-    lesson = ContrastiveLesson(module, tokens, lines_of(pictures), pictures.weights, pictures.held_out)
-    finish(Run(lesson, recipe.judge_training, context.folder / "judge", context.fabric), "judge", context)
+    task = ContrastiveTask(module, tokens, captions_of(pictures), pictures.weights, pictures.held_out)
+    finish(Run(task, recipe.judge_training, context.folder / "judge", context.fabric), "judge", context)
     return module.cpu()
 
 
-def lines_of(pictures: Pictures) -> Lines:
+def captions_of(pictures: Pictures) -> Captions:
     """The many ways to ask for a picture, and the one answer."""
-    return Lines(
+    return Captions(
         ask=lambda row, chance: asking.ask(pictures.metadata[row], chance),
         answer=lambda row: asking.answer(pictures.metadata[row]),
     )

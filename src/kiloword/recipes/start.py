@@ -53,9 +53,9 @@ def run(
         from kiloword.recipes.decoder_run import train_decoder
 
         return train_decoder(wanted, data, context, start)
-    from kiloword.recipes.model_run import train_model
+    from kiloword.recipes.model_run import train_recipe
 
-    return train_model(wanted, data, context, start, tokenizer)
+    return train_recipe(wanted, data, context, start, tokenizer)
 
 
 def _emoji() -> Path:

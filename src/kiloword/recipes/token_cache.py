@@ -17,7 +17,7 @@ from kiloword.data.array import ReadOnlyArray, ShardedArray, Writer, digest_of
 from kiloword.data.token_cache import TokenCache
 from kiloword.recipes.context import Context
 from kiloword.tokenizers.tokenizer import Tokenizer
-from kiloword.training.model_lesson import ModelLesson
+from kiloword.training.tasks.image_model_task import ImageModelTask
 from kiloword.training.token_versions import flips, versions
 
 SHARD = 1024  # pictures of a shard
@@ -74,12 +74,12 @@ def fingerprint(tokenizer: Tokenizer) -> str:
     return digest.hexdigest()
 
 
-def cached_hardness(lesson: ModelLesson, tokens: TokenCache, context: Context) -> Float[Tensor, "n"]:
+def cached_hardness(task: ImageModelTask, tokens: TokenCache, context: Context) -> Float[Tensor, "n"]:
     """How hard every picture is for a model that has learned nothing yet in this run, found once for these tokens."""
     path = context.folder / f"hardness-{tokens.array.digest[:16]}.npy"
     with context.first_process_first():
         if not path.exists():
-            found = lesson.hardness(lambda done, count: context.report("hardness", done, count, {}))
+            found = task.hardness(lambda done, count: context.report("hardness", done, count, {}))
             keep(path, found)
         return torch.from_numpy(np.load(path))
 

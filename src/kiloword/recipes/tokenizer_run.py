@@ -18,10 +18,10 @@ from kiloword.recipes.stages import finish, latents
 from kiloword.recipes.tokenizers import TokenizerRecipe
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.quantizer import Fittable
-from kiloword.training.adversarial_lesson import AdversarialLesson
-from kiloword.training.lesson import Lesson
 from kiloword.training.loop import Run
-from kiloword.training.tokenizer_lesson import TokenizerLesson
+from kiloword.training.tasks.adversarial_task import AdversarialTask
+from kiloword.training.tasks.task import TrainingTask
+from kiloword.training.tasks.tokenizer_task import TokenizerTask
 
 LICENCE = "Apache-2.0; trained on pictures under MIT, Apache-2.0 and CC-BY-4.0 (see NOTICE)"
 
@@ -43,7 +43,7 @@ def train_tokenizer(recipe: TokenizerRecipe, data: Path, context: Context, start
     if context.is_first:
         settings = {**asdict(recipe), "tokenizer": parts.to_json(recipe.tokenizer)}
         (context.folder / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
-    teach(tokenizer, recipe, pictures, context.at(context.folder / "tokenizer"), "tokenizer")
+    fit_tokenizer(tokenizer, recipe, pictures, context.at(context.folder / "tokenizer"), "tokenizer")
     folder = context.folder / "checkpoint"
     with context.first_process_first():
         if context.is_first:
@@ -52,24 +52,26 @@ def train_tokenizer(recipe: TokenizerRecipe, data: Path, context: Context, start
     return folder
 
 
-def teach(tokenizer: Autoencoder, recipe: TokenizerRecipe, pictures: Pictures, context: Context, stage: str) -> None:
+def fit_tokenizer(
+    tokenizer: Autoencoder, recipe: TokenizerRecipe, pictures: Pictures, context: Context, stage: str
+) -> None:
     """Train a tokenizer to the end of its recipe, or fit it where there is nothing to be trained."""
     if isinstance(tokenizer.quantizer, Fittable):
         tokenizer.quantizer.fit(latents(tokenizer, pictures, recipe.data.side))
         tokenizer.eval()
         return
-    run = Run(lesson_of(tokenizer, recipe, pictures), recipe.training, context.folder, context.fabric)
+    run = Run(task_of(tokenizer, recipe, pictures), recipe.training, context.folder, context.fabric)
     finish(run, stage, context)
 
 
-def lesson_of(tokenizer: Autoencoder, recipe: TokenizerRecipe, pictures: Pictures) -> Lesson:
+def task_of(tokenizer: Autoencoder, recipe: TokenizerRecipe, pictures: Pictures) -> TrainingTask:
     """Pictures of the recipe's side, with its errors, and with a critic if that has any weight."""
     config = replace(recipe.reconstruction, side=recipe.data.side)
     error = recipe.perceptual.build(config.error)
-    lesson = TokenizerLesson(
+    task = TokenizerTask(
         tokenizer, pictures.values, pictures.weights, pictures.held_out, config, error, recipe.training.iterations
     )
-    return AdversarialLesson(lesson, recipe.adversarial) if recipe.adversarial.weight else lesson
+    return AdversarialTask(task, recipe.adversarial) if recipe.adversarial.weight else task
 
 
 def card(recipe: TokenizerRecipe) -> TokenizerCard:

@@ -31,7 +31,7 @@ from kiloword.training.losses.adversarial import AdversarialConfig
 from kiloword.training.losses.likelihood import LogitLaplace
 from kiloword.training.losses.perceptual import PerceptualConfig
 from kiloword.training.optimiser import AdamWConfig, MuonConfig
-from kiloword.training.tokenizer_lesson import LossWeights, ReconstructionConfig
+from kiloword.training.tasks.tokenizer_task import LossWeights, ReconstructionConfig
 
 Networks = tuple[NetworkConfig, NetworkConfig]  # encoder, decoder
 
@@ -53,7 +53,7 @@ QUANTIZERS: dict[str, QuantizerConfig] = {
     "rq": RQConfig(SPREAD, depth=4),  # Lee et al. 2022
     "vq": VQConfig(1024, 8, decay=0.95, revive=0.1),  # Yu et al. 2021, Sun et al. 2024
 }
-LESSONS: dict[str, ReconstructionConfig] = {
+TASKS: dict[str, ReconstructionConfig] = {
     "gumbel": replace(WHOLE, weights=LossWeights(kl_loss=3e-3), temperature=Annealing()),
 }
 # The dVAE's likelihood is in nats a channel of a pixel: beta of 6.6, 64 tokens to 64 x 64 x 4 of them (appendix A.2).
@@ -95,9 +95,9 @@ def tokenizer_recipe(name: str) -> TokenizerRecipe:
     optimiser = AdamWConfig(5e-4, weight_decay=0.0) if convolutions else MuonConfig(2.5e-3, weight_decay=0.02)
     training = TrainingConfig(iterations=4000, batch=32, optimiser=optimiser, warmup=50, average=0.998)
     networks = published(sort) if convolutions else vit()
-    lesson = DVAE if isinstance(networks[0], DVAEConfig) else LESSONS.get(sort, WHOLE)
+    task = DVAE if isinstance(networks[0], DVAEConfig) else TASKS.get(sort, WHOLE)
     about = f"64x64 icons with transparency to tokens and back: {sort}, {'convolutions' if convolutions else 'ViT'}."
-    return TokenizerRecipe(name, about, put_together(sort, networks), training, lesson)
+    return TokenizerRecipe(name, about, put_together(sort, networks), training, task)
 
 
 def put_together(sort: str, networks: Networks) -> AutoencoderConfig:

@@ -22,9 +22,9 @@ from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.tokenizer import TokenizerConfig
 from kiloword.tokens import Categorical, Vector
 from kiloword.training.loop import TrainingConfig
-from kiloword.training.model_lesson import BothWaysConfig
 from kiloword.training.optimiser import MuonConfig
-from kiloword.training.tokenizer_lesson import LossWeights
+from kiloword.training.tasks.image_model_task import ImageModelTaskConfig
+from kiloword.training.tasks.tokenizer_task import LossWeights
 from kiloword.transformer import AdaLNConfig, AttentionConfig, RMSNormConfig, RotaryConfig, StackConfig, SwiGLUConfig
 
 WORDS, LIMIT, LATENT = 2048, 32, 16  # text pieces, text tokens, numbers of a latent
@@ -45,7 +45,7 @@ def transfusion_64() -> Recipe:
             1500, 48, MuonConfig(2e-3, weight_decay=0.1), warmup=50, average=0.995, look_every=500
         ),
         reconstruction=replace(WHOLE, weights=LossWeights(kl_loss=1e-3)),
-        both_ways=BothWaysConfig(describe=0.2, corrupt=0.0, text_weight=0.2),
+        task=ImageModelTaskConfig(describe=0.2, corrupt=0.0, text_weight=0.2),
     )  # fmt: skip
 
 

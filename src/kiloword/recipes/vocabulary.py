@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from kiloword.data import asking
-from kiloword.heads.joint import JointConfig
+from kiloword.heads.shared_vocab import SharedVocabConfig
 from kiloword.parts import ImageModelConfig
 from kiloword.recipes.recipe import Recipe
 from kiloword.tokenizers.bpe import BPEConfig
@@ -27,7 +27,7 @@ def with_merges(model: ImageModelConfig, merges: BPEConfig) -> ImageModelConfig:
     if text is None:
         return model
     space = Categorical(merges.build().space.size)
-    if isinstance(text.head, JointConfig):
+    if isinstance(text.head, SharedVocabConfig):
         head = replace(text.head, text=space)
         model = replace(model, picture=replace(model.picture, head=head))
     else:
@@ -53,5 +53,5 @@ def check_lengths(model: ImageModelConfig, metadata: Iterable[dict[str, Any]], d
         raise ValueError(
             f"{count} captions are longer than the {limit} text tokens that this model takes, the longest has "
             f"{longest} characters: shorten them, or train a model that takes more (--set model.prompt.limit=... "
-            "--set model.text.limit=... --set both_ways.capacity=...)"
+            "--set model.text.limit=... --set task.capacity=...)"
         )

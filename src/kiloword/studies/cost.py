@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.drawing import Session
 from kiloword.heads.denoising_mlp import DenoisingMLP
-from kiloword.studies.workshop import painter_of
+from kiloword.studies.jobs import painter_of
 from kiloword.transformer import Cache, Stack, Stream, Transformer
 
 # Axes: b rows of the batch, t places in a row, w width.

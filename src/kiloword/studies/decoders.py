@@ -24,12 +24,12 @@ from kiloword import checkpoint
 from kiloword.data.shards import replace_file
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.diffusion import DiffusionDecoder
-from kiloword.engine.exit import shown_steps
 from kiloword.engine.fitting import showable
 from kiloword.engine.painter import Painter
-from kiloword.evaluation.album import to_bytes
+from kiloword.engine.preview import shown_steps
 from kiloword.evaluation.details import details
 from kiloword.evaluation.features import features
+from kiloword.evaluation.image_set import to_bytes
 from kiloword.evaluation.kernel_distance import kernel_distance, scaled
 from kiloword.evaluation.sharpness import sharpness
 from kiloword.evaluation.ssim import ssim
@@ -37,8 +37,8 @@ from kiloword.noise import Seeded
 from kiloword.pixels import composite, from_bytes, psnr
 from kiloword.recipes.context import Report
 from kiloword.recipes.pictures import Pictures
-from kiloword.studies.agreement import agree
 from kiloword.studies.decoders_report import NARROWEST, Row, write_report
+from kiloword.studies.resume_check import check_resumed
 from kiloword.studies.subset import chosen, subset
 from kiloword.tokens import Layout
 from kiloword.training.pictures import shrink
@@ -125,15 +125,15 @@ def own_lanczos(bench: Bench, tokens: Tensor) -> Float[Tensor, "b 4 S S"]:
     return from_bytes(torch.from_numpy(np.stack(large)).movedim(-1, 1))
 
 
-def glance(bench: Bench, tokens: Tensor) -> Float[Tensor, "b c S S"]:
+def preview(bench: Bench, tokens: Tensor) -> Float[Tensor, "b c S S"]:
     """What the diffusion decoder shows at once: its sketch enlarged, or its guess in one call without noise."""
-    return bench.decoder.glance(tokens, bench.layout, torch.ones(tokens.shape[:2], dtype=torch.bool).to(tokens.device))
+    return bench.decoder.preview(tokens, bench.layout, torch.ones(tokens.shape[:2], dtype=torch.bool).to(tokens.device))
 
 
 AT_ONCE: dict[str, Callable[[Bench, Tensor], Tensor]] = {
     "tokenizer's own, bilinear": own_bilinear,
     "tokenizer's own, Lanczos": own_lanczos,
-    "glance": glance,
+    "glance": preview,
 }
 
 
@@ -160,7 +160,7 @@ def run(painter: Painter, weights: str, data: Path, out: Path, count: int, repor
     rows = chosen(data, 2 * count, count)
     keys = hashlib.sha256("\n".join(row["key"] for row in rows).encode()).hexdigest()
     facts = {"format": 1, "model": painter.card.name, "weights": weights, "side": side, "pictures": keys}
-    agree(out / "study.json", facts)
+    check_resumed(out / "study.json", facts)
     pictures = subset(
         data, rows, side // 2, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
     )  # fmt: skip
@@ -229,7 +229,7 @@ def painted(bench: Bench, setting: Setting, rows: Int[Tensor, "b"]) -> tuple[Flo
     if setting.effort is None:
         return AT_ONCE[setting.name](bench, tokens), 1
     known = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-    steps = bench.decoder.paint(
+    steps = bench.decoder.decode_steps(
         tokens, bench.layout, known, setting.effort, Seeded(rows.tolist()), torch.arange(len(rows))
     )
     last = deque(steps, maxlen=1).pop()
@@ -285,10 +285,10 @@ def frames(bench: Bench, effort: Effort, glanced: bool) -> Iterator[Float[Tensor
     row = int(rows[sharpness(from_bytes(bench.true[rows])).argmax()])
     tokens = bench.tokens[row : row + 1]
     known = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-    under = glance(bench, tokens)
+    under = preview(bench, tokens)
     if not glanced:
         under = torch.full_like(under, -1.0 if under.shape[1] == 4 else 1.0)  # transparent, or white
     yield showable(under)
     shown = shown_steps(bench.decoder.steps(bench.layout, effort), FRAMES - 1)
-    steps = bench.decoder.paint(tokens, bench.layout, known, effort, Seeded([row]), torch.arange(1), under=under)
+    steps = bench.decoder.decode_steps(tokens, bench.layout, known, effort, Seeded([row]), torch.arange(1), under=under)
     yield from (showable(step.pixels) for step in steps if step.step in shown)

@@ -21,13 +21,10 @@ from kiloword.recipes.context import Report
 from kiloword.recipes.generators import SYSTEMS, generator
 from kiloword.studies.budget import Judging, Material, Teaching
 from kiloword.studies.drawing import keep_strip
-from kiloword.studies.exam import Exam, examined, written
 from kiloword.studies.generators_report import STRIP, Outcome, better, write_report
-from kiloword.studies.known import check_known
-from kiloword.studies.pace import duration
-from kiloword.studies.workshop import (
+from kiloword.studies.jobs import (
     Job,
-    Workshop,
+    Study,
     card_of,
     iterations_in,
     kept,
@@ -38,6 +35,9 @@ from kiloword.studies.workshop import (
     training_for,
     with_card,
 )
+from kiloword.studies.names import check_chosen
+from kiloword.studies.protocol import EvaluationProtocol, evaluated, protocol_for
+from kiloword.studies.throughput import duration
 
 NAMES = tuple(SYSTEMS)
 
@@ -73,29 +73,29 @@ def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Rep
     """Carry out all trainings that are not there yet, and write the report of all that are; its file is returned."""
     check_names(names)
     material, teaching = budget.material, budget.teaching
-    workshop = opened(
+    study = opened(
         out, material, settings_of(budget), data, report, seed=budget.seed, save_every=teaching.save_every
     )
-    exam = written(workshop.pictures, budget.judging, budget.seed)
-    pace = seconds_of(workshop, {name: job(workshop, budget, name, teaching.rates[0], 0, 1) for name in NAMES})
+    protocol = protocol_for(study.pictures, budget.judging, budget.seed)
+    throughput = seconds_of(study, {name: job(study, budget, name, teaching.rates[0], 0, 1) for name in NAMES})
     tries = [(name, rate, 0) for rate in teaching.rates for name in names]
     count = len(tries) + min(teaching.best, len(names)) * (teaching.seeds - 1)
     for number, which in enumerate(tries, start=1):
-        learned(workshop, exam, budget, which, pace, f"{number} of {count}")
+        learned(study, protocol, budget, which, throughput, f"{number} of {count}")
     best = [outcome for outcome in better(finished(out))[: teaching.best] if outcome.name in names]
     again = [(outcome.name, outcome.rate, seed) for outcome in best for seed in range(1, teaching.seeds)]
     for number, which in enumerate(again, start=len(tries) + 1):
-        learned(workshop, exam, budget, which, pace, f"{number} of {count}")
-    facts = {**asdict(budget), "seconds_a_picture_learned": pace, "pictures": facts_of(workshop, exam)}
+        learned(study, protocol, budget, which, throughput, f"{number} of {count}")
+    facts = {**asdict(budget), "seconds_a_picture_learned": throughput, "pictures": facts_of(study, protocol)}
     with TemporaryDirectory() as blank:
         for outcome in better(finished(out)):
-            untaught(workshop, budget, outcome, Path(blank))
-        return write_report(out, finished(out), Path(blank), facts, exam, report)
+            untaught(study, budget, outcome, Path(blank))
+        return write_report(out, finished(out), Path(blank), facts, protocol, report)
 
 
 def check_names(names: Sequence[str]) -> None:
     """Raise ValueError for a system that the study doesn't know, and for none at all."""
-    check_known(names, NAMES, "system")
+    check_chosen(names, NAMES, "system")
 
 
 def settings_of(budget: Budget) -> dict[str, Any]:
@@ -105,45 +105,46 @@ def settings_of(budget: Budget) -> dict[str, Any]:
     return asdict(replace(budget, teaching=teaching, judging=judging))
 
 
-def job(workshop: Workshop, budget: Budget, name: str, rate: float, seed: int, iterations: int) -> Job:
+def job(study: Study, budget: Budget, name: str, rate: float, seed: int, iterations: int) -> Job:
     """The training of a system at a learning rate from a seed."""
     teaching, stage = budget.teaching, f"{name} at {rate:g}" + (f", seed {seed}" if seed else "")
     training = training_for(
-        workshop, iterations, teaching.batch, rate, average=teaching.average, seed=budget.seed + seed
+        study, iterations, teaching.batch, rate, average=teaching.average, seed=budget.seed + seed
     )
-    recipe = recipe_for(workshop, name, generator(name, budget.width, budget.depth), training)
-    return Job(recipe, SYSTEMS[name].sort, workshop.out / "runs" / f"{name}-{rate:g}-{seed}", stage)
+    recipe = recipe_for(study, name, generator(name, budget.width, budget.depth), training)
+    return Job(recipe, SYSTEMS[name].sort, study.out / "runs" / f"{name}-{rate:g}-{seed}", stage)
 
 
 def learned(
-    workshop: Workshop, exam: Exam, budget: Budget, which: tuple[str, float, int], pace: dict[str, float], place: str
-) -> None:
+    study: Study, protocol: EvaluationProtocol, budget: Budget, which: tuple[str, float, int],
+    throughput: dict[str, float], place: str,
+) -> None:  # fmt: skip
     """One training to its figures, whatever of it is there already."""
     name, rate, seed = which
-    iterations = iterations_in(budget.teaching.minutes, pace[name], budget.teaching.batch)
-    wanted = job(workshop, budget, name, rate, seed, iterations)
+    iterations = iterations_in(budget.teaching.minutes, throughput[name], budget.teaching.batch)
+    wanted = job(study, budget, name, rate, seed, iterations)
     wanted = replace(wanted, stage=f"{wanted.stage} ({place})")
 
     def figures(painter: Painter) -> dict[str, Any]:
-        found = examined(exam, painter, wanted.stage, workshop.report)
+        found = evaluated(protocol, painter, wanted.stage, study.report)
         drawing = {name: found["chosen"][name] for name in ("guidance", "temperature")}
-        keep_strip(wanted.folder / STRIP, exam.drawn(with_card(painter, **drawing), exam.shown))
+        keep_strip(wanted.folder / STRIP, protocol.drawn(with_card(painter, **drawing), protocol.shown))
         return {
             "name": name, "rate": rate, "seed": seed, "seen": iterations * budget.teaching.batch,
             "training": duration(wanted.folder / "model", budget.teaching.batch),
-            "tokenizer_weights": checkpoint.fingerprint(taught_tokenizer(workshop, wanted.sort) / "checkpoint"),
+            "tokenizer_weights": checkpoint.fingerprint(taught_tokenizer(study, wanted.sort) / "checkpoint"),
             **found,
         }  # fmt: skip
 
-    kept(workshop, wanted, figures)
+    kept(study, wanted, figures)
 
 
-def untaught(workshop: Workshop, budget: Budget, outcome: Outcome, folder: Path) -> None:
+def untaught(study: Study, budget: Budget, outcome: Outcome, folder: Path) -> None:
     """The checkpoint of a system before it learned: drawing costs it as much as after."""
-    recipe = job(workshop, budget, outcome.name, outcome.rate, outcome.seed, 1).recipe
+    recipe = job(study, budget, outcome.name, outcome.rate, outcome.seed, 1).recipe
     torch.manual_seed(budget.seed)
     checkpoint.save(
-        folder / outcome.name, Painter(parts.build(recipe.model), card_of(workshop, recipe)), recipe.model
+        folder / outcome.name, Painter(parts.build(recipe.model), card_of(study, recipe)), recipe.model
     )
 
 
@@ -156,10 +157,10 @@ def finished(out: Path) -> list[Outcome]:
     return found
 
 
-def facts_of(workshop: Workshop, exam: Exam) -> dict[str, Any]:
+def facts_of(study: Study, protocol: EvaluationProtocol) -> dict[str, Any]:
     """How many pictures there are of everything."""
-    pictures = workshop.pictures
+    pictures = study.pictures
     return {
-        "learned": int(pictures.weights.sum()), "held_out": len(pictures.held_out), "choosing": len(exam.choosing),
-        "judging": {split: len(places) for split, places in exam.judging.items()}, "others": len(exam.others),
+        "learned": int(pictures.weights.sum()), "held_out": len(pictures.held_out), "choosing": len(protocol.choosing),
+        "judging": {split: len(places) for split, places in protocol.judging.items()}, "others": len(protocol.others),
     }  # fmt: skip

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from kiloword.studies.exam import SPACE
+from kiloword.studies.protocol import SPACE
 
 SPLITS = {"train": "learned", "held_out": "held-out pair", "held_out_subject": "held-out subject"}
 Line = dict[str, Any]

@@ -17,10 +17,10 @@ from kiloword.recipes.context import Report
 from kiloword.recipes.generators import SYSTEMS
 from kiloword.studies import cost
 from kiloword.studies.drawing import draw_sheet, read_strip
-from kiloword.studies.exam import SPACE, Exam
 from kiloword.studies.generators_plot import draw_plots
 from kiloword.studies.generators_words import text
-from kiloword.studies.workshop import painter_of
+from kiloword.studies.jobs import painter_of
+from kiloword.studies.protocol import SPACE, EvaluationProtocol
 
 FORMAT = 1
 STRIP = "drawn.webp"  # what a training draws of the sheet's prompts
@@ -57,8 +57,9 @@ def better(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 
 def write_report(
-    out: Path, outcomes: Sequence[Outcome], blank: Path, facts: dict[str, Any], exam: Exam, report: Report
-) -> Path:
+    out: Path, outcomes: Sequence[Outcome], blank: Path, facts: dict[str, Any], protocol: EvaluationProtocol,
+    report: Report,
+) -> Path:  # fmt: skip
     """report.md, report.json, plot.png and sheet.png of all that is finished; the first is returned.
 
     `blank` holds a checkpoint of each system, by name, to see what drawing costs.
@@ -66,17 +67,17 @@ def write_report(
     order = list(SYSTEMS)
     best = sorted(better(outcomes), key=lambda outcome: order.index(outcome.name))
     painters = {outcome.name: painter_of(blank / outcome.name, **outcome.settings) for outcome in best}
-    prompts = exam.prompts(next(iter(painters.values())), exam.judged)
-    costs = costs_of(out / "costs.json", best, blank, painters, prompts, exam.settings.rounds, report)
-    lines, drawn = [], {"true": exam.album.pixels[exam.shown]}
+    prompts = protocol.prompts(next(iter(painters.values())), protocol.judged)
+    costs = costs_of(out / "costs.json", best, blank, painters, prompts, protocol.settings.rounds, report)
+    lines, drawn = [], {"true": protocol.image_set.pixels[protocol.shown]}
     for outcome in best:
-        paced = 1 / facts["seconds_a_picture_learned"][outcome.name]
-        lines.append({**line(outcome, outcomes), "cost": costs[outcome.name], "learned_a_second": paced})
+        measured = 1 / facts["seconds_a_picture_learned"][outcome.name]
+        lines.append({**line(outcome, outcomes), "cost": costs[outcome.name], "learned_a_second": measured})
         parts = "\nx ".join(SYSTEMS[outcome.name].parts.split(" x "))
         drawn[parts] = read_strip(outcome.folder / STRIP)
     whole = {
         "format": FORMAT, "budget": facts, "device": str(painters[best[0].name].device), "feature_spaces": MEANING,
-        "space": SPACE, "sheet": exam.prompts(painters[best[0].name], exam.shown), "systems": lines,
+        "space": SPACE, "sheet": protocol.prompts(painters[best[0].name], protocol.shown), "systems": lines,
         "runs": [{**outcome.figures} for outcome in outcomes],
     }  # fmt: skip
     replace_file(out / "report.json", (json.dumps(whole, indent=1) + "\n").encode())

@@ -11,8 +11,8 @@ from typing import Any
 from kiloword.evaluation.features import MEANING
 from kiloword.recipes.families import GRID
 from kiloword.studies.budget import SIDE
-from kiloword.studies.exam import SPACE
 from kiloword.studies.generators_plot import SPLITS
+from kiloword.studies.protocol import SPACE
 
 Line = dict[str, Any]
 

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from kiloword.evaluation.album import to_bytes
 from kiloword.evaluation.codebook import codebook_use
 from kiloword.evaluation.features import SPACES, features
+from kiloword.evaluation.image_set import to_bytes
 from kiloword.evaluation.kernel_distance import KernelDistance, kernel_distance, scaled
 from kiloword.evaluation.ssim import ssim
 from kiloword.pixels import from_bytes, psnr

@@ -25,12 +25,9 @@ from kiloword.recipes.context import Report
 from kiloword.recipes.families import GRID
 from kiloword.recipes.generators import SYSTEMS, generator
 from kiloword.studies.budget import Judging, Material, Teaching
-from kiloword.studies.exam import Exam, examined, written
-from kiloword.studies.power_law import NEEDED, Law, fitted, frontier
-from kiloword.studies.scaling_report import write_report
-from kiloword.studies.workshop import (
+from kiloword.studies.jobs import (
     Job,
-    Workshop,
+    Study,
     iterations_in,
     kept,
     opened,
@@ -38,9 +35,12 @@ from kiloword.studies.workshop import (
     seconds_of,
     training_for,
 )
+from kiloword.studies.power_law import NEEDED, Law, fitted, frontier
+from kiloword.studies.protocol import EvaluationProtocol, evaluated, protocol_for
+from kiloword.studies.scaling_report import write_report
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokens import Categorical
-from kiloword.training.model_lesson import BothWaysConfig
+from kiloword.training.tasks.image_model_task import ImageModelTaskConfig
 
 SYSTEM = "vq-raster"  # its losses are likelihoods
 WAYS = {"drawing alone": 0.0, "describing alone": 1.0, "both": 0.5}  # the share that goes from picture to words
@@ -109,19 +109,19 @@ BUDGETS = {
 def run(budget: Budget, data: Path, out: Path, report: Report) -> Path:
     """Carry out all trainings that are not there yet, and write the report; its file is returned."""
     settings = settings_of(budget)
-    workshop = opened(
+    study = opened(
         out, budget.material, settings, data, report, seed=budget.seed, save_every=budget.teaching.save_every
     )
-    exam = written(workshop.pictures, budget.judging, budget.seed)
+    protocol = protocol_for(study.pictures, budget.judging, budget.seed)
     wanted = [(size, share) for share in sorted(budget.shares) for size in budget.sizes]
     points = [
-        measured(workshop, exam, budget, size, share, f"{number} of {len(wanted)}")
+        measured(study, protocol, budget, size, share, f"{number} of {len(wanted)}")
         for number, (size, share) in enumerate(wanted, start=1)
     ]
-    prediction, laws = foretold(workshop, budget, points)
-    truth = measured(workshop, exam, budget, budget.larger, 1.0, "foretold")
-    ways = both_ways(workshop, exam, budget)
-    pictures = workshop.pictures
+    prediction, laws = foretold(study, budget, points)
+    truth = measured(study, protocol, budget, budget.larger, 1.0, "foretold")
+    ways = compare_ways(study, protocol, budget)
+    pictures = study.pictures
     facts = {
         "budget": asdict(budget), "system": SYSTEMS[SYSTEM].parts, "points": points, "prediction": prediction,
         "truth": truth, "ways": ways,
@@ -137,59 +137,60 @@ def settings_of(budget: Budget) -> dict[str, Any]:
 
 
 def measured(
-    workshop: Workshop, exam: Exam, budget: Budget, size: str, share: float, place: str
+    study: Study, protocol: EvaluationProtocol, budget: Budget, size: str, share: float, place: str
 ) -> dict[str, Any]:
     """A size taught with a share of the pictures: its parameters, compute and losses."""
     teaching = budget.teaching
     iterations = max(1, round(share * budget.seen / teaching.batch))
     training = training_for(
-        workshop, iterations, teaching.batch, teaching.rates[0], average=teaching.average, seed=budget.seed
+        study, iterations, teaching.batch, teaching.rates[0], average=teaching.average, seed=budget.seed
     )
-    recipe = recipe_for(workshop, f"{SYSTEM}-{size}", parts_of(size), training)
-    job = Job(recipe, SYSTEMS[SYSTEM].sort, folder_of(workshop, size, share), f"{size}, {share:g} ({place})")
+    recipe = recipe_for(study, f"{SYSTEM}-{size}", parts_of(size), training)
+    job = Job(recipe, SYSTEMS[SYSTEM].sort, folder_of(study, size, share), f"{size}, {share:g} ({place})")
 
     def figures(painter: Painter) -> dict[str, Any]:
         count = sum(p.numel() for p in painter.model.transformer.parameters())  # type: ignore[union-attr]
         seen = iterations * teaching.batch
         told = {"size": size, "share": share, "seen": seen, "parameters": count, "compute": 6 * count * seen * GRID}
-        return {**told, **draw_losses(exam, painter)}
+        return {**told, **draw_losses(protocol, painter)}
 
-    return kept(workshop, job, figures)
-
-
-def folder_of(workshop: Workshop, size: str, share: float) -> Path:
-    return workshop.out / "runs" / f"{size}-{share:g}"
+    return kept(study, job, figures)
 
 
-def draw_losses(exam: Exam, painter: Painter) -> dict[str, float]:
+def folder_of(study: Study, size: str, share: float) -> Path:
+    return study.out / "runs" / f"{size}-{share:g}"
+
+
+def draw_losses(protocol: EvaluationProtocol, painter: Painter) -> dict[str, float]:
     """Nats a token of held-out pictures, and of as many that were learned, given their prompts."""
-    session = Session(painter, exam.settings.batch)
+    session = Session(painter, protocol.settings.batch)
     found = {}
-    for name, places in asked(exam).items():
-        bits = picture_bits(session, exam.album.pixels[places], exam.prompts(painter, places))
+    for name, places in asked(protocol).items():
+        bits = picture_bits(session, protocol.image_set.pixels[places], protocol.prompts(painter, places))
         found[name] = float(bits.mean()) * math.log(2) / session.layout.count
     return found
 
 
-def text_losses(exam: Exam, painter: Painter) -> dict[str, float]:
+def text_losses(protocol: EvaluationProtocol, painter: Painter) -> dict[str, float]:
     """Nats of a whole description, its end included, of the same pictures; and the share that is right."""
-    session = Session(painter, exam.settings.batch)
+    session = Session(painter, protocol.settings.batch)
     found: dict[str, float] = {}
-    for name, places in asked(exam).items():
-        said = text_bits(session, exam.album.pixels[places], exam.prompts(painter, places))
+    for name, places in asked(protocol).items():
+        said = text_bits(session, protocol.image_set.pixels[places], protocol.prompts(painter, places))
         found[f"text, {name}"] = float(said.mean()) * math.log(2)
-        rows, texts = [exam.album.rows[place] for place in places], session.described(exam.album.pixels[places])
+        rows = [protocol.image_set.rows[place] for place in places]
+        texts = session.described(protocol.image_set.pixels[places])
         found[f"right, {name}"] = judge(texts, rows, painter.card.styles)["right"]
     return found
 
 
-def asked(exam: Exam) -> dict[str, list[int]]:
+def asked(protocol: EvaluationProtocol) -> dict[str, list[int]]:
     """By which pictures losses are told."""
-    held_out = [place for place, row in enumerate(exam.album.rows) if row["split"] != "train"][:LOSSES]
-    return {"held_out": held_out, "learned": exam.album.where(split="train")[: len(held_out)]}
+    held_out = [place for place, row in enumerate(protocol.image_set.rows) if row["split"] != "train"][:LOSSES]
+    return {"held_out": held_out, "learned": protocol.image_set.where(split="train")[: len(held_out)]}
 
 
-def foretold(workshop: Workshop, budget: Budget, points: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Law]]:
+def foretold(study: Study, budget: Budget, points: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Law]]:
     """What the laws say of the larger model, written down before it is begun, and the laws.
 
     Raises ValueError if the larger one was begun before.
@@ -199,10 +200,10 @@ def foretold(workshop: Workshop, budget: Budget, points: list[dict[str, Any]]) -
     laws = {"parameters": fitted(*zip(*[(p["parameters"], p["held_out"]) for p in whole], strict=True))}
     if len(best) >= NEEDED:
         laws["compute"] = fitted(*zip(*best, strict=True))
-    path = workshop.out / "prediction.json"
+    path = study.out / "prediction.json"
     if path.exists():
         return json.loads(path.read_text()), laws
-    begun = folder_of(workshop, budget.larger, 1.0)
+    begun = folder_of(study, budget.larger, 1.0)
     if begun.exists():
         raise ValueError(f"{begun} was begun before anything was foretold: remove it")
     with torch.device("meta"):
@@ -215,32 +216,32 @@ def foretold(workshop: Workshop, budget: Budget, points: list[dict[str, Any]]) -
     return prediction, laws
 
 
-def both_ways(workshop: Workshop, exam: Exam, budget: Budget) -> list[dict[str, Any]]:
+def compare_ways(study: Study, protocol: EvaluationProtocol, budget: Budget) -> list[dict[str, Any]]:
     """Drawing alone, describing alone, and both, by one model for the same time."""
-    first = {way: way_job(workshop, budget, way, 0, 1) for way in WAYS}
-    pace, found = seconds_of(workshop, first), []
+    first = {way: way_job(study, budget, way, 0, 1) for way in WAYS}
+    throughput, found = seconds_of(study, first), []
     for seed in range(budget.teaching.seeds):
         for way in WAYS:
-            iterations = iterations_in(budget.teaching.minutes, pace[way], budget.teaching.batch)
-            job = way_job(workshop, budget, way, seed, iterations)
+            iterations = iterations_in(budget.teaching.minutes, throughput[way], budget.teaching.batch)
+            job = way_job(study, budget, way, seed, iterations)
             told = {"way": way, "seed": seed, "seen": iterations * budget.teaching.batch}
 
             def figures(painter: Painter, told: dict = told, way: str = way, stage: str = job.stage) -> dict[str, Any]:
-                drawn = {**draw_losses(exam, painter), **examined(exam, painter, stage, workshop.report)}
-                said = text_losses(exam, painter)
+                drawn = {**draw_losses(protocol, painter), **evaluated(protocol, painter, stage, study.report)}
+                said = text_losses(protocol, painter)
                 return {**told, **(drawn if WAYS[way] < 1 else {}), **(said if WAYS[way] > 0 else {})}
 
-            found.append(kept(workshop, job, figures))
+            found.append(kept(study, job, figures))
     return found
 
 
-def way_job(workshop: Workshop, budget: Budget, way: str, seed: int, iterations: int) -> Job:
+def way_job(study: Study, budget: Budget, way: str, seed: int, iterations: int) -> Job:
     """The training of a model that goes this way."""
     teaching = budget.teaching
     training = training_for(
-        workshop, iterations, teaching.batch, teaching.rates[0], average=teaching.average, seed=budget.seed + seed
+        study, iterations, teaching.batch, teaching.rates[0], average=teaching.average, seed=budget.seed + seed
     )
-    lesson = BothWaysConfig(describe=WAYS[way])
-    recipe = recipe_for(workshop, way, parts_of(budget.both, text=True), training, lesson)
-    folder = workshop.out / "runs" / f"{way.replace(' ', '-')}-{seed}"
+    task = ImageModelTaskConfig(describe=WAYS[way])
+    recipe = recipe_for(study, way, parts_of(budget.both, text=True), training, task)
+    folder = study.out / "runs" / f"{way.replace(' ', '-')}-{seed}"
     return Job(recipe, SYSTEMS[SYSTEM].sort, folder, f"{way}, seed {seed}")

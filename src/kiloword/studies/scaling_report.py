@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from kiloword.data.shards import replace_file
-from kiloword.studies.exam import SPACE
 from kiloword.studies.generators_words import grid, margin
 from kiloword.studies.power_law import Interval, Law, frontier
+from kiloword.studies.protocol import SPACE
 
 UNITS = {"parameters": "parameters in blocks", "compute": "compute, 6 x parameters x tokens seen"}
 

@@ -15,19 +15,19 @@ import torch
 
 from kiloword import checkpoint, parts
 from kiloword.data.shards import replace_file
-from kiloword.evaluation.album import to_bytes
+from kiloword.evaluation.image_set import to_bytes
 from kiloword.recipes.context import Report, alone
 from kiloword.recipes.names import SORTS, TOKENIZERS
 from kiloword.recipes.pictures import Pictures
-from kiloword.recipes.tokenizer_run import card, lesson_of, teach
+from kiloword.recipes.tokenizer_run import card, fit_tokenizer, task_of
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
-from kiloword.studies.agreement import agree
 from kiloword.studies.drawing import keep_strip
-from kiloword.studies.known import check_known
 from kiloword.studies.measure import measure, rebuilt
-from kiloword.studies.pace import duration, seconds_a_picture
+from kiloword.studies.names import check_chosen
 from kiloword.studies.report import RUN, STRIP, Finished, some, write_report
+from kiloword.studies.resume_check import check_resumed
 from kiloword.studies.subset import chosen, subset
+from kiloword.studies.throughput import duration, seconds_a_picture
 from kiloword.training.loop import TrainingConfig
 from kiloword.training.pictures import shrink
 
@@ -80,7 +80,7 @@ def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Rep
     """Carry out all trainings that are not there yet, and write the report of all that are; its file is returned."""
     check_names(names)
     rows = chosen(data, budget.pictures, budget.held_out)
-    agree(out / "budget.json", asdict(replace(budget, save_every=1)))  # what this is changes nothing
+    check_resumed(out / "budget.json", asdict(replace(budget, save_every=1)))  # what this is changes nothing
     pictures = subset(
         data, rows, budget.side, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
     )  # fmt: skip
@@ -96,7 +96,7 @@ def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Rep
 
 def check_names(names: Sequence[str]) -> None:
     """Raise ValueError for a tokenizer that the study doesn't know, and for none at all."""
-    check_known(names, NAMES, "tokenizer")
+    check_chosen(names, NAMES, "tokenizer")
 
 
 def rates_of(name: str, budget: Budget) -> list[float]:
@@ -136,12 +136,12 @@ def carry_out(study: Study, name: str, rate: float, stage: str) -> None:
         "tokenizer": parts.to_json(recipe.tokenizer),
         "reconstruction": asdict(recipe.reconstruction),
     }
-    agree(folder / RUN, settings)
+    check_resumed(folder / RUN, settings)
     if (folder / "figures.json").exists():
         return
     torch.manual_seed(study.budget.seed)
     tokenizer = parts.build(recipe.tokenizer)
-    teach(tokenizer, recipe, study.pictures, alone(folder, study.report), stage)
+    fit_tokenizer(tokenizer, recipe, study.pictures, alone(folder, study.report), stage)
     checkpoint.save_tokenizer(folder / "checkpoint", tokenizer, recipe.tokenizer, card(recipe))
     figures = {**measure(tokenizer, study.pictures, study.budget.side), **duration(folder, study.budget.batch)}
     known = to_bytes(shrink(study.pictures.values[study.pictures.held_out], study.budget.side))
@@ -169,8 +169,8 @@ def _seen(study: Study, name: str, rate: float, folder: Path) -> int:
         return json.loads((folder / RUN).read_text())["seen"]
     other = name.removesuffix("-cnn")
     recipes = [recipe_of(sort, rate, study.budget, study.budget.seen) for sort in (other, name)]
-    lessons = [lesson_of(parts.build(recipe.tokenizer), recipe, study.pictures) for recipe in recipes]
+    tasks = [task_of(parts.build(recipe.tokenizer), recipe, study.pictures) for recipe in recipes]
     trainings = [recipe.training for recipe in recipes]
-    ours, theirs = seconds_a_picture(list(zip(lessons, trainings, strict=True)))
+    ours, theirs = seconds_a_picture(list(zip(tasks, trainings, strict=True)))
     return max(study.budget.batch, round(study.budget.seen * ours / theirs))
 

@@ -1,1 +1,1 @@
-"""Training: one loop around any lesson, its optimiser, its moving average and its exact resume."""
+"""Training: one loop around any task, its optimiser, its moving average and its exact resume."""

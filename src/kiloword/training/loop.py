@@ -1,4 +1,4 @@
-"""The training loop: any lesson, one or several processes, exact resume.
+"""The training loop: any task, one or several processes, exact resume.
 
 Lightning Fabric moves things to devices and has gradients summed (`scale.py` says how); the moving average of the
 weights follows Polyak and Juditsky 1992, warmed up as in Karras et al. 2023.
@@ -17,13 +17,13 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
 
-from kiloword.training.lesson import Lesson
 from kiloword.training.optimiser import AdamWConfig, MuonConfig, course
 from kiloword.training.plot import plot_losses
 from kiloword.training.scale import Door, is_split, whole
 from kiloword.training.split_state import forget_split, load_newest, save_split
 from kiloword.training.state import save_state
 from kiloword.training.stopping import agreed_stop
+from kiloword.training.tasks.task import TrainingTask
 from kiloword.transformer import Stack
 
 
@@ -53,22 +53,22 @@ class TrainingConfig:
 
 
 class Run:
-    """A training run in a folder: its state, losses.jsonl and what the lesson draws.
+    """A training run in a folder: its state, losses.jsonl and what the task draws.
 
     With a fabric of several processes each takes its share of every batch, and all take the step that one would.
     """
 
-    def __init__(self, lesson: Lesson, config: TrainingConfig, folder: Path, fabric: Fabric):
-        self.lesson, self.config, self.folder, self.fabric = lesson, config, folder, fabric
+    def __init__(self, task: TrainingTask, config: TrainingConfig, folder: Path, fabric: Fabric):
+        self.task, self.config, self.folder, self.fabric = task, config, folder, fabric
         if config.batch % (fabric.world_size * config.accumulate):
             shares = f"{fabric.world_size} processes x accumulate {config.accumulate}"
             raise ValueError(f"batch {config.batch} is not a multiple of {shares}")
         folder.mkdir(parents=True, exist_ok=True)
-        self._kept = lesson.module  # what is split stays split: then a copy of it is trained
+        self._kept = task.module  # what is split stays split: then a copy of it is trained
         if isinstance(fabric.strategy, ModelParallelStrategy):
             self._hand(deepcopy(self._kept))
-        self.module: nn.Module = lesson.module
-        self._door = fabric.setup_module(Door(lesson))
+        self.module: nn.Module = task.module
+        self._door = fabric.setup_module(Door(task))
         self.split = is_split(self.module)
         self.optimisers = config.optimiser.build(self.module)
         for part in self.module.modules() if config.compile else ():
@@ -118,7 +118,7 @@ class Run:
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = share * config.optimiser.learning_rate
-        rows = self.lesson.choose(self.iteration, config.batch)
+        rows = self.task.choose(self.iteration, config.batch)
         pieces = rows[fabric.global_rank :: fabric.world_size].chunk(config.accumulate)
         self.module.train()
         total: dict[str, Tensor] = {}
@@ -145,7 +145,7 @@ class Run:
                 held.lerp_(new, 1 - keep)
 
     def look(self) -> dict[str, float]:
-        """Let the lesson judge the averaged weights, in the first process."""
+        """Let the task judge the averaged weights, in the first process."""
         weights = self.averaged()
         if self.fabric.global_rank != 0:
             return {}
@@ -155,7 +155,7 @@ class Run:
         self._hand(self._kept)
         try:
             with torch.no_grad():
-                figures = self.lesson.look(self.folder, self.iteration)
+                figures = self.task.look(self.folder, self.iteration)
         finally:
             self._hand(self.module)
             self._kept.load_state_dict(current)
@@ -164,14 +164,14 @@ class Run:
         return figures
 
     def finish(self) -> None:
-        """Leave the averaged weights, each in one piece, in the module that the lesson came with."""
+        """Leave the averaged weights, each in one piece, in the module that the task came with."""
         self._kept.load_state_dict(self.averaged())
         self._kept.eval()
         self._hand(self._kept)
 
     def _hand(self, module: nn.Module) -> None:
-        """Have the lesson work with this module from now on."""
-        cast(Any, self.lesson).module = module
+        """Have the task work with this module from now on."""
+        cast(Any, self.task).module = module
 
     def save(self) -> None:
         """Write the state: the first process in one file, or each its part of split weights."""

@@ -9,23 +9,23 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from kiloword.training.lesson import Lesson
+from kiloword.training.tasks.task import TrainingTask
 
 
 class Door(nn.Module):
-    """A lesson as one module, so that whatever it calls inside its module goes through one forward pass.
+    """A task as one module, so that whatever it calls inside its module goes through one forward pass.
 
-    DDP and FSDP2 act before and after `forward` only; a lesson calls many methods of many parts.
+    DDP and FSDP2 act before and after `forward` only; a task calls many methods of many parts.
     """
 
-    def __init__(self, lesson: Lesson):
+    def __init__(self, task: TrainingTask):
         super().__init__()
-        self.module = lesson.module
-        self._lesson = lesson
+        self.module = task.module
+        self._task = task
 
     def forward(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The lesson's loss of a batch, and its figures."""
-        return self._lesson.loss(batch)
+        """The task's loss of a batch, and its figures."""
+        return self._task.loss(batch)
 
 
 def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from kiloword import aliases
 from kiloword.training.scale import like
 
 
@@ -50,12 +51,13 @@ def load_state(path: Path, module: nn.Module, average: dict[str, Tensor], optimi
         raise ValueError(f"{path} is not a whole training state ({error}); remove it to start anew") from error
     if note.get("format") != 1:
         raise ValueError(f"{path} has training state format {note.get('format')}; this kiloword reads format 1")
-    known, weights = module.state_dict(), _under(tensors, "module.")
+    known = module.state_dict()
+    weights = aliases.weights_of(_under(tensors, "module."), known)
     try:
         module.load_state_dict({name: like(value, known.get(name, value)) for name, value in weights.items()})
     except RuntimeError as error:
         raise ValueError(f"{path} belongs to another model: {str(error).splitlines()[1].strip()}") from error
-    for name, value in _under(tensors, "average.").items():
+    for name, value in aliases.weights_of(_under(tensors, "average."), average).items():
         average[name].copy_(like(value, average[name]))
     remember(tensors, optimisers)
     return note

@@ -1,14 +1,21 @@
 """Vectors, positions and masks: no pixel and no token id comes in here (Vaswani et al. 2017)."""
 
 from kiloword.transformer.attention import AttentionConfig
-from kiloword.transformer.blend import Blend, blend_at
 from kiloword.transformer.cache import Cache, KeyValueCache
+from kiloword.transformer.cross_attention import (
+    Context,
+    CrossAttending,
+    CrossAttentionConfig,
+    KeyValues,
+    attend,
+    stacked,
+)
 from kiloword.transformer.encoder_decoder import EncoderDecoder, EncoderDecoderConfig
 from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, GemmaGLUConfig, SwiGLUConfig
-from kiloword.transformer.memory import CrossAttentionConfig, KeyValues, Listening, Memory, attend, stacked
+from kiloword.transformer.hidden_guidance import HiddenGuidance, hidden_guidance_at
 from kiloword.transformer.modulation import (
     AdaLNConfig,
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     Modulable,
     SharedAdaLNConfig,
     UnmodulatedConfig,
@@ -27,10 +34,10 @@ from kiloword.transformer.rows import Stream, Transformer, visible
 from kiloword.transformer.stack import Stack, StackConfig
 
 __all__ = [
-    "AdaLNConfig", "AdaLNExitConfig", "AttentionConfig", "Blend", "Cache", "ColumnPattern", "ConvolutionPattern",
-    "CrossAttentionConfig", "EncoderDecoder", "EncoderDecoderConfig", "FullPattern", "GELUConfig", "GeGLUConfig",
-    "GemmaGLUConfig", "KeyValueCache", "KeyValues", "LayerNormConfig", "Listening", "Memory", "Modulable",
-    "MutedConfig", "PatternConfig", "RMSNormConfig", "RotaryConfig", "RoundedConfig", "RowPattern",
-    "SharedAdaLNConfig", "Stack", "StackConfig", "Stream", "StretchedConfig", "SwiGLUConfig", "Transformer",
-    "UnitConfig", "UnmodulatedConfig", "WrappedRowPattern", "attend", "blend_at", "stacked", "visible",
+    "AdaLNConfig", "AdaLNOutputConfig", "AttentionConfig", "Cache", "ColumnPattern", "Context", "ConvolutionPattern",
+    "CrossAttending", "CrossAttentionConfig", "EncoderDecoder", "EncoderDecoderConfig", "FullPattern", "GELUConfig",
+    "GeGLUConfig", "GemmaGLUConfig", "HiddenGuidance", "KeyValueCache", "KeyValues", "LayerNormConfig", "Modulable",
+    "MutedConfig", "PatternConfig", "RMSNormConfig", "RotaryConfig", "RoundedConfig", "RowPattern", "SharedAdaLNConfig",
+    "Stack", "StackConfig", "Stream", "StretchedConfig", "SwiGLUConfig", "Transformer", "UnitConfig",
+    "UnmodulatedConfig", "WrappedRowPattern", "attend", "hidden_guidance_at", "stacked", "visible",
 ]  # fmt: skip

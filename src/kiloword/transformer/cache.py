@@ -26,7 +26,7 @@ class Cache(Protocol):
 
     def place(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]: ...
 
-    def recall(self, layer: int, read: Callable[[], Tensor]) -> Tensor: ...
+    def cached_context(self, layer: int, read: Callable[[], Tensor]) -> Tensor: ...
 
     def advance(self, lengths: Int[Tensor, "b"]) -> None: ...
 
@@ -45,7 +45,7 @@ class KeyValueCache:
     def __init__(self, layers: int, rows: int, capacity: int, heads: int, head_dim: int):
         self.keys, self.values = (untouched(layers, rows, heads, capacity, head_dim) for _ in range(2))
         self.positions: Tensor | None = None  # kept only for transformers that ask for them
-        self.recalled: dict[int, Tensor] = {}
+        self.cached_contexts: dict[int, Tensor] = {}
         self._hold([0] * rows)
 
     @property
@@ -100,11 +100,11 @@ class KeyValueCache:
         self.positions[rows, places] = positions
         return self.positions[:, : self._longest + count]
 
-    def recall(self, layer: int, read: Callable[[], Tensor]) -> Tensor:
-        """What a layer has read of the memory [b, ...], which stays the same: it is read once."""
-        if layer not in self.recalled:
-            self.recalled[layer] = read().detach()
-        return self.recalled[layer]
+    def cached_context(self, layer: int, read: Callable[[], Tensor]) -> Tensor:
+        """What a layer has read of the context [b, ...], which stays the same: it is read once."""
+        if layer not in self.cached_contexts:
+            self.cached_contexts[layer] = read().detach()
+        return self.cached_contexts[layer]
 
     def advance(self, lengths: Int[Tensor, "b"]) -> None:
         """Keep the first `lengths[r]` new places of row r."""
@@ -122,7 +122,7 @@ class KeyValueCache:
         twin = object.__new__(KeyValueCache)
         twin.keys, twin.values = self.keys[:, rows].clone(), self.values[:, rows].clone()
         twin.positions = None if self.positions is None else self.positions[rows]
-        twin.recalled = {layer: told[rows] for layer, told in self.recalled.items()}
+        twin.cached_contexts = {layer: told[rows] for layer, told in self.cached_contexts.items()}
         twin._hold([self.lengths[row] for row in rows.tolist()])
         return twin
 

@@ -64,8 +64,8 @@ class EncoderDecoder(nn.Module):
     def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b n w"]:
         if cache is not None:
             raise ValueError("an encoder-decoder sees all rows anew at every step: it takes no cache")
-        if stream.memory is not None or stream.blend is not None:
-            raise ValueError("an encoder-decoder listens to no memory, and its views are summed up at the exit only")
+        if stream.context is not None or stream.hidden_guidance is not None:
+            raise ValueError("an encoder-decoder attends to no context, and its views are summed up at the output only")
         encoded, chosen, there = self.encode(stream)
         seen, place = self.bridge(encoded), self._place(stream)
         rows = self.unfilled.to(seen).expand(*place.shape, -1).clone()

@@ -24,7 +24,7 @@ class Modulable(Protocol):
 
 @dataclass(frozen=True)
 class UnmodulatedConfig:
-    """A block, or an exit, that no condition modulates."""
+    """A block, or an output, that no condition modulates."""
 
     def shared(self, width: int) -> nn.Module:
         """What is made of the condition's vector once for all blocks."""
@@ -107,14 +107,14 @@ class AdaLNOffset(nn.Module):
 
 
 @dataclass(frozen=True)
-class AdaLNExitConfig:
+class AdaLNOutputConfig:
     """The last norm of a stack is shifted and scaled too; its matrix starts at zero."""
 
     def build(self, width: int) -> nn.Module:
-        return AdaLNExit(width)
+        return AdaLNOutput(width)
 
 
-class AdaLNExit(nn.Module):
+class AdaLNOutput(nn.Module):
     """Shift and scale, from silu(condition)."""
 
     def __init__(self, width: int):
@@ -136,7 +136,7 @@ def needed(vector: Tensor | None) -> Tensor:
 
 
 class Modulated:
-    """Shift, scale and gate of the attention half (0) and the feed-forward half (1); an exit has one half only."""
+    """Shift, scale and gate of the attention half (0) and the feed-forward half (1); an output has one half only."""
 
     def __init__(self, vectors: tuple[Tensor, ...]):
         self.halves = (vectors[:3], vectors[3:])

@@ -11,9 +11,9 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from kiloword.transformer.blend import Blend
 from kiloword.transformer.cache import Cache
-from kiloword.transformer.memory import Memory
+from kiloword.transformer.cross_attention import Context
+from kiloword.transformer.hidden_guidance import HiddenGuidance
 
 # Axes: b rows of the batch, t places in a row, a of them that are asked for, n = a or t, w width.
 
@@ -24,9 +24,9 @@ class Stream:
 
     `span` None says that every row sees every other one, as in a ViT: the other fields are then not looked at. A row
     that sits nowhere has NaN for its y and x: only `Muted` positions take that. Rows that are not `filled` are fed
-    nothing: the encoder of an `EncoderDecoder` leaves them out. The `memory` is listened to by stacks that can;
-    `blend` sums the views of a picture up inside the stack. Hidden vectors come of the rows that are `asked` for, in
-    that order: the last block needs no others.
+    nothing: the encoder of an `EncoderDecoder` leaves them out. The `context` is attended to by stacks that can;
+    `hidden_guidance` sums the views of a picture up inside the stack. Hidden vectors come of the rows that are `asked`
+    for, in that order: the last block needs no others.
     """
 
     vectors: Float[Tensor, "b t w"]
@@ -38,8 +38,8 @@ class Stream:
     present: Bool[Tensor, "b t"] | None = None  # None: all of them
     modulation: Float[Tensor, "b #t w"] | None = None
     filled: Bool[Tensor, "b t"] | None = None  # None: all of them
-    memory: Memory | None = None
-    blend: Blend | None = None
+    context: Context | None = None
+    hidden_guidance: HiddenGuidance | None = None
     asked: Int[Tensor, "b a"] | None = None  # None: all of them
 
 

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from kiloword.transformer.attention import AttentionConfig
 from kiloword.transformer.cache import Cache, KeyValueCache
+from kiloword.transformer.cross_attention import Context, CrossAttentionConfig, NoCrossAttention
 from kiloword.transformer.feed_forward import GeGLUConfig, GELUConfig, GemmaGLUConfig, SwiGLUConfig
-from kiloword.transformer.memory import CrossAttentionConfig, Deaf, Memory
-from kiloword.transformer.modulation import AdaLNConfig, AdaLNExitConfig, SharedAdaLNConfig, UnmodulatedConfig
+from kiloword.transformer.modulation import AdaLNConfig, AdaLNOutputConfig, SharedAdaLNConfig, UnmodulatedConfig
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 from kiloword.transformer.pattern import PatternConfig, masks_by_layer
 from kiloword.transformer.position import MutedConfig, RotaryConfig, RoundedConfig, StretchedConfig
 from kiloword.transformer.rows import Stream, at, visible
 
-# Axes: b rows of the batch, t places in a row, a of them that are asked for, n = a or t, m rows of memory, w width.
+# Axes: b rows of the batch, t places in a row, a of them that are asked for, n = a or t, m rows of context, w width.
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class StackConfig:
     position: RotaryConfig | MutedConfig | RoundedConfig | StretchedConfig | None = None
     modulation: UnmodulatedConfig | AdaLNConfig | SharedAdaLNConfig = UnmodulatedConfig()
     dropout: float = 0.0
-    exit_modulation: UnmodulatedConfig | AdaLNExitConfig = UnmodulatedConfig()
+    output_modulation: UnmodulatedConfig | AdaLNOutputConfig = UnmodulatedConfig()
     patterns: tuple[PatternConfig, ...] = ()
-    listening: CrossAttentionConfig | None = None  # None: to no memory
+    cross_attention: CrossAttentionConfig | None = None  # None: no context
 
     def __post_init__(self):
         object.__setattr__(self, "patterns", tuple(self.patterns))
@@ -54,7 +54,8 @@ class Block(nn.Module):
         super().__init__()
         self.attention_norm = config.norm.build(config.width)
         self.attention = config.attention.build(config.width)
-        self.listening = config.listening.build(config.width) if config.listening else Deaf()
+        across = config.cross_attention
+        self.cross_attention = across.build(config.width) if across else NoCrossAttention()
         self.feed_forward_norm = config.norm.build(config.width)
         self.feed_forward = config.feed_forward.build(config.width)
         self.modulation = config.modulation.build(config.width)
@@ -68,14 +69,14 @@ class Block(nn.Module):
         modulation: Tensor | None,
         cache: Cache | None = None,
         layer: int = 0,
-        memory: Memory | None = None,
-        heard: Bool[Tensor, "b #t m"] | None = None,
+        context: Context | None = None,
+        context_mask: Bool[Tensor, "b #t m"] | None = None,
         asked: Int[Tensor, "b a"] | None = None,
     ) -> Float[Tensor, "b n w"]:
         """The rows `asked` for alone, where all rows are told the same."""
         by = self.modulation(modulation)
         mixed = self.attention(by.enter(0, self.attention_norm(x)), angles, mask, cache, layer, asked)
-        x = self.listening(at(x, asked) + by.leave(0, self.dropout(mixed)), memory, heard, cache, layer)
+        x = self.cross_attention(at(x, asked) + by.leave(0, self.dropout(mixed)), context, context_mask, cache, layer)
         thought = self.feed_forward(by.enter(1, self.feed_forward_norm(x)))
         return x + by.leave(1, self.dropout(thought))
 
@@ -91,7 +92,7 @@ class Stack(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
         self.norm = config.norm.build(config.width)
         self.shared_modulation = config.modulation.shared(config.width)
-        self.exit_modulation = config.exit_modulation.build(config.width)
+        self.output_modulation = config.output_modulation.build(config.width)
         head_dim = config.attention.head_dim or config.width // config.attention.heads
         self.rotary = config.position.build(head_dim) if config.position else None
         self._initialise()
@@ -111,14 +112,14 @@ class Stack(nn.Module):
         return self.config.width
 
     @property
-    def listens(self) -> bool:
-        """Whether its blocks listen to a memory."""
-        return self.config.listening is not None
+    def cross_attends(self) -> bool:
+        """Whether its blocks attend to a context."""
+        return self.config.cross_attention is not None
 
     @property
     def modulated(self) -> bool:
-        """Whether its blocks, or its exit, are modulated."""
-        parts = (self.config.modulation, self.config.exit_modulation)
+        """Whether its blocks, or its output, are modulated."""
+        parts = (self.config.modulation, self.config.output_modulation)
         return not all(isinstance(part, UnmodulatedConfig) for part in parts)
 
     def cache(self, rows: int, capacity: int) -> KeyValueCache:
@@ -142,18 +143,18 @@ class Stack(nn.Module):
         `cache.advance` afterwards to keep some of the new rows."""
         masks = self._masks(stream, cache)
         angles = self.rotary.angles(stream.positions) if self.rotary else None
-        memory, blend = stream.memory, stream.blend
-        if memory is not None and not self.listens:
-            raise ValueError("the prompt has a memory, and this transformer listens to none")
-        heard = None if memory is None else memory.heard(stream.sample)
-        blended = None if blend is None else blend.place(self.config.depth)
+        context, hidden_guidance = stream.context, stream.hidden_guidance
+        if context is not None and not self.cross_attends:
+            raise ValueError("the prompt has a context, and this transformer attends to none")
+        context_mask = None if context is None else context.mask(stream.sample)
+        blended = None if hidden_guidance is None else hidden_guidance.place(self.config.depth)
         x, modulation = stream.vectors, self.shared_modulation(stream.modulation)
-        alike = memory is None and blend is None and (modulation is None or modulation.shape[1] == 1)
+        alike = context is None and hidden_guidance is None and (modulation is None or modulation.shape[1] == 1)
         asked = stream.asked if alike else None  # in the last block; else at the end
         for layer, block in enumerate(self.blocks):
             last = layer == len(self.blocks) - 1
-            x = block(x, angles, masks[layer], modulation, cache, layer, memory, heard, asked if last else None)
-            if blend is not None and layer == blended:
-                x = blend.of(x)
-        hidden = self.exit_modulation(stream.modulation).enter(0, self.norm(x))
+            x = block(x, angles, masks[layer], modulation, cache, layer, context, context_mask, asked if last else None)
+            if hidden_guidance is not None and layer == blended:
+                x = hidden_guidance.of(x)
+        hidden = self.output_modulation(stream.modulation).enter(0, self.norm(x))
         return hidden if alike else at(hidden, stream.asked)

@@ -41,16 +41,16 @@ def test_both_decoders_keep_the_law(tiny_model):
 
 
 def test_a_tokenizer_paints_in_one_call_whatever_the_effort(tiny_model):
-    own, layout = tiny_model.exit, tiny.layout_of(tiny_model)
+    own, layout = tiny_model.pixel_decoder, tiny.layout_of(tiny_model)
     tokens, known = tiny.tokens(tiny_model, 2), torch.ones(2, layout.count, dtype=torch.bool)
     known[1, 3:] = False
     wanted = tiny_model.picture.tokenizer.decode(tokens, layout, known)
-    (painted,) = own.paint(tokens, layout, known, Effort(9, 3), Seeded([0, 1]), ROWS)
-    assert torch.equal(painted.pixels, wanted) and torch.equal(own.glance(tokens, layout, known), wanted)
+    (painted,) = own.decode_steps(tokens, layout, known, Effort(9, 3), Seeded([0, 1]), ROWS)
+    assert torch.equal(painted.pixels, wanted) and torch.equal(own.preview(tokens, layout, known), wanted)
     assert (painted.step, painted.steps, painted.calls, own.scale) == (1, 1, 1, 1)
     assert own.steps(layout, Effort(9, 3)) == 0
     with pytest.raises(ValueError, match="takes a diffusion decoder"):
-        next(own.paint(tokens, layout, known, Effort(level=0.5), Seeded([0, 1]), ROWS, start=wanted))
+        next(own.decode_steps(tokens, layout, known, Effort(level=0.5), Seeded([0, 1]), ROWS, start=wanted))
 
 
 def test_a_model_refuses_a_decoder_of_other_tokens(tiny_model):
@@ -58,7 +58,7 @@ def test_a_model_refuses_a_decoder_of_other_tokens(tiny_model):
         decoder = tiny.decoder(**changes).build()
         return ImageModel(tiny_model.picture, tiny_model.prompt, tiny_model.transformer, tiny_model.text, decoder)
 
-    assert fitted().exit.scale == 2
+    assert fitted().pixel_decoder.scale == 2
     with pytest.raises(ValueError, match=r"tokenizer gives Codes\(sizes=\(3, 2\)\) and the decoder is told Codes"):
         fitted(space=Codes((3, 3)))
     config = tiny.decoder()

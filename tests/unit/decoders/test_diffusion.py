@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import tiny
-from kiloword.decoders.decoder import Effort, Painted
+from kiloword.decoders.decoder import DecodeStep, Effort
 from kiloword.decoders.diffusion import DiffusionDecoder
 from kiloword.decoders.patches import GROUPINGS
 from kiloword.noise import Seeded
@@ -18,9 +18,9 @@ TOKENS = tiny.tokens_of(Codes(tiny.LEVELS), LAYOUT, 2)
 
 
 @torch.no_grad()
-def painted(decoder: DiffusionDecoder, effort: Effort, seeds=(0, 1), **given) -> list[Painted]:
+def painted(decoder: DiffusionDecoder, effort: Effort, seeds=(0, 1), **given) -> list[DecodeStep]:
     rows = torch.arange(len(seeds))
-    return list(decoder.paint(TOKENS, LAYOUT, KNOWN, effort, Seeded(seeds), rows, **given))
+    return list(decoder.decode_steps(TOKENS, LAYOUT, KNOWN, effort, Seeded(seeds), rows, **given))
 
 
 def calls_of(decoder: DiffusionDecoder) -> list:
@@ -38,14 +38,14 @@ def test_pictures_have_the_size_that_the_scale_says_at_every_step(scale, effort)
     assert {look.pixels.shape for look in looks} == {(2, 4, 8 * scale, 4 * scale)}
     assert [look.step for look in looks] == list(range(1, decoder.steps(LAYOUT, effort) + 1))
     assert {look.steps for look in looks} == {decoder.steps(LAYOUT, effort)}
-    assert decoder.glance(TOKENS, LAYOUT, KNOWN).shape == looks[0].pixels.shape
+    assert decoder.preview(TOKENS, LAYOUT, KNOWN).shape == looks[0].pixels.shape
     assert torch.isfinite(looks[-1].pixels).all()
 
 
 def test_a_glance_is_one_call_without_any_chance():
     decoder = tiny.painter()
     calls = calls_of(decoder)
-    assert torch.equal(decoder.glance(TOKENS, LAYOUT, KNOWN), decoder.glance(TOKENS, LAYOUT, KNOWN))
+    assert torch.equal(decoder.preview(TOKENS, LAYOUT, KNOWN), decoder.preview(TOKENS, LAYOUT, KNOWN))
     assert len(calls) == 2
 
 
@@ -59,7 +59,7 @@ def test_seeds_decide():
 def test_pictures_may_be_looked_at_whenever_and_learned_from(effort):
     decoder, rows = tiny.painter(), torch.arange(2)
     later = painted(decoder, effort)
-    for step, look in enumerate(decoder.paint(TOKENS, LAYOUT, KNOWN, effort, Seeded((0, 1)), rows)):
+    for step, look in enumerate(decoder.decode_steps(TOKENS, LAYOUT, KNOWN, effort, Seeded((0, 1)), rows)):
         assert torch.equal(look.pixels, later[step].pixels)
         assert not look.pixels.is_inference()
 
@@ -155,9 +155,9 @@ def test_tokens_of_another_tokenizer_are_refused():
     ):
         known = torch.ones(tokens.shape[:2], dtype=torch.bool)
         with pytest.raises(ValueError, match=said):
-            next(decoder.paint(tokens, LAYOUT, known, Effort(), noise, rows))
+            next(decoder.decode_steps(tokens, LAYOUT, known, Effort(), noise, rows))
         with pytest.raises(ValueError, match=said):
-            decoder.glance(tokens, LAYOUT, known)
+            decoder.preview(tokens, LAYOUT, known)
 
 
 def test_groups_that_do_not_divide_and_groupings_that_are_not_there_are_refused_before_anything_is_drawn():

@@ -46,7 +46,7 @@ def sketching(greys: Greys | None = None, spread: tuple[float, ...] = ()) -> Dif
 @torch.no_grad()
 def painted(decoder: DiffusionDecoder, effort: Effort, tokens: Tensor = TOKENS, known: Tensor = ALL) -> Tensor:
     rows = torch.arange(len(tokens))
-    *_, last = decoder.paint(tokens, LAYOUT, known, effort, Seeded(range(len(tokens))), rows)
+    *_, last = decoder.decode_steps(tokens, LAYOUT, known, effort, Seeded(range(len(tokens))), rows)
     return last.pixels
 
 
@@ -73,7 +73,7 @@ def test_a_decoder_that_wants_none_is_shown_none():
 
 def test_a_glance_is_the_sketch_enlarged():
     greys = Greys()
-    seen = sketching(greys).glance(TOKENS, LAYOUT, ALL)
+    seen = sketching(greys).preview(TOKENS, LAYOUT, ALL)
     assert seen.shape == (2, 4, 16, 8)
     assert torch.equal(seen, interpolate(greys.decode(TOKENS, LAYOUT, ALL), scale_factor=2, mode="bilinear"))
     assert seen[:, 0, ::15, ::7].flatten(1).equal(TOKENS[:, [0, 1, 6, 7], 0] / 2)  # the corners
@@ -81,7 +81,7 @@ def test_a_glance_is_the_sketch_enlarged():
 
 def test_pure_noise_lies_around_the_sketch_as_wide_as_its_spread():
     decoder = sketching(Greys(), (0.5, 0.25))
-    net, drawn = decoder.denoiser, decoder.glance(TOKENS, LAYOUT, ALL)
+    net, drawn = decoder.denoiser, decoder.preview(TOKENS, LAYOUT, ALL)
     (guide,) = decoder.guides(TOKENS, LAYOUT, ALL)
     noise = torch.randn(2, 32, net.patches.dim)
     apart = net.pure(noise, guide) - net.patches.split(drawn)
@@ -95,7 +95,7 @@ def test_a_network_that_knows_nothing_leaves_the_sketch_and_pure_noise_does_not_
     decoder = sketching(Greys(), (0.5, 0.25))
     torch.nn.init.zeros_(decoder.denoiser.leave.weight)
     decoder.denoiser.enter.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
-    drawn = decoder.glance(TOKENS, LAYOUT, ALL)
+    drawn = decoder.preview(TOKENS, LAYOUT, ALL)
     for solver in ("euler", "heun", "ddim"):
         assert torch.allclose(painted(decoder, Effort(2, solver=solver)), drawn, atol=1e-5)
     noise = Seeded(range(2)).normal(seen[0].shape[1:], torch.arange(2))

@@ -11,7 +11,7 @@ import tiny
 from kiloword import parts
 from kiloword.data.shards import shard_name, write_metadata, write_shard
 from kiloword.engine.painter import Card, Painter
-from kiloword.evaluation.album import Album, fitted
+from kiloword.evaluation.image_set import ImageSet, fitted
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.model import ImageModel, Modality
@@ -74,9 +74,9 @@ def data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def album() -> Album:
+def image_set() -> ImageSet:
     """The same set in memory, at its own size."""
-    return Album([row for row, _ in rows()], torch.stack([fitted(image, (16, 16)) for _, image in rows()]))
+    return ImageSet([row for row, _ in rows()], torch.stack([fitted(image, (16, 16)) for _, image in rows()]))
 
 
 @pytest.fixture(scope="session")

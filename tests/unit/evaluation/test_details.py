@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
-from kiloword.evaluation.album import to_bytes
 from kiloword.evaluation.details import CELLS, OCTAVES, details
+from kiloword.evaluation.image_set import to_bytes
 
 
 def noisy() -> torch.Tensor:

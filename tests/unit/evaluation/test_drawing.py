@@ -5,8 +5,8 @@ import torch
 from PIL import Image
 
 import tiny
-from kiloword.evaluation.album import fitted, to_bytes
 from kiloword.evaluation.drawing import Session
+from kiloword.evaluation.image_set import fitted, to_bytes
 
 PROMPTS = ["a red apple", "a blue house", "a green pear", "a red house", "a blue apple"]
 

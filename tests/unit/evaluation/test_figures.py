@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import tiny
-from kiloword.evaluation.album import Album
 from kiloword.evaluation.drawing import Session
+from kiloword.evaluation.image_set import ImageSet
 from kiloword.evaluation.likelihood import likelihood, picture_bits, text_bits
 from kiloword.evaluation.memorisation import TrainingSet, memorisation, quantiles
 from kiloword.evaluation.reconstruction import reconstruction
@@ -67,9 +67,9 @@ def test_reconstruction_in_all_groups_and_in_half(painter, session, pixels):
 
 
 @pytest.fixture(scope="module")
-def small(album):
-    """The album at the size of the tiny painter."""
-    return Album(album.rows, album.pixels[:, :, ::2, ::4].contiguous())
+def small(image_set):
+    """The image set at the size of the tiny painter."""
+    return ImageSet(image_set.rows, image_set.pixels[:, :, ::2, ::4].contiguous())
 
 
 def test_copies_of_training_pictures_are_found(session, small):

@@ -52,7 +52,7 @@ def tokens(dim: int, count: int = 2) -> tuple[Tensor, Tensor]:
 
 
 def painted(decoder: Decoder, shown: Tensor, known: Tensor, seeds: list[int]) -> list:
-    return list(decoder.paint(shown, LAYOUT, known, decoder.effort, Seeded(seeds), torch.arange(len(seeds))))
+    return list(decoder.decode_steps(shown, LAYOUT, known, decoder.effort, Seeded(seeds), torch.arange(len(seeds))))
 
 
 def test_latents_are_scaled_back_as_pipelines_do(kl: Path):
@@ -66,7 +66,7 @@ def test_latents_are_scaled_back_as_pipelines_do(kl: Path):
         wanted = theirs.decode(shown.mT.reshape(2, 5, 3, 2) / 0.5 + 0.25).sample
     assert last.pixels.shape == (2, 3, 12, 8) and torch.allclose(last.pixels, wanted, atol=1e-6)
     assert (last.step, last.steps, last.calls) == (1, 1, 1) and decoder.steps(LAYOUT, decoder.effort) == 0
-    assert torch.equal(decoder.glance(shown, LAYOUT, known), last.pixels)
+    assert torch.equal(decoder.preview(shown, LAYOUT, known), last.pixels)
 
 
 def test_a_consistency_decoder_draws_what_diffusers_draws(consistency: Path):
@@ -81,7 +81,7 @@ def test_a_consistency_decoder_draws_what_diffusers_draws(consistency: Path):
         wanted = theirs.decode(latents, generator=generator).sample
     assert torch.allclose(last.pixels, wanted, atol=1e-5) and not torch.allclose(first.pixels, wanted, atol=1e-3)
     assert (last.step, last.steps, last.calls) == (2, 2, 2) and decoder.steps(LAYOUT, decoder.effort) == 2
-    assert decoder.glance(shown, LAYOUT, known).shape == (1, 3, 6, 4)
+    assert decoder.preview(shown, LAYOUT, known).shape == (1, 3, 6, 4)
 
 
 def test_a_picture_does_not_depend_on_the_batch(consistency: Path):
@@ -94,7 +94,7 @@ def test_unknown_tokens_are_not_looked_at(kl: Path):
     decoder, (shown, known) = open_decoder(kl), tokens(5)
     other = shown.clone()
     known[:, 3:], other[:, 3:] = False, 9
-    assert torch.equal(decoder.glance(shown, LAYOUT, known), decoder.glance(other, LAYOUT, known))
+    assert torch.equal(decoder.preview(shown, LAYOUT, known), decoder.preview(other, LAYOUT, known))
 
 
 def test_the_scale_is_what_it_draws_for_a_pixel_of_the_tokenizer(kl: Path):
@@ -107,11 +107,12 @@ def test_the_scale_is_what_it_draws_for_a_pixel_of_the_tokenizer(kl: Path):
 def test_what_cannot_be_painted_is_refused(kl: Path, consistency: Path):
     decoder, (shown, known) = open_decoder(kl), tokens(5)
     with pytest.raises(ValueError, match="cannot clean up a picture"):
-        next(decoder.paint(shown, LAYOUT, known, Effort(), Seeded([0]), torch.arange(2), torch.zeros(2, 3, 12, 8)))
+        start = torch.zeros(2, 3, 12, 8)
+        next(decoder.decode_steps(shown, LAYOUT, known, Effort(), Seeded([0]), torch.arange(2), start))
     with pytest.raises(ValueError, match=r"have shape \[b, n, 5\]"):
-        decoder.glance(shown[..., :4], LAYOUT, known)
+        decoder.preview(shown[..., :4], LAYOUT, known)
     with pytest.raises(ValueError, match="latents lie in one grid"):
-        decoder.glance(shown, Layout(((1, 2), (2, 2))), known)
+        decoder.preview(shown, Layout(((1, 2), (2, 2))), known)
     for effort in (Effort(4), Effort(2, guidance=2.0), Effort(2, 4, 1.0)):
         with pytest.raises(ValueError, match="paints in 2 steps, without groups or guidance"):
             open_decoder(consistency).steps(LAYOUT, effort)

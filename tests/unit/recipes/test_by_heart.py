@@ -1,4 +1,4 @@
-"""UniTok's way and MetaMorph's learn 32 emoji by heart: the recipes' own tokenizers and lessons, at a smaller width."""
+"""UniTok's way and MetaMorph's learn 32 emoji by heart: the recipes' own tokenizers and tasks, at a smaller width."""
 
 from dataclasses import replace
 from itertools import islice
@@ -63,8 +63,8 @@ def taught(recipe: Recipe, folder: Path, report) -> tuple[ImageModel, torch.Tens
     torch.manual_seed(0)
     model = parts.build(with_vocabulary(recipe, metadata))
     context = alone(folder, report)
-    stages.teach_tokenizer(model, recipe, pictures, context)
-    stages.teach_model(model, recipe, pictures, context)
+    stages.train_tokenizer(model, recipe, pictures, context)
+    stages.train_model(model, recipe, pictures, context)
     layout = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side)
     with torch.no_grad():
         tokens = model.picture.tokenizer.encode(shrink(values, recipe.data.side), layout).target

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import icons
-import joint
+import shared_vocab
 import tiny
 from kiloword import checkpoint, parts, recipes
 from kiloword.data import shards
@@ -19,7 +19,7 @@ from kiloword.heads.head import Sampling
 from kiloword.noise import Seeded
 from kiloword.recipes import load, model_run, names, stages
 from kiloword.recipes.context import alone
-from kiloword.recipes.dalle import dalle_64, joint_vocabulary, stack
+from kiloword.recipes.dalle import dalle_64, shared_vocab_head, stack
 from kiloword.recipes.pictures import Pictures
 from kiloword.recipes.vocabulary import with_vocabulary
 from kiloword.training.pictures import shrink, to_bytes
@@ -38,42 +38,42 @@ def test_layers_are_the_papers():
 
 def test_sizes_of_the_paper_make_twelve_billion():
     with torch.device("meta"):
-        parts_of_it = [stack(62, 64, radius=5).build(), joint_vocabulary(16384, 256, 8192, 64 * 62, 32).build()]
+        parts_of_it = [stack(62, 64, radius=5).build(), shared_vocab_head(16384, 256, 8192, 64 * 62, 32).build()]
     assert round(sum(p.numel() for part in parts_of_it for p in part.parameters()) / 1e9, 1) == 12.3
     vocabulary = parts_of_it[1].embedding.weight
-    assert vocabulary.shape == parts_of_it[1].exit.weight.shape == (16384 + 256 + 8192, 3968)
+    assert vocabulary.shape == parts_of_it[1].output.weight.shape == (16384 + 256 + 8192, 3968)
 
 
 def test_the_recipe_is_small_and_weighs_text_to_pictures_as_one_to_seven():
     recipe = load("dalle-64")
     assert recipe == dalle_64() and recipe.name in names()
     assert 1e6 < sum(p.numel() for p in parts.build(recipe.model).parameters()) < 3e6
-    assert recipe.both_ways.text_weight == pytest.approx(1 / 7)
+    assert recipe.task.text_weight == pytest.approx(1 / 7)
     assert model_run.card(recipe).guidance == 1
 
 
 @torch.no_grad()
 def test_a_checkpoint_keeps_one_vocabulary_and_draws_the_same(tmp_path):
-    config, model = joint.config(), joint.model()
+    config, model = shared_vocab.config(), shared_vocab.model()
     assert parts.from_json(parts.to_json(config)) == config
     card = Card("tiny", ((tiny.ROWS, tiny.COLUMNS),))
     checkpoint.save(tmp_path / "dalle", Painter(model, card), config, dtype=torch.float32)
     again = checkpoint.load(tmp_path / "dalle").model
-    assert again.text.head.joint is again.picture.head and again.prompt.doors[0].joint is again.picture.head
+    assert again.text.head.shared is again.picture.head and again.prompt.embedders[0].shared is again.picture.head
     *_, drawn = draw(model, tiny.drawing(model, ["a pear"]), Seeded([1]))
     *_, same = draw(again, tiny.drawing(again, ["a pear"]), Seeded([1]))
     assert torch.equal(drawn.tokens, same.tokens)
 
 
 def test_a_joint_head_must_be_named_by_both():
-    config = joint.config()
-    other = replace(config.picture, head=replace(config.picture.head, limit=joint.LIMIT + 1))
+    config = shared_vocab.config()
+    other = replace(config.picture, head=replace(config.picture.head, limit=shared_vocab.LIMIT + 1))
     with pytest.raises(ValueError, match="must be the same for text and pictures"):
         replace(config, picture=other).build()
     with pytest.raises(ValueError, match="this model has none"):
         replace(config, text=None).build()
     with pytest.raises(ValueError, match="texts of 9 tokens and their end do not fit into 9 places"):
-        replace(config.text, limit=joint.LIMIT)
+        replace(config.text, limit=shared_vocab.LIMIT)
 
 
 def test_pictures_in_and_a_model_with_its_judge_out(tmp_path):
@@ -121,8 +121,8 @@ def test_it_learns_pictures_by_heart(tmp_path, report=lambda *figures: None):
     torch.manual_seed(0)
     model = parts.build(with_vocabulary(recipe, metadata))
     context = alone(tmp_path, report)
-    stages.teach_tokenizer(model, recipe, pictures, context)
-    stages.teach_model(model, recipe, pictures, context)
+    stages.train_tokenizer(model, recipe, pictures, context)
+    stages.train_model(model, recipe, pictures, context)
     asked = [wording.answer(m) for m in metadata]
     layout = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side)
     with torch.no_grad():

@@ -15,12 +15,12 @@ from kiloword.recipes import tokenizers as table
 from kiloword.recipes.context import alone
 from kiloword.recipes.pictures import load_pictures
 from kiloword.recipes.recipe import changed
-from kiloword.recipes.tokenizer_run import teach
+from kiloword.recipes.tokenizer_run import fit_tokenizer
 from kiloword.tokenizers.dvae import DVAEConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.vit import ViTConfig
-from kiloword.training.adversarial_lesson import AdversarialLesson
 from kiloword.training.loop import Run
+from kiloword.training.tasks.adversarial_task import AdversarialTask
 
 STEPS = {"training.iterations": "2", "training.batch": "3", "data.side": "16"}
 
@@ -56,7 +56,7 @@ def test_every_recipe_describes_a_tokenizer_of_icons(name: str):
 
 
 def test_the_table_and_the_list_agree():
-    assert {*recipes.SORTS, "palette"} == set(table.QUANTIZERS) and set(table.LESSONS) <= set(table.QUANTIZERS)
+    assert {*recipes.SORTS, "palette"} == set(table.QUANTIZERS) and set(table.TASKS) <= set(table.QUANTIZERS)
     with pytest.raises(ValueError, match="no tokenizer recipe 'tokenizer-vqq'"):
         table.tokenizer_recipe("tokenizer-vqq")
 
@@ -106,11 +106,11 @@ def test_a_palette_is_fitted_to_the_pictures_learned(folder: Path, tmp_path: Pat
 
 
 def test_critics_and_perception_are_a_setting(folder: Path, tmp_path: Path, small: None, monkeypatch):
-    lessons = []
-    monkeypatch.setattr(Run, "train", lambda run, report: lessons.append(run.lesson))
+    tasks = []
+    monkeypatch.setattr(Run, "train", lambda run, report: tasks.append(run.task))
     carried_out("tokenizer-vq", folder, tmp_path / "a", {"adversarial.weight": "0.8"})
     carried_out("tokenizer-vq", folder, tmp_path / "b")
-    assert [isinstance(lesson, AdversarialLesson) for lesson in lessons] == [True, False]
+    assert [isinstance(task, AdversarialTask) for task in tasks] == [True, False]
     with pytest.raises(ValueError, match="is no picture network"):
         carried_out("tokenizer-vq", folder, tmp_path / "c", {"perceptual.model": str(tmp_path)})
 
@@ -128,7 +128,7 @@ def test_a_temperature_falls_over_the_whole_of_a_recipe(folder: Path, small: Non
     recipe = changed(recipes.load("tokenizer-gumbel"), {**STEPS, "training.iterations": "4"})
     tokenizer = parts.build(recipe.tokenizer)
     pictures = load_pictures(folder, tmp_path / "pictures", recipe.data.side)
-    teach(tokenizer, recipe, pictures, alone(tmp_path, lambda *_: None), "x")
+    fit_tokenizer(tokenizer, recipe, pictures, alone(tmp_path, lambda *_: None), "x")
     assert tokenizer.quantizer.temperature == pytest.approx(1 / 16)
 
 

@@ -10,8 +10,8 @@ import studying
 import tiny
 from kiloword.recipes import generators
 from kiloword.recipes import tokenizers as recipes
+from kiloword.studies import jobs
 from kiloword.studies import tokenizers as study
-from kiloword.studies import workshop
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.vit import ViTConfig
@@ -39,6 +39,6 @@ def small(monkeypatch: pytest.MonkeyPatch) -> study.Budget:
 def small_networks() -> Iterator[None]:
     """The tokenizers of studies of models are made of a few numbers."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workshop, "vit", studying.networks)
+        patch.setattr(jobs, "vit", studying.networks)
         patch.setattr(generators, "vit", studying.networks)
         yield

@@ -17,10 +17,10 @@ import studying
 from kiloword.studies import cost
 from kiloword.studies import generators as study
 from kiloword.studies.budget import Judging, Material, Teaching
-from kiloword.studies.exam import written
 from kiloword.studies.generators_report import Outcome, better
 from kiloword.studies.generators_words import findings, likelihoods, limits
-from kiloword.studies.workshop import iterations_in, painter_of
+from kiloword.studies.jobs import iterations_in, painter_of
+from kiloword.studies.protocol import protocol_for
 from kiloword.training.loop import Run
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -90,8 +90,8 @@ def test_the_report_has_a_row_a_system_and_says_what_is_too_small(whole: Path, f
     text = (whole / "report.md").read_text()
     for name in SOME:
         assert text.count(f"| {name} |") >= 4
-        pace = f"{1 / facts['budget']['seconds_a_picture_learned'][name]:.1f}"
-        assert any(line.startswith(f"| {name} |") and f"| {pace} |" in line for line in text.splitlines())
+        throughput = f"{1 / facts['budget']['seconds_a_picture_learned'][name]:.1f}"
+        assert any(line.startswith(f"| {name} |") and f"| {throughput} |" in line for line in text.splitlines())
     assert "What is too small to mean anything" in text and "seen in no other style" in text
     assert all(f"{number}. {prompt}" in text for number, prompt in enumerate(facts["sheet"], start=1))
     with Image.open(whole / "sheet.png") as sheet, Image.open(whole / "plot.png") as plot:
@@ -102,18 +102,18 @@ def test_nothing_is_chosen_by_what_judges_and_seeds_are_the_pictures(whole: Path
     pictures = study.opened(
         whole, BUDGET.material, study.settings_of(BUDGET), folder, studying.nobody, seed=0, save_every=2
     ).pictures
-    exam = written(pictures, BUDGET.judging, 0)
-    assert exam.choosing and exam.judged and not set(exam.choosing) & set(exam.judged)
-    assert len(set(exam.seeds(exam.judged))) == len(exam.judged)
-    wider = written(pictures, replace(BUDGET.judging, prompts=8), 0)
-    assert set(exam.judged) <= set(wider.judged)
-    assert [exam.seeds([place]) for place in exam.shown] == [wider.seeds([place]) for place in exam.shown]
+    protocol = protocol_for(pictures, BUDGET.judging, 0)
+    assert protocol.choosing and protocol.judged and not set(protocol.choosing) & set(protocol.judged)
+    assert len(set(protocol.seeds(protocol.judged))) == len(protocol.judged)
+    wider = protocol_for(pictures, replace(BUDGET.judging, prompts=8), 0)
+    assert set(protocol.judged) <= set(wider.judged)
+    assert [protocol.seeds([place]) for place in protocol.shown] == [wider.seeds([place]) for place in protocol.shown]
 
 
 def test_what_is_there_is_not_done_again_and_a_folder_keeps_its_budget(whole: Path, folder: Path, monkeypatch):
     monkeypatch.setattr(cost, "memory", lambda *_: None)
     monkeypatch.setattr(Run, "_step", lambda run: pytest.fail("trained again"))
-    monkeypatch.setattr(study, "examined", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr(study, "evaluated", lambda *_: pytest.fail("measured again"))
     monkeypatch.setattr(cost, "seconds", lambda *_: pytest.fail("timed again"))
     study.run(BUDGET, folder, whole, ["vq-raster"], studying.nobody)
     with pytest.raises(ValueError, match="begun with another teaching"):
@@ -123,11 +123,11 @@ def test_what_is_there_is_not_done_again_and_a_folder_keeps_its_budget(whole: Pa
 
 @pytest.mark.parametrize("killed_at", [3])
 def test_a_killed_study_goes_on_to_the_same_end(whole: Path, folder: Path, tmp_path: Path, killed_at: int, monkeypatch):
-    pace = json.loads((whole / "pace.json").read_text())
-    pace["vq-raster"] = 0.001 * 60 / (4 * 6)  # six steps
+    throughput = json.loads((whole / "pace.json").read_text())
+    throughput["vq-raster"] = 0.001 * 60 / (4 * 6)  # six steps
     for out in ("once", "killed"):
         (tmp_path / out).mkdir()
-        (tmp_path / out / "pace.json").write_text(json.dumps(pace))
+        (tmp_path / out / "pace.json").write_text(json.dumps(throughput))
     program = [sys.executable, studying.__file__, str(folder), str(tmp_path / "killed"), str(killed_at)]
     assert subprocess.run(program, capture_output=True).returncode == -signal.SIGKILL
     assert study.finished(tmp_path / "killed") == []

@@ -55,7 +55,7 @@ def test_networks_are_equal_and_the_control_is_taught_as_long(whole: Path):
 
 
 def test_what_is_there_is_not_trained_again(whole: Path, folder: Path, small: study.Budget, monkeypatch):
-    monkeypatch.setattr(study, "teach", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(study, "fit_tokenizer", lambda *_: pytest.fail("trained again"))
     study.run(study.replace(small, rates=(1e-3,), seen=8, save_every=9), folder, whole, ["fsq", "vq"], nobody)
     report = json.loads((whole / "report.json").read_text())
     assert len(report["tokenizers"]) == len(study.NAMES)  # the report is of all that is finished

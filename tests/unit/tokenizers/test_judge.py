@@ -12,8 +12,8 @@ from kiloword.engine.rerank import candidate_seed, draw_best, look_at
 from kiloword.noise import Seeded
 from kiloword.tokenizers.judge import ContrastiveJudge, JudgeConfig
 from kiloword.tokens import Categorical, Codes
-from kiloword.training.contrastive_lesson import ContrastiveLesson
-from kiloword.training.model_lesson import Lines
+from kiloword.training.tasks.contrastive_task import ContrastiveTask
+from kiloword.training.tasks.image_model_task import Captions
 
 NAMES = ["a red apple", "a pear", "blue house", "a green house"]
 
@@ -24,18 +24,18 @@ def judge(space=None, seed: int = 0) -> ContrastiveJudge:
     return JudgeConfig(tiny.words(), tiny.stack(depth=1), space, tiny.stack(depth=1), places=10, limit=8, dim=8).build()
 
 
-def lesson(space=None) -> ContrastiveLesson:
+def task(space=None) -> ContrastiveTask:
     """Pictures of one code each, and the name of each."""
     factors = 2 if isinstance(space, Codes) else None
     tokens = torch.arange(4).view(1, 4, 1).expand(1, 4, 8)
     tokens = tokens if factors is None else torch.stack([tokens // 2, tokens % 2], dim=-1)
-    lines = Lines(ask=lambda row, chance: NAMES[row], answer=lambda row: NAMES[row])
-    return ContrastiveLesson(judge(space), tokens.to(torch.uint8), lines, torch.ones(4), torch.arange(4))
+    captions = Captions(ask=lambda row, chance: NAMES[row], answer=lambda row: NAMES[row])
+    return ContrastiveTask(judge(space), tokens.to(torch.uint8), captions, torch.ones(4), torch.arange(4))
 
 
 @pytest.mark.parametrize("space", [Categorical(5), Codes((3, 2))], ids=str)
 def test_it_finds_what_belongs_together(space, tmp_path):
-    taught = lesson(space)
+    taught = task(space)
     optimiser = torch.optim.Adam(taught.module.parameters(), lr=1e-2)
     for _ in range(60):
         loss, _ = taught.loss(taught.choose(0, 4).sort().values)

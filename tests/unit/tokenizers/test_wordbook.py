@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-import spoken
+import chat_template
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.wordbook import WordbookConfig
 from kiloword.tokens.words import Words
@@ -12,30 +12,30 @@ TEXTS = ["a red apple", "", "Äpfel, 苹果!\n twice  spaced ", "<eos> and <open
 
 
 def test_both_text_tokenizers_obey_the_law():
-    assert isinstance(spoken.words().build(), Words) and isinstance(BPEConfig().build(), Words)
+    assert isinstance(chat_template.words().build(), Words) and isinstance(BPEConfig().build(), Words)
 
 
 def test_texts_come_back_and_are_alone_what_they_are_in_company():
-    words = spoken.words().build()
+    words = chat_template.words().build()
     ids, present = words.encode(TEXTS, 60)
     for row, text in enumerate(TEXTS):
         assert words.decode(ids[row].tolist()) == text.strip()
         alone, there = words.encode([text], 60)
         assert torch.equal(alone[there], ids[row][present[row]])
-    assert (ids[~present] == spoken.END).all() and present[1].sum() == 0
+    assert (ids[~present] == chat_template.END).all() and present[1].sum() == 0
 
 
 def test_nothing_is_put_before_a_text_and_marks_are_text():
     """The file would pad to 99 and take <eos> for the end; neither happens."""
-    words = spoken.words().build()
+    words = chat_template.words().build()
     ids, present = words.encode(["<eos><open>"], 60)
-    assert ids.shape[1] == int(present.sum()) > 4 and not set(ids[0].tolist()) & set(range(len(spoken.SPECIAL)))
+    assert ids.shape[1] == int(present.sum()) > 4 and not set(ids[0].tolist()) & set(range(len(chat_template.SPECIAL)))
 
 
 def test_a_text_ends_with_its_end():
-    words = spoken.words().build()
+    words = chat_template.words().build()
     ids = words.encode(["a pear"], 60)[0][0].tolist()
-    assert words.decode([*ids, spoken.END, *ids]) == "a pear"
+    assert words.decode([*ids, chat_template.END, *ids]) == "a pear"
 
 
 def test_without_its_file_it_knows_ids_and_refuses_texts():
@@ -47,10 +47,10 @@ def test_without_its_file_it_knows_ids_and_refuses_texts():
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="has 11 tokens, the limit is 5: shorten 'zzz"):
-        spoken.words().build().encode(["z" * 11], 5)
+        chat_template.words().build().encode(["z" * 11], 5)
     with pytest.raises(ValueError, match=r"the tokenizer.json cannot be read \(.*\): give"):
         WordbookConfig(10, 1, "{}").build()
     with pytest.raises(ValueError, match=r"tokenizer.json has a word \d+, the model knows 30"):
-        WordbookConfig(30, 1, spoken.wordbook()).build()
+        WordbookConfig(30, 1, chat_template.wordbook()).build()
     with pytest.raises(ValueError, match="one of 10 words, got 10"):
         WordbookConfig(10, 10)

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 import tiny
 from kiloword.transformer import (
     AdaLNConfig,
-    AdaLNExitConfig,
+    AdaLNOutputConfig,
     AttentionConfig,
-    Blend,
+    Context,
     CrossAttentionConfig,
     EncoderDecoderConfig,
-    Memory,
+    HiddenGuidance,
     RotaryConfig,
     RowPattern,
     Stream,
@@ -25,8 +25,8 @@ B, T = 2, 5
 SHAPES = {
     "plain": {}, "grouped": {"attention": AttentionConfig(4, key_heads=2, head_dim=8)},
     "rotary": {"position": RotaryConfig((2, 2, 2, 2))}, "patterned": {"patterns": (RowPattern(),)},
-    "modulated": {"modulation": AdaLNConfig(), "exit_modulation": AdaLNExitConfig()},
-    "listening": {"listening": CrossAttentionConfig(2)},
+    "modulated": {"modulation": AdaLNConfig(), "output_modulation": AdaLNOutputConfig()},
+    "cross_attention": {"cross_attention": CrossAttentionConfig(2)},
 }  # fmt: skip
 ASKED = st.lists(st.integers(0, T - 1), min_size=2, max_size=2 * T).map(
     lambda rows: torch.tensor(rows[: len(rows) // B * B]).view(B, -1)
@@ -57,13 +57,13 @@ def test_they_are_those_of_the_whole(shape, asked, spans, told, seed):
     torch.manual_seed(0)
     transformer = tiny.awake(tiny.stack(**{"position": None, **SHAPES[shape]}).build()).eval()
     whole = stream(seed, spans, told if shape == "modulated" else None)
-    if transformer.listens:
+    if transformer.cross_attends:
         generator = torch.Generator().manual_seed(seed)
-        memory = Memory(torch.randn(B, 3, tiny.WIDTH, generator=generator), torch.ones(B, 3, dtype=torch.bool))
-        whole = replace(whole, memory=memory)
+        context = Context(torch.randn(B, 3, tiny.WIDTH, generator=generator), torch.ones(B, 3, dtype=torch.bool))
+        whole = replace(whole, context=context)
     check(transformer, whole, asked)
     weights = torch.tensor([[2.0], [-1.0]]).unsqueeze(-1).expand(2, 1, T)  # of one picture in two views
-    check(transformer, replace(whole, blend=Blend(-1, weights)), asked)
+    check(transformer, replace(whole, hidden_guidance=HiddenGuidance(-1, weights)), asked)
 
 
 @given(ASKED, st.integers(0, 99))

@@ -1,0 +1,58 @@
+"""Aliases: what the tags, fields and weights of older checkpoints, runs and `--set` are called today.
+
+Old names stay readable, and are never written. A tag never changes its meaning; an alias is one more name for it.
+"""
+
+from collections.abc import Collection, Mapping
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
+
+TAGS = {
+    "adaln-exit": "adaln-output",
+    "grown": "extended-vocab",
+    "joint": "shared-vocab",
+    "spelled": "raster-1d",
+    "spoken": "chat-template",
+    "text-memory": "text-context",
+}  # parts of a config.json
+FIELDS = {
+    "both_ways": "task",
+    "exit_modulation": "output_modulation",
+    "glance": "preview",
+    "lesson": "task",
+    "listening": "cross_attention",
+}  # of parts and recipes: wherever a config has the new field and not the old one
+WEIGHTS = {
+    "exit": "output",
+    "exit_modulation": "output_modulation",
+    "listening": "cross_attention",
+}  # modules on the way to a weight: `head.exit.weight`
+
+
+def field_of(name: str, known: Collection[str]) -> str:
+    """The field among the `known` ones that a name means; the name itself if none is."""
+    new = FIELDS.get(name, name)
+    return new if name not in known and new in known else name
+
+
+def renamed(values: Any) -> Any:
+    """JSON with every part and field under its name of today, for settings that are compared as a whole."""
+    if isinstance(values, list):
+        return [renamed(value) for value in values]
+    if not isinstance(values, dict):
+        return values
+    new = {FIELDS.get(name, name): renamed(value) for name, value in values.items()}
+    return {**new, "part": TAGS.get(new["part"], new["part"])} if "part" in new else new
+
+
+def weights_of(tensors: Mapping[str, Value], known: Collection[str]) -> dict[str, Value]:
+    """The same tensors, each under its name of today wherever a module knows that one and not the old."""
+    return {_weight(name, known): value for name, value in tensors.items()}
+
+
+def _weight(name: str, known: Collection[str]) -> str:
+    if name in known:
+        return name
+    new = ".".join(WEIGHTS.get(module, module) for module in name.split("."))
+    return new if new in known else name

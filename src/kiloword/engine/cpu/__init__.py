@@ -1,0 +1,1 @@
+"""What makes drawing fast on a CPU: fused stack, single token, packed matrices."""

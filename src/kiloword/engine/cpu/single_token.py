@@ -1,0 +1,163 @@
+"""Single token: a stack for steps of a single row, in which calling takes longer than counting: small vectors by NumPy.
+
+A call of NumPy takes a third of the time of one of PyTorch (no derivative could be asked for), and its matrix times
+vector is almost as fast as memory is read. What is worked out is written into rooms made once; the numbers are those of
+the stack.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor, nn
+
+from kiloword.engine.cpu.activation import activation_of, first_of
+from kiloword.transformer import KeyValueCache, RMSNormConfig, Stack, StackConfig
+
+# Axes: w width, i inputs, o outputs, n vectors, d channels of a head, p = d / 2, h key heads, c places that the cache
+# has room for.
+
+Norm = Callable[[ndarray], ndarray]
+Turn = tuple[Float[ndarray, "1 2 p"], Float[ndarray, "1 2 p"]]
+
+
+def single_token(stack: Stack) -> "SingleToken | None":
+    """The stack for steps of one row; None if it has parts that are not known here, or is not float32 on a CPU."""
+    query_norm = stack.config.attention.query_norm
+    known = not stack.modulated and (query_norm is None or isinstance(query_norm, RMSNormConfig))
+    plain = all(p.dtype is torch.float32 and p.device.type == "cpu" for p in stack.parameters())
+    return SingleToken(stack) if known and plain else None
+
+
+class SingleToken:
+    """It holds the weights of the stack as they are now: make it anew if they change."""
+
+    def __init__(self, stack: Stack):
+        self.blocks = [RowBlock(stack.config, block) for block in stack.blocks]
+        self.norm = norm_of(stack.norm)
+
+    def __call__(
+        self, vector: Float[Tensor, "1 1 w"], angles: tuple[Tensor, Tensor] | None, cache: KeyValueCache
+    ) -> Float[Tensor, "1 1 w"]:
+        """The hidden vector of a row behind all that the cache holds. Raises ValueError if it has no room."""
+        x, place = vector.flatten().numpy().copy(), cache.reserve(1)
+        turn = None if angles is None else (halves(angles[0].numpy()), halves(angles[1].numpy()))
+        keys, values = cache.keys.numpy()[:, 0], cache.values.numpy()[:, 0]
+        for layer, block in enumerate(self.blocks):
+            block(x, turn, keys[layer], values[layer], place)
+        return torch.from_numpy(self.norm(x).copy()).view_as(vector)
+
+
+class RowBlock:
+    """One block of the stack."""
+
+    def __init__(self, config: StackConfig, block: Any):
+        attention, network = block.attention, block.feed_forward
+        self.norm, self.thought_norm = norm_of(block.attention_norm), norm_of(block.feed_forward_norm)
+        self.attend, self.out = RowAttention(attention), times(attention.out)
+        self.enter, self.down = times(first_of(network)), times(network.out)
+        self.activation = activation_of(config.feed_forward)
+        self.entered = torch.from_numpy(self.enter.room)[None]
+
+    def __call__(
+        self, x: Float[ndarray, "w"], turn: Turn | None, keys: Float[ndarray, "h c d"],
+        values: Float[ndarray, "h c d"], place: int,
+    ) -> None:  # fmt: skip
+        """Add to x what the block has to say; keys and values of this row go to their `place`."""
+        x += self.out(self.attend(self.norm(x), turn, keys, values, place))
+        self.enter(self.thought_norm(x))
+        x += self.down(self.activation(self.entered).numpy()[0])
+
+
+class RowAttention:
+    """What the queries of one row hear of all the places up to its own."""
+
+    def __init__(self, attention: Any):
+        heads, key_heads = attention.heads, attention.key_heads
+        self.qkv, self.scale = Times(attention.qkv, attention.bias()), np.float32(attention.scale)
+        parts = self.qkv.room.reshape(-1, attention.head_dim)
+        turning, self.new_values = parts[: heads + key_heads], parts[heads + key_heads :]
+        self.norm = query_norm_of(attention, turning) if attention.normed else None
+        self.pairs, self.partners = halves(turning), halves(turning)[:, ::-1]
+        self.turned, self.rest = np.empty_like(self.pairs), np.empty_like(self.pairs)
+        queries, self.new_keys = np.split(self.turned.reshape(turning.shape), [heads])
+        self.queries = queries.reshape(key_heads, -1, attention.head_dim)
+        self.mixed = np.empty_like(self.queries)
+
+    def __call__(
+        self, x: Float[ndarray, "w"], turn: Turn | None, keys: Float[ndarray, "h c d"],
+        values: Float[ndarray, "h c d"], place: int,
+    ) -> Float[ndarray, "i"]:  # fmt: skip
+        self.qkv(x)
+        if self.norm is not None:
+            self.norm()
+        if turn is None:
+            self.turned[:] = self.pairs
+        else:
+            np.multiply(self.pairs, turn[0], out=self.turned)
+            self.turned += np.multiply(self.partners, turn[1], out=self.rest)
+        keys[:, place], values[:, place] = self.new_keys, self.new_values
+        self.queries *= self.scale
+        share = self.queries @ keys[:, : place + 1].swapaxes(1, 2)
+        share -= share.max(2, keepdims=True)
+        np.exp(share, out=share)
+        np.matmul(share, values[:, : place + 1], out=self.mixed)
+        self.mixed /= share.sum(2, keepdims=True)
+        return self.mixed.reshape(-1)
+
+
+class Times:
+    """A linear layer for one vector; its result is in its `room` until it is called again."""
+
+    def __init__(self, layer: nn.Linear, bias: Tensor | None):
+        self.matrix = layer.weight.detach().numpy()
+        self.bias = None if bias is None else bias.detach().numpy()
+        self.room = np.empty(layer.out_features, np.float32)
+
+    def __call__(self, x: Float[ndarray, "i"]) -> Float[ndarray, "o"]:
+        np.dot(self.matrix, x, out=self.room)
+        if self.bias is not None:
+            self.room += self.bias
+        return self.room
+
+
+def times(layer: nn.Linear) -> Times:
+    """With its own bias."""
+    return Times(layer, layer.bias)
+
+
+def norm_of(norm: Any) -> Norm:
+    """A norm of the stack; its result is in a room that the next call writes to."""
+    (width,), eps = norm.weight.shape if norm.weight is not None else norm.normalized_shape, norm.eps
+    gain, bias = (None if p is None else p.detach().numpy() for p in (norm.weight, getattr(norm, "bias", None)))
+    room, centred = np.empty(width, np.float32), isinstance(norm, nn.LayerNorm)
+
+    def normed(x: Float[ndarray, "w"]) -> Float[ndarray, "w"]:
+        if centred:
+            x = np.subtract(x, np.add.reduce(x) / np.float32(width), out=room)
+        np.multiply(x, np.float32(1 / math.sqrt(np.dot(x, x) / width + eps)), out=room)
+        if gain is not None:
+            np.multiply(room, gain, out=room)
+        return room if bias is None else np.add(room, bias, out=room)
+
+    return normed
+
+
+def query_norm_of(attention: Any, x: Float[ndarray, "n d"]) -> Callable[[], None]:
+    """The RMS norms of the queries and keys in x, where they stand."""
+    gains, eps = attention.gains().detach().numpy(), np.float32(attention.query_norm.eps)
+    width = np.float32(x.shape[1])
+
+    def normed() -> None:
+        x[:] *= gains / np.sqrt(np.einsum("nd,nd->n", x, x) / width + eps)[:, None]
+
+    return normed
+
+
+def halves(x: Float[ndarray, "*n d"]) -> Float[ndarray, "n 2 p"]:
+    """The first and the second half of the channels of every vector."""
+    return x.reshape(-1, 2, x.shape[-1] // 2)

@@ -1,0 +1,88 @@
+"""Previews: the tokens of a drawing become pixels, roughly while they arrive, then step by step to the end.
+
+The announcement of native image generation (OpenAI 2025) shows both: a rough outline early, then a picture that
+sharpens from the top. A preview costs one network call.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from kiloword.decoders.decoder import Effort
+from kiloword.model import ImageModel, Progress
+from kiloword.noise import Seeded, seed_for
+from kiloword.tokens import Layout
+
+# Axes: b pictures, n tokens, c channels, H W pixels.
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """Pictures after `step` of `steps`, those of tokens and of painting together, and the seeds that drew them."""
+
+    pixels: Float[Tensor, "b c H W"]
+    known: Bool[Tensor, "b n"]
+    step: int
+    steps: int
+    seeds: list[int]
+
+
+def previews(
+    model: ImageModel, drawn: Iterable[tuple[Progress, list[int]]], layout: Layout, effort: Effort | None,
+    partials: int | None,
+) -> Iterator[Previewed]:  # fmt: skip
+    """`partials` looks at a drawing on its way, evenly spread (None: one a step), then the finished pictures.
+
+    What is looked at changes nothing. `effort` None is the decoder's own.
+    """
+    decoder = model.pixel_decoder
+    effort = effort or decoder.effort
+    if effort.level < 1:
+        raise ValueError(f"a drawing is painted from level 1, all noise: {effort.level:g} is for cleaning up a picture")
+    painting, before = decoder.steps(layout, effort), None
+    for progress, seeds in drawn:
+        steps = progress.steps + painting
+        shown = shown_steps(steps, partials)
+        last = progress.step == progress.steps
+        if progress.step in shown and not (last and not painting):
+            tokens, known = expected(before, progress)
+            pixels = decoder.preview(tokens, layout, known)
+            yield Previewed(pixels, progress.known, progress.step, steps, seeds)
+        before = progress
+        if last:
+            tokens, known, rows = progress.tokens, progress.known, torch.arange(len(seeds))
+            under = None
+            if any(progress.steps < step < steps for step in shown):
+                under = decoder.preview(tokens, layout, known)
+            for painted in decoder.decode_steps(tokens, layout, known, effort, noise_of(seeds), rows, under=under):
+                step = steps - painted.steps + painted.step
+                if step in shown:
+                    yield Previewed(painted.pixels, known, step, steps, seeds)
+
+
+def expected(before: Progress | None, after: Progress) -> tuple[Tensor, Bool[Tensor, "b n"]]:
+    """What can be looked at after a step: known tokens, and of part-noised ones the clean ones that the step headed
+    for, along the line through where they were and where they are."""
+    if before is None or before.level is None or after.level is None:
+        return after.tokens, after.known
+    at_work = (before.level > after.level) & (after.level > 0)
+    if not at_work.any():
+        return after.tokens, after.known
+    share = torch.where(at_work, after.level / (before.level - after.level).clamp(min=1e-6), 0)
+    return after.tokens + share[..., None] * (after.tokens - before.tokens), at_work | after.known
+
+
+def noise_of(seeds: list[int]) -> Seeded:
+    """The noise that pictures are painted with: of each its own, and another than that of its tokens."""
+    return Seeded([seed_for(seed, "paint") for seed in seeds])
+
+
+def shown_steps(steps: int, partials: int | None) -> set[int]:
+    """The steps after which a picture is shown: `partials` of them spread evenly, and the last one."""
+    if partials is None or partials >= steps:
+        return set(range(1, steps + 1))
+    return {math.ceil(steps * k / (partials + 1)) for k in range(1, partials + 1)} | {steps}

@@ -1,0 +1,91 @@
+"""Image set: all pictures of a data set in memory, at the size that a model draws, with what is known of each.
+
+Source: the format of `data/shards.py`; smaller sizes are area means of premultiplied colours, as in training.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from kiloword.data.emoji.split import HELD_OUT_PAIR, HELD_OUT_SUBJECT, TRAIN
+from kiloword.data.shards import load_metadata, read
+
+# Axes: n pictures of the set, b pictures, H W pixels.
+
+SPLITS = {"train": TRAIN, "held_out": HELD_OUT_PAIR, "held_out_subject": HELD_OUT_SUBJECT}
+_NEEDED = {"key", "caption", "code", "base", "skin_tones", "group", "style", "split"}
+
+Progress = Callable[[str, int, int], None]  # what is done ("pictures drawn"), how many of it, how many in all
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Pictures as bytes of premultiplied RGBA; `rows` is their metadata, in the same order."""
+
+    rows: list[dict[str, Any]]
+    pixels: UInt8[Tensor, "n 4 H W"]
+    damaged: dict[str, int] = field(default_factory=dict)  # samples and shards that could not be read
+
+    def choose(self, split: str, styles: Sequence[str], most: int, seed: int) -> list[int]:
+        """At most `most` pictures of a split without skin tones, by a draw that depends on seed and key alone."""
+        fit = [
+            index
+            for index, row in enumerate(self.rows)
+            if row["split"] == SPLITS[split] and not row["skin_tones"] and row["style"] in styles
+        ]
+        return sorted(fit, key=lambda index: draw_of(seed, self.rows[index]["key"]))[:most]
+
+    def where(self, **fields: Any) -> list[int]:
+        """The pictures whose metadata has these values."""
+        return [i for i, row in enumerate(self.rows) if all(row[name] == value for name, value in fields.items())]
+
+    def counts(self, name: str) -> dict[str, int]:
+        return dict(sorted(Counter(row[name] for row in self.rows).items()))
+
+
+def load_image_set(data: Path, size: tuple[int, int], progress: Progress | None = None) -> ImageSet:
+    """The image set of a built data set, every picture at `size` (rows, columns)."""
+    known = load_metadata(data)
+    missing = sorted({name for row in known for name in _NEEDED - row.keys()})
+    if missing:
+        raise ValueError(f"the pictures in {data} say nothing of their {', '.join(missing)}: it is not an emoji set")
+    rows, pixels, skipped, total = [], [], Counter(), len(known)
+    for sample in read(data, skipped=skipped):
+        rows.append({name: sample.metadata[name] for name in _NEEDED})
+        pixels.append(fitted(sample.picture, size))
+        if progress and len(rows) % 500 == 0:
+            progress("pictures read", len(rows), total)
+    if not rows:
+        raise ValueError(f"{data} holds no pictures: build the data set anew")
+    return ImageSet(rows, torch.stack(pixels), dict(skipped))
+
+
+def fitted(picture: Image.Image, size: tuple[int, int]) -> UInt8[Tensor, "4 H W"]:
+    """A picture as bytes of premultiplied RGBA: made smaller by area means, larger by Lanczos."""
+    premultiplied = picture.convert("RGBA").convert("RGBa")
+    height, width = size
+    if premultiplied.size != (width, height):
+        method = Image.Resampling.BOX if premultiplied.height >= height else Image.Resampling.LANCZOS
+        premultiplied = premultiplied.resize((width, height), method)
+    return torch.from_numpy(np.array(premultiplied)).movedim(-1, 0).contiguous()
+
+
+def to_bytes(pixels: Float[Tensor, "b 4 H W"]) -> UInt8[Tensor, "b 4 H W"]:
+    """Pictures in [-1, 1] as what can be shown: 8 bits, no colour above its alpha."""
+    values = pixels.detach().float().cpu().clamp(-1, 1)
+    values = torch.cat([values[:, :3].minimum(values[:, 3:]), values[:, 3:]], dim=1)
+    return values.add(1).mul(127.5).round().to(torch.uint8)
+
+
+def draw_of(seed: int, key: str) -> int:
+    """A number below 2^31 for each key: the first 31 bits of the SHA-256 of "seed/key"."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:4], "big") >> 1

@@ -1,0 +1,141 @@
+"""Shared vocabulary: text and pictures out of one, each row allowed the ids of its own kind only.
+
+Ramesh et al. 2021 (DALL-E, section 2.2 and figure 10): 16,384 words, 256 paddings and 8,192 codes in one matrix.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, linear
+
+from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, SeatedEntranceConfig
+from kiloword.heads.head import Sampling, choose, keep, weigh
+from kiloword.noise import Noise
+from kiloword.tokens import Categorical, Fed, Layout
+
+# Axes: v views, b pictures or texts, q tokens, w width, k ids of one kind.
+
+
+@dataclass(frozen=True)
+class SharedVocabConfig:
+    """Ids of `text`, then a padding for each of `limit` places of a text, then ids of `picture`.
+
+    Both modalities name one and the same config, and share what is built of it. `pad` is the id of a text that stands
+    for "here is no more"; `entrance` is that of pictures.
+    """
+
+    text: Categorical
+    picture: Categorical
+    width: int
+    limit: int
+    entrance: AxialEntranceConfig | BareEntranceConfig | SeatedEntranceConfig
+    pad: int = 0
+
+    def __post_init__(self):
+        if not isinstance(self.text, Categorical) or not isinstance(self.picture, Categorical):
+            raise ValueError(f"a shared vocabulary predicts Categorical tokens, got {self.text} and {self.picture}")
+        if self.limit < 1 or not 0 <= self.pad < self.text.size:
+            raise ValueError(
+                f"a text has at least 1 place and its padding is one of its {self.text.size} ids, "
+                f"got {self.limit} places and {self.pad}"
+            )
+
+    @property
+    def first(self) -> int:
+        """The vocabulary's first id of a picture."""
+        return self.text.size + self.limit
+
+    def build(self) -> "SharedVocabHead":
+        return SharedVocabHead(self)
+
+
+class SharedVocabHead(nn.Module):
+    """One matrix in, one out. This is the head of pictures and owns both; `text` is the head of texts."""
+
+    canvas = 0
+
+    def __init__(self, config: SharedVocabConfig):
+        super().__init__()
+        self.config, self.space, self.width = config, config.picture, config.width
+        size = config.first + config.picture.size
+        self.embedding = nn.Embedding(size, config.width)
+        self.output = nn.Linear(config.width, size, bias=False)
+        self.entrance = config.entrance.build(config.width)
+        self.word_place = nn.Embedding(config.limit + 1, config.width)
+        self.start = nn.Parameter(torch.empty(config.width))
+        for parameter in (self.embedding.weight, self.word_place.weight, self.start):
+            nn.init.normal_(parameter, std=0.02)
+        nn.init.normal_(self.output.weight, std=config.width**-0.5)
+
+    @property
+    def text(self) -> "SharedVocabText":
+        """The same vocabulary as texts see it."""
+        return SharedVocabText(self)
+
+    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
+        return self.entrance(self.embedding(fed.tokens + self.config.first), fed, layout), None
+
+    def logits(self, hidden: Float[Tensor, "*b q w"], texts: bool = False) -> Float[Tensor, "*b q k"]:
+        """Logits of the ids that are legal in rows of pictures, or of texts; the others are not worked out at all."""
+        first = self.config.first
+        return linear(hidden, self.output.weight[:first] if texts else self.output.weight[first:]).float()
+
+    def loss(
+        self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q"], memo: None = None, noise: Noise | None = None
+    ) -> Float[Tensor, "b q"]:
+        logits = self.logits(hidden)
+        return cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none").view(target.shape)
+
+    def sample(
+        self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
+        noise: Noise, rows: Int[Tensor, "b"],
+    ) -> Int[Tensor, "b q"]:  # fmt: skip
+        return choose(weigh(self.logits(hidden), weights), sampling, noise.uniform((hidden.shape[2],), rows))
+
+    def log_prob(
+        self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q"],
+        sampling: Sampling,
+    ) -> Float[Tensor, "b q"]:  # fmt: skip
+        logits = keep(weigh(self.logits(hidden), weights), sampling)
+        return torch.log_softmax(logits, -1).gather(-1, tokens[..., None])[..., 0]
+
+
+class SharedVocabText:
+    """The shared vocabulary as the head of texts: no module, for it owns nothing. The memo is places of rows."""
+
+    canvas = 0
+
+    def __init__(self, shared: SharedVocabHead):
+        self.shared, self.space, self.width = shared, shared.config.text, shared.width
+
+    def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Int[Tensor, "b q"]]:
+        """A row is fed the token of the place before its own."""
+        shared = self.shared
+        if int(fed.place.max()) >= len(shared.word_place.weight):
+            raise ValueError(f"this head has learned texts of {shared.config.limit} tokens: the text is too long")
+        words = shared.embedding(self.placed(fed.tokens, (fed.place - 1).clamp(min=0)))
+        return torch.where(fed.real[..., None], words, shared.start) + shared.word_place(fed.place), fed.place
+
+    def placed(self, ids: Int[Tensor, "b q"], place: Int[Tensor, "b q"]) -> Int[Tensor, "b q"]:
+        """Ids of a text in the vocabulary: each padding becomes that of its place."""
+        return torch.where(ids == self.shared.config.pad, self.space.size + place, ids)
+
+    def loss(
+        self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q"], memo: Int[Tensor, "b q"] | None = None,
+        noise: Noise | None = None,
+    ) -> Float[Tensor, "b q"]:  # fmt: skip
+        """Without a memo the rows are those of whole texts, from the first place on."""
+        place = torch.arange(target.shape[1], device=target.device).expand_as(target) if memo is None else memo
+        wanted, logits = self.placed(target, place), self.shared.logits(hidden, texts=True)
+        return cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(target.shape)
+
+    def sample(
+        self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: Int[Tensor, "b q"] | None,
+        sampling: Sampling, noise: Noise, rows: Int[Tensor, "b"],
+    ) -> Int[Tensor, "b q"]:  # fmt: skip
+        """Whichever padding is drawn, it ends the text."""
+        logits = weigh(self.shared.logits(hidden, texts=True), weights)
+        drawn = choose(logits, sampling, noise.uniform((hidden.shape[2],), rows))
+        return torch.where(drawn < self.space.size, drawn, self.shared.config.pad)

@@ -1,0 +1,46 @@
+"""Teaching a tokenizer and its critic at once: both learn from the same pictures, in one step.
+
+Goodfellow et al. 2014; Esser et al. 2021 (VQGAN) for reconstruction. The critic stands still in the tokenizer's loss
+and sees pictures without their gradient in its own, so that a sum of the two is a step for each.
+"""
+
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from kiloword.training.losses.adversarial import AdversarialConfig, adaptive_weight, hinge
+from kiloword.training.tasks.tokenizer_task import TokenizerTask
+
+
+class AdversarialTask:
+    """A tokenizer's task with a critic of what it draws."""
+
+    def __init__(self, task: TokenizerTask, config: AdversarialConfig):
+        self.task, self.config, self.iteration = task, config, 0
+        self.critic = config.build(task.module.config.decoder.channels)
+        self.module = nn.ModuleDict({"tokenizer": task.module, "critic": self.critic})
+
+    def choose(self, iteration: int, count: int) -> Tensor:
+        self.iteration = iteration
+        return self.task.choose(iteration, count)
+
+    def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        rebuilt = self.task.rebuild(rows)
+        if self.iteration < self.config.start:
+            return rebuilt.loss, rebuilt.figures
+        unmasked = -self.critic.still(rebuilt.drawn).mean()
+        share = adaptive_weight(rebuilt.error, unmasked, self._last_weights())
+        critic = hinge(self.critic(rebuilt.true), self.critic(rebuilt.drawn.detach()))
+        loss = rebuilt.loss + self.config.weight * share * unmasked + critic
+        figures = {"critic": critic.detach(), "unmasked": unmasked.detach(), "adaptive_weight": share}
+        return loss, {**rebuilt.figures, **figures}
+
+    def _last_weights(self) -> Tensor:
+        decoder = self.task.module.decoder
+        last = getattr(decoder, "leave", None)
+        if last is None:
+            raise ValueError(f"a {type(decoder).__name__} has no last layer that a critic could push")
+        return last.weight
+
+    def look(self, folder: Path, iteration: int) -> dict[str, float]:
+        return self.task.look(folder, iteration)
