@@ -18,8 +18,8 @@ from kiloword.engine.painter import Painter
 from kiloword.model import ImageModel
 from kiloword.recipes.context import Context
 from kiloword.recipes.decoders import DecoderRecipe, decoder_config
-from kiloword.recipes.pictures import Pictures, load_pictures
 from kiloword.recipes.stages import finish
+from kiloword.recipes.training_set import Pictures, load_pictures
 from kiloword.training.loop import Run
 from kiloword.training.tasks.denoising_task import DenoisingTask, left_out
 

@@ -10,9 +10,9 @@ from kiloword import checkpoint, parts
 from kiloword.data.array import clear
 from kiloword.engine.painter import Painter
 from kiloword.recipes.context import Context
-from kiloword.recipes.pictures import load_pictures
 from kiloword.recipes.recipe import changed
 from kiloword.recipes.stages import learn, task_on_tokens
+from kiloword.recipes.training_set import load_pictures
 from kiloword.recipes.vocabulary import check_lengths
 from kiloword.training.loop import TrainingConfig
 from kiloword.training.optimiser import MuonConfig

@@ -17,7 +17,6 @@ from kiloword.model import ImageModel
 from kiloword.orders.denoise import DenoiseConfig
 from kiloword.parts import ImageModelConfig
 from kiloword.recipes.context import Context
-from kiloword.recipes.pictures import Pictures, load_pictures
 from kiloword.recipes.recipe import Recipe
 from kiloword.recipes.stages import (
     inner,
@@ -27,6 +26,7 @@ from kiloword.recipes.stages import (
     train_model,
     train_tokenizer,
 )
+from kiloword.recipes.training_set import Pictures, load_pictures
 from kiloword.recipes.vocabulary import check_lengths, with_vocabulary
 from kiloword.tokenizers.directions import DirectionsConfig
 from kiloword.tokenizers.pyramid import PyramidConfig

@@ -15,9 +15,9 @@ from kiloword.data.token_cache import TokenCache
 from kiloword.model import ImageModel
 from kiloword.parts import ImageModelConfig
 from kiloword.recipes.context import Context
-from kiloword.recipes.pictures import Pictures
+from kiloword.recipes.encoded import cached_hardness, cached_tokens
 from kiloword.recipes.recipe import Recipe
-from kiloword.recipes.token_cache import cached_hardness, cached_tokens
+from kiloword.recipes.training_set import Pictures
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.judge import ContrastiveJudge, JudgeConfig

@@ -13,9 +13,9 @@ from kiloword import checkpoint, parts
 from kiloword.checkpoint import TokenizerCard
 from kiloword.data.array import clear
 from kiloword.recipes.context import Context
-from kiloword.recipes.pictures import Pictures, load_pictures
 from kiloword.recipes.stages import finish, latents
 from kiloword.recipes.tokenizers import TokenizerRecipe
+from kiloword.recipes.training_set import Pictures, load_pictures
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokenizers.quantizer import Fittable
 from kiloword.training.loop import Run

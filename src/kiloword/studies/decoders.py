@@ -36,7 +36,7 @@ from kiloword.evaluation.ssim import ssim
 from kiloword.noise import Seeded
 from kiloword.pixels import composite, from_bytes, psnr
 from kiloword.recipes.context import Report
-from kiloword.recipes.pictures import Pictures
+from kiloword.recipes.training_set import Pictures
 from kiloword.studies.decoders_report import NARROWEST, Row, write_report
 from kiloword.studies.resume_check import check_resumed
 from kiloword.studies.subset import chosen, subset

@@ -21,12 +21,12 @@ from kiloword.model import ImageModel
 from kiloword.parts import ImageModelConfig
 from kiloword.recipes.context import Report, alone
 from kiloword.recipes.model_run import card
-from kiloword.recipes.pictures import Pictures
 from kiloword.recipes.recipe import DataConfig, Recipe
 from kiloword.recipes.stages import image_model_task, learn
 from kiloword.recipes.tokenizer_run import card as tokenizer_card
 from kiloword.recipes.tokenizer_run import fit_tokenizer
 from kiloword.recipes.tokenizers import WHOLE, PicturesConfig, TokenizerRecipe, put_together, tokenizer_recipe, vit
+from kiloword.recipes.training_set import Pictures
 from kiloword.recipes.vocabulary import with_merges
 from kiloword.studies.budget import SIDE, Material
 from kiloword.studies.report import RUN

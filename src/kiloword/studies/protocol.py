@@ -22,7 +22,7 @@ from kiloword.evaluation.memorisation import TrainingSet, memorisation
 from kiloword.evaluation.subject import Gallery, score
 from kiloword.heads.head import HasDensity
 from kiloword.recipes.context import Report
-from kiloword.recipes.pictures import Pictures
+from kiloword.recipes.training_set import Pictures
 from kiloword.studies.budget import SIDE, Judging
 from kiloword.studies.jobs import with_card
 from kiloword.studies.measure import apart

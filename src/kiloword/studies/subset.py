@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from kiloword.data import shards
-from kiloword.recipes.pictures import Pictures, plain_rows
+from kiloword.recipes.training_set import Pictures, plain_rows
 from kiloword.training.pictures import to_bytes
 
 # What is kept of a picture's metadata, and what stands for it where a set does not tell it.

@@ -18,9 +18,9 @@ from kiloword.data.shards import replace_file
 from kiloword.evaluation.image_set import to_bytes
 from kiloword.recipes.context import Report, alone
 from kiloword.recipes.names import SORTS, TOKENIZERS
-from kiloword.recipes.pictures import Pictures
 from kiloword.recipes.tokenizer_run import card, fit_tokenizer, task_of
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
+from kiloword.recipes.training_set import Pictures
 from kiloword.studies.drawing import keep_strip
 from kiloword.studies.measure import measure, rebuilt
 from kiloword.studies.names import check_chosen

@@ -19,8 +19,8 @@ from kiloword.model import Drawing, ImageModel
 from kiloword.noise import Seeded
 from kiloword.recipes import load, stages
 from kiloword.recipes.context import alone
-from kiloword.recipes.pictures import Pictures
 from kiloword.recipes.recipe import Recipe
+from kiloword.recipes.training_set import Pictures
 from kiloword.recipes.vocabulary import with_vocabulary
 from kiloword.training.pictures import shrink, to_bytes
 from kiloword.transformer import AttentionConfig, RMSNormConfig, RotaryConfig, StackConfig, SwiGLUConfig

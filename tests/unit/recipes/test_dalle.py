@@ -20,7 +20,7 @@ from kiloword.noise import Seeded
 from kiloword.recipes import load, model_run, names, stages
 from kiloword.recipes.context import alone
 from kiloword.recipes.dalle import dalle_64, shared_vocab_head, stack
-from kiloword.recipes.pictures import Pictures
+from kiloword.recipes.training_set import Pictures
 from kiloword.recipes.vocabulary import with_vocabulary
 from kiloword.training.pictures import shrink, to_bytes
 from kiloword.transformer import ColumnPattern, ConvolutionPattern, WrappedRowPattern

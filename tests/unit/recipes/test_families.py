@@ -12,7 +12,7 @@ from kiloword import checkpoint, parts, recipes
 from kiloword.orders.draft import DraftConfig
 from kiloword.recipes import FAMILIES, families, load, model_run, stages
 from kiloword.recipes import tokenizers as table
-from kiloword.recipes.pictures import load_pictures
+from kiloword.recipes.training_set import load_pictures
 from kiloword.tokenizers.vit import ViTConfig
 
 STEPS = {"training.iterations": "2", "training.batch": "3", "training.look_every": "0", "data.side": "16",

@@ -17,8 +17,8 @@ from kiloword import checkpoint, recipes
 from kiloword.recipes import families
 from kiloword.recipes import tokenizers as table
 from kiloword.recipes.context import alone, launched
-from kiloword.recipes.pictures import load_pictures
-from kiloword.recipes.token_cache import cached_tokens, fingerprint
+from kiloword.recipes.encoded import cached_tokens, fingerprint
+from kiloword.recipes.training_set import load_pictures
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.vit import ViTConfig
 from kiloword.training import token_versions
@@ -84,7 +84,7 @@ def test_captions_that_are_too_long_are_counted_before_anything_is_taught(tmp_pa
 
 
 def test_own_pictures_hold_some_back_and_damage_is_told(tmp_path, monkeypatch):
-    monkeypatch.setattr("kiloword.recipes.pictures.SHARD", 3 * 16 * 16**2)  # three pictures
+    monkeypatch.setattr("kiloword.recipes.training_set.SHARD", 3 * 16 * 16**2)  # three pictures
     data = own(tmp_path / "mine")
     pictures = load_pictures(data, tmp_path / "store", 16, hold_out=0.25)
     assert len(pictures.values) == len(pictures.metadata) == 12 and len(list((tmp_path / "store").glob("*.npy"))) == 4
@@ -107,7 +107,7 @@ def test_own_pictures_hold_some_back_and_damage_is_told(tmp_path, monkeypatch):
 
 
 def test_tokens_are_made_once_go_on_shard_by_shard_and_never_belong_to_another_tokenizer(tmp_path, monkeypatch):
-    monkeypatch.setattr("kiloword.recipes.token_cache.SHARD", 4)
+    monkeypatch.setattr("kiloword.recipes.encoded.SHARD", 4)
     made: list[int] = []
 
     def counted(*given, first, **named):
@@ -116,7 +116,7 @@ def test_tokens_are_made_once_go_on_shard_by_shard_and_never_belong_to_another_t
         made.append(first)
         return token_versions.versions(*given, first=first, **named)
 
-    monkeypatch.setattr("kiloword.recipes.token_cache.versions", counted)
+    monkeypatch.setattr("kiloword.recipes.encoded.versions", counted)
     torch.manual_seed(0)
     tokenizer, here = tiny.autoencoder().build(), alone(tmp_path / "run", nobody)
     values = load_pictures(own(tmp_path / "mine"), tmp_path / "store", 8).values

@@ -13,9 +13,9 @@ from kiloword.checkpoint import load_tokenizer
 from kiloword.published.llamagen_vq import VQ8
 from kiloword.recipes import tokenizers as table
 from kiloword.recipes.context import alone
-from kiloword.recipes.pictures import load_pictures
 from kiloword.recipes.recipe import changed
 from kiloword.recipes.tokenizer_run import fit_tokenizer
+from kiloword.recipes.training_set import load_pictures
 from kiloword.tokenizers.dvae import DVAEConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.vit import ViTConfig
