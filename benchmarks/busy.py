@@ -60,7 +60,7 @@ def train() -> float:
     from lightning_fabric import Fabric
     from training import MadeUp
 
-    from kiloword.recipes import load
+    from kiloword.recipes.registry import load
     from kiloword.training.loop import Run, TrainingConfig
 
     with tempfile.TemporaryDirectory() as folder:

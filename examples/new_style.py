@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 import kiloword
-from kiloword.datasets import shards
-from kiloword.datasets.user_cache import ensure_emoji
+from kiloword.data import shards
+from kiloword.data.user_cache import ensure_emoji
 from kiloword.evaluation.feature_spaces import features
 from kiloword.evaluation.image_set import ImageSet, draw_of, load_image_set
 from kiloword.evaluation.session import Session

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from kiloword.datasets.shards import shard_name, write_metadata, write_shard
+from kiloword.data.shards import shard_name, write_metadata, write_shard
 
 
 def icon(number: int, side: int = 24) -> Image.Image:

@@ -1,6 +1,7 @@
 """A task of a second: fit a curve, with dropout or without, from a run of one process or a part of one of several.
 
-As a program it trains in a process of its own: `python learning.py FOLDER ITERATIONS PROCESSES KILLED_AT`.
+As a program it trains in a process of its own, or in its part of two:
+`python learning.py FOLDER ITERATIONS STRATEGY KILLED_AT OPTIMISER`.
 """
 
 import os
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
 
 from kiloword.training.augmentation import shuffled
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import AdamWConfig, MuonConfig
+from kiloword.training.scale import shard
 
 
 class Curve:
@@ -52,17 +55,24 @@ def start(folder: Path, iterations: int, optimiser="muon", dropout=0.2, fabric: 
     return Run(Curve(dropout), config, folder, fabric or Fabric(accelerator="cpu", devices=1))
 
 
-def program(folder: str, iterations: int, processes: int, killed_at: int) -> None:
+def two(strategy: str) -> Fabric:
+    """The fabric of two processes on the CPU."""
+    plugin = ModelParallelStrategy(shard, data_parallel_size=2, tensor_parallel_size=1) if strategy == "fsdp" else "ddp"
+    return Fabric(accelerator="cpu", devices=2, strategy=plugin)
+
+
+def program(folder: str, iterations: int, strategy: str, killed_at: int, optimiser: str) -> None:
     """Train, several processes without dropout, and be killed after iteration `killed_at`, before it is saved."""
     torch.set_num_threads(1)
-    fabric = Fabric(accelerator="cpu", devices=processes, strategy="ddp" if processes > 1 else "auto")
+    alone = strategy == "auto"
+    fabric = Fabric(accelerator="cpu", devices=1) if alone else two(strategy)
     fabric.launch()
-    run = start(Path(folder), iterations, dropout=0.2 if processes == 1 else 0.0, fabric=fabric)
+    run = start(Path(folder), iterations, optimiser, dropout=0.2 if alone else 0.0, fabric=fabric, look_every=4)
     run.train(lambda iteration, _: iteration == killed_at and os.kill(os.getpid(), signal.SIGKILL))
-    if processes > 1:  # whoever is done first must not pull the connection from under the other
+    if not alone:  # whoever is done first must not pull the connection from under the other
         fabric.barrier()
         torch.distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
-    program(sys.argv[1], *map(int, sys.argv[2:]))
+    program(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]), sys.argv[5])

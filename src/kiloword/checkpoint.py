@@ -152,7 +152,7 @@ def pulled_models() -> list[str]:
 
 
 def _cache() -> Path:
-    from kiloword.datasets.user_cache import cache_dir
+    from kiloword.data.user_cache import cache_dir
 
     return cache_dir() / "published"
 
@@ -167,7 +167,7 @@ def pull_published(
 
     `report` hears of a file's bytes. Raises ValueError, with nothing written, if the files are not what they should be.
     """
-    from kiloword.datasets.user_cache import cache_dir
+    from kiloword.data.user_cache import cache_dir
 
     page, variant = published.variant(name)
     folder, chosen = out or pulled(name), page.variants[variant]

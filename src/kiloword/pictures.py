@@ -4,6 +4,7 @@ Two readers. `open_picture` makes the best of a file, for folders of thousands o
 it is or not at all, for measuring. Orientation after EXIF 2.32 (CIPA DC-008, 2019).
 """
 
+import io
 import re
 import struct
 import warnings
@@ -19,9 +20,12 @@ MODES = {"CMYK": "CMYK, colours for print", "F": "floating-point numbers", "I": 
 REMEDY = "replace it, or remove it"
 
 
-def open_picture(path: Path) -> Image.Image:
-    """The picture as RGBA; of an animation the first frame, with a warning; grey of 16 bits is scaled to 8."""
-    with _opened(path) as picture:
+def open_picture(path: Path, content: bytes | None = None) -> Image.Image:
+    """The picture as RGBA; of an animation the first frame, with a warning; grey of 16 bits is scaled to 8.
+
+    With `content`, that is the file, and the path is only what it is called. Raises ValueError, which names it.
+    """
+    with _opened(path, content) as picture:
         if getattr(picture, "n_frames", 1) > 1:
             warnings.warn(f"{path} is animated, only its first frame is used", stacklevel=2)
             picture.seek(0)
@@ -70,10 +74,10 @@ def _is_deep(picture: Image.Image) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path, content: bytes | None = None) -> Iterator[Image.Image]:
     """The file as an open picture; whatever goes wrong while it is used becomes a ValueError that names it."""
     try:
-        with Image.open(path) as picture:
+        with Image.open(path if content is None else io.BytesIO(content)) as picture:
             yield picture
     except _Refused:
         raise

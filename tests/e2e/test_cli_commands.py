@@ -83,7 +83,7 @@ def test_training_from_a_recipe_and_from_a_model(recipes: list[dict], tmp_path: 
     assert capsys.readouterr().out == "runs/emoji-64/checkpoint\n"
     assert main(["train", "--data", str(tmp_path), "--from", "emoji-64", "--out", "mine"]) == 0
     assert main(["train", "emoji-64", "--tokenizer", "taught"]) == 0
-    usual = {"data": None, "start": None, "tokenizer": None, "changes": {}}
+    usual = {"data": None, "start": None, "tokenizer": None, "changes": {}, "devices": 1, "strategy": "auto"}
     changes, out = {"training.batch": "64", "seed": "1"}, Path("runs/emoji-64")
     assert recipes == [
         {**usual, "name": "emoji-64", "out": out, "changes": changes},

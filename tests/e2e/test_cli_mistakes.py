@@ -124,7 +124,7 @@ def test_a_disk_that_is_full_before_or_after_the_drawing(line, monkeypatch: pyte
     with monkeypatch.context() as before:
         before.setattr("tempfile.TemporaryFile", full)
         assert "No space left on device; nothing was drawn" in line(*APPLE)
-    monkeypatch.setattr("kiloword.datasets.shards.os.fsync", full)
+    monkeypatch.setattr("kiloword.data.shards.os.fsync", full)
     assert "a.png needs" in line(*APPLE, "-o", "a.png")
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from kiloword import parts
-from kiloword.datasets import shards
-from kiloword.datasets.emoji import wording
-from kiloword.datasets.user_cache import cache_dir
+from kiloword.data import shards
+from kiloword.data.emoji import wording
+from kiloword.data.user_cache import cache_dir
 from kiloword.document import to_describe, to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.embedding import joined

@@ -19,6 +19,8 @@ from liquid_files import TINY, made, tiny_page, written
 
 ALL = Path(__file__).parents[3] / "shared" / "fixtures" / "liquid_gemma"
 recorded = pytest.mark.skipif(not ALL.exists(), reason="the folder of recordings is not here")
+
+
 @pytest.mark.parametrize("name", PAGE.variants)
 def test_the_published_size_has_its_parameters_and_its_authors_names(name):
     """Gemma 7B has 8,537,680,896 parameters (its report, table 2), and 8,192 rows of 3,072 were appended."""

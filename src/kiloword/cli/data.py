@@ -12,7 +12,7 @@ from typer import Argument, Option
 from kiloword.cli.messages import Stopped, say
 
 if TYPE_CHECKING:
-    from kiloword.datasets.emoji.summary import Summary
+    from kiloword.data.emoji.summary import Summary
 
 BUILD_EXAMPLE = "Example: kiloword data build emoji --out emoji --size 128 --styles 3d,flat"
 FOLDER_EXAMPLE = "Example: kiloword data folder my-pictures"
@@ -43,9 +43,9 @@ def emoji(
     from dataclasses import asdict
 
     from kiloword.cli.progress import progress
-    from kiloword.datasets.emoji.build import build
-    from kiloword.datasets.emoji.sources import STYLES
-    from kiloword.datasets.user_cache import cache_dir
+    from kiloword.data.emoji.build import build
+    from kiloword.data.emoji.sources import STYLES
+    from kiloword.data.user_cache import cache_dir
 
     if out is None and (size != SIZE or styles is not None):
         raise ValueError("a set of another size or fewer styles needs a folder of its own: give --out DIR")
@@ -82,16 +82,24 @@ def _print_summary(out: Path, summary: "Summary") -> None:
 
 
 def folder(
-    folder: Annotated[Path, Argument(help="Pictures, with metadata.jsonl or .csv, or captions in their names.")],
+    folder: Annotated[
+        Path, Argument(help="Pictures, with metadata.jsonl or .csv, or captions in their names; or tar or parquet.")
+    ],
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check your own pictures: every one is opened, and what a training would see is counted."""
     from kiloword.cli.progress import progress
-    from kiloword.datasets import folder as pictures
+    from kiloword.data import folder as pictures
+    from kiloword.data.dataset import Skipped
+    from kiloword.data.folder import FolderDataset
+    from kiloword.data.kinds import open_dataset
 
+    dataset = open_dataset(folder) if folder.exists() else FolderDataset(folder)
+    skipped = Skipped()
+    samples = pictures.read(folder) if isinstance(dataset, FolderDataset) else dataset.read(skipped)
     sizes, captions, transparent = [], Counter(), 0
     with progress() as report:
-        for number, sample in enumerate(pictures.read(folder), start=1):
+        for number, sample in enumerate(samples, start=1):
             sizes.append(sample.picture.size)
             captions[sample.metadata["caption"]] += 1
             transparent += sample.picture.getchannel("A").getextrema()[0] != 255
@@ -107,4 +115,7 @@ def folder(
     print(f"{len(sizes):,} pictures, {len(captions):,} different captions, {transparent:,} with transparency")
     print(f"sides from {min(sides)} to {max(sides)} pixels")
     print(f"captions like {', '.join(repr(caption) for caption in facts['examples'])}")
-    say(f"all can be read; learn from them as they are: kiloword train --data {quote(str(folder))} --from emoji-64")
+    if skipped:
+        say(skipped.said())
+    which = "the others" if skipped else "all"
+    say(f"{which} can be read; learn from them as they are: kiloword train --data {quote(str(folder))} --from emoji-64")

@@ -43,7 +43,7 @@ def emoji(
         check_folder(path.parent)
     from kiloword import checkpoint
     from kiloword.cli.progress import progress
-    from kiloword.datasets.user_cache import ensure_emoji
+    from kiloword.data.user_cache import ensure_emoji
     from kiloword.evaluation import evaluate_emoji
 
     painter = checkpoint.load(model or checkpoint.DEFAULT)

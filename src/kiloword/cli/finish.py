@@ -20,7 +20,7 @@ class Finish:
     decoder_steps: Annotated[int | None, Option(help="Steps that each group of pixels takes.")] = None
     groups: Annotated[
         int | None,
-        Option(help="In so many groups, each sharp before the next (see --overlap); of tokens, if these are denoised.")
+        Option(help="In so many groups, each sharp before the next (see --overlap); of tokens, if these are denoised."),
     ] = None
     overlap: Annotated[
         float | None, Option(help="0 paints all groups at once, 1 one after the other, 0.25 four at a time.")

@@ -205,9 +205,7 @@ def _screen(where: Where, n: int) -> Any:
     return Screen(console, n, pictures=where.show is not False and not console.no_color)
 
 
-def _draw(
-    painter: "Painter", job: "Job", where: Where, targets: dict[str, "Target"], screen: Any
-) -> list["Preview"]:
+def _draw(painter: "Painter", job: "Job", where: Where, targets: dict[str, "Target"], screen: Any) -> list["Preview"]:
     """The finished pictures; on the way, partial ones and animations are written."""
     from kiloword.cli.output import enlarge, write_moving, write_png
 

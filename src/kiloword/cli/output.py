@@ -12,7 +12,7 @@ from pathlib import Path
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 
 MOVING = (".webp", ".gif", ".png")
 FILTERS = {"nearest": Image.Resampling.NEAREST, "lanczos": Image.Resampling.LANCZOS}

@@ -58,9 +58,7 @@ def tokenizers(
 
 
 def generators(
-    budget: Annotated[
-        str, Option(help="quick (2 minutes each), cpu (25 minutes each, 14 trainings), or gpu.")
-    ] = "cpu",
+    budget: Annotated[str, Option(help="quick (2 minutes each), cpu (25 minutes each, 14 trainings), or gpu.")] = "cpu",
     out: Out = None,
     only: Annotated[str | None, Option(help="Some systems, as in vq-raster,kl-denoise. Default: all.")] = None,
     data: Data = None,
@@ -168,6 +166,6 @@ def _carried_out(asked: Asked, out: Path, run: Callable[[Path, Any], Path]) -> N
 
 
 def _emoji(report) -> Path:
-    from kiloword.datasets.user_cache import ensure_emoji
+    from kiloword.data.user_cache import ensure_emoji
 
     return ensure_emoji(progress=lambda done, total: report("pictures rendered", done, total, {}))

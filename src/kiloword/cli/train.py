@@ -11,13 +11,17 @@ from kiloword.nearest import did_you_mean
 
 EXAMPLES = """Example: kiloword train emoji-64 --out runs/mine --set training.batch=64
 
+Example: kiloword train emoji-64 --data my-pictures --set data.vocabulary=1000
+
 Example: kiloword train --data my-pictures --from emoji-64
 
 Example: kiloword train decoder-128 --from emoji-64
 
 Example: kiloword train emoji-llamagen --tokenizer runs/tokenizer-vq/checkpoint
 
-Example: kiloword train emoji-64 --from emoji-64 --set training.iterations=4000"""
+Example: kiloword train emoji-64 --from emoji-64 --set training.iterations=4000
+
+Example: kiloword train emoji-64 --devices 2 --strategy fsdp"""
 
 
 def add(app: typer.Typer) -> None:
@@ -28,11 +32,15 @@ def train(
     recipe: Annotated[
         str | None, Argument(help="A recipe. With --from: go on with that model on the recipe's data.")
     ] = None,
-    data: Annotated[Path | None, Option(help="Folder of pictures or shards.")] = None,
+    data: Annotated[
+        Path | None, Option(help="Captioned pictures: a folder, tar shards (webdataset) or parquet. Default: emoji.")
+    ] = None,
     start: Annotated[str | None, Option("--from", help="A model to go on with.")] = None,
     tokenizer: Annotated[str | None, Option(help="A tokenizer that is there, for the recipe's model.")] = None,
     out: Annotated[Path | None, Option(help="Folder of the run. Default: runs/RECIPE.")] = None,
     changes: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change a recipe.")] = None,
+    devices: Annotated[int, Option(help="How many devices share each batch, each in a process of its own.")] = 1,
+    strategy: Annotated[str, Option(help="ddp: weights on every device; fsdp: split among them.")] = "auto",
 ) -> None:
     """Train a model. The folder of its checkpoint is printed; the same command goes on with a run that was stopped."""
     if recipe is None and start is None:
@@ -41,8 +49,8 @@ def train(
         raise ValueError(f"--from {start} needs pictures to learn: --data DIR")
     if recipe is None and tokenizer is not None:
         raise ValueError(f"--tokenizer {tokenizer} is for a recipe: {start} has its own")
-    if data is not None and not data.is_dir():
-        raise ValueError(f"--data {data} is not a folder: name the folder that holds the pictures")
+    if data is not None and not data.exists():
+        raise ValueError(f"--data {data} is not a folder or file: name the one that holds the pictures")
     fields = dict(field(change) for change in changes or [])
     from kiloword.cli.malloc import keep_freed
     from kiloword.cli.progress import progress
@@ -58,14 +66,28 @@ def train(
         with progress() as report:
             folder = registry.run(
                 recipe, data=data, out=out, start=start, tokenizer=tokenizer, changes=fields, report=report,
+                devices=devices, strategy=strategy,
             )  # fmt: skip
     except KeyboardInterrupt:
         raise Stopped(f"the run is saved in {out}, the same command goes on from there") from None
+    if not _is_first():
+        return
     if recipe is not None and recipe.startswith("tokenizer-"):
         say(f"look at it: kiloword tokens roundtrip IMAGE --model {folder}")
     else:
         say(f'draw with it: kiloword generate "a red apple" --model {folder}')
     print(folder)
+
+
+def _is_first() -> bool:
+    """Whether this process speaks for all that have trained together; they part here."""
+    from torch import distributed
+
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return True
+    first = distributed.get_rank() == 0
+    distributed.destroy_process_group()
+    return first
 
 
 def field(change: str) -> tuple[str, str]:

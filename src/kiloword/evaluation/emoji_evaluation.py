@@ -13,8 +13,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from kiloword.datasets.emoji.summary import complete, load_summary
-from kiloword.datasets.shards import replace_file
+from kiloword.data.emoji.summary import complete, load_summary
+from kiloword.data.shards import replace_file
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.description import RULE, judge
 from kiloword.evaluation.feature_spaces import MEANING, SPACES

@@ -1,6 +1,6 @@
 """Image set: all pictures of a data set in memory, at the size that a model draws, with what is known of each.
 
-Source: the format of `datasets/shards.py`; smaller sizes are area means of premultiplied colours, as in training.
+Source: the format of `data/shards.py`; smaller sizes are area means of premultiplied colours, as in training.
 """
 
 import hashlib
@@ -16,8 +16,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from kiloword.datasets.emoji.split import HELD_OUT_PAIR, HELD_OUT_SUBJECT, TRAIN
-from kiloword.datasets.shards import load_metadata, read
+from kiloword.data.emoji.split import HELD_OUT_PAIR, HELD_OUT_SUBJECT, TRAIN
+from kiloword.data.shards import load_metadata, read
 
 # Axes: n pictures of the set, b pictures, H W pixels.
 

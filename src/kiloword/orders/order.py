@@ -17,6 +17,7 @@ from kiloword.tokens import Fed, Layout, Schedule
 
 # Axes: b pictures, n tokens of the picture, q tokens of them, c numbers of a token.
 
+
 @runtime_checkable
 class OrderConfig(Protocol):
     """The settings of an order."""

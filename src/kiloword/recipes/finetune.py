@@ -3,22 +3,19 @@
 Ruiz et al. 2022 (DreamBooth) for the use; a hundred pictures take about ten minutes on two cores.
 """
 
-import random
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
-
 from kiloword import checkpoint, parts
-from kiloword.datasets import folder as pictures_folder
-from kiloword.datasets import shards
-from kiloword.engine.request import read_size
-from kiloword.recipes.model_run import Report, cached_tokens, fabric, finish
+from kiloword.data.array import clear
+from kiloword.recipes.context import Context
 from kiloword.recipes.recipe import changed
-from kiloword.training.augmentation import to_bytes
-from kiloword.training.loop import Run, TrainingConfig
+from kiloword.recipes.stages import learn, task_on_tokens
+from kiloword.recipes.training_set import load_pictures
+from kiloword.recipes.vocabulary import check_lengths
+from kiloword.training.loop import TrainingConfig
 from kiloword.training.optimiser import MuonConfig
-from kiloword.training.tasks.image_model_task import Captions, ImageModelTask, ImageModelTaskConfig
+from kiloword.training.tasks.image_model_task import ImageModelTaskConfig
 
 
 @dataclass(frozen=True)
@@ -33,40 +30,23 @@ class FinetuneConfig:
     hold_out: float = 0.05
 
 
-def finetune(start: str, data: Path, out: Path, changes: dict[str, str], report: Report) -> Path:
-    """Teach the model `start` the pictures of `data` (a folder, or shards); the new checkpoint's folder is returned."""
+def finetune(start: str, data: Path, context: Context, changes: dict[str, str]) -> Path:
+    """Teach the model `start` the pictures of a data set; the new checkpoint's folder is returned."""
     settings = changed(FinetuneConfig(), changes)
     source = checkpoint.find(start)
     config, card = checkpoint.read_config(source)
     model = parts.build(config)
     checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
-    side = read_size(model, card.sizes[0])[0]
-    samples = list(shards.read(data) if any(data.glob("shard-*.tar")) else pictures_folder.read(data))
-    if not samples:
-        raise ValueError(f"{data} holds no pictures with captions: see `kiloword data folder --help`")
-    captions = [str(sample.metadata["caption"]) for sample in samples]
-    for caption in captions:
-        model.prompt.text.encode([caption], model.prompt.config.limit)
-    values = torch.stack([to_bytes(sample.picture, 2 * side) for sample in samples])
-    out.mkdir(parents=True, exist_ok=True)
-    tokens, shown = cached_tokens(model, values, side, settings.versions, out / "tokens.npy")
-    said = Captions(ask=lambda row, chance: ask(captions[row], chance), answer=lambda row: captions[row])
-    weights = torch.ones(len(captions))
-    order = torch.randperm(len(captions), generator=torch.Generator().manual_seed(0))
-    held_out = order[: max(1, round(len(captions) * settings.hold_out))]
-    if len(captions) > 1:
-        weights[held_out] = 0
-    layout = model.picture.tokenizer.layout(side, side)
-    task = ImageModelTask(model, layout, tokens, said, weights, held_out, settings.task, shown)
-    run = Run(task, settings.training, out / "model", fabric())
-    finish(run, "fine-tuning", report)
-    folder = out / "checkpoint"
-    card, judge = replace(card, name=f"{card.name}+{data.name}"), checkpoint.load_judge(source)
-    checkpoint.save(folder, model.cpu(), card, config, judge=judge)
+    side, store = card.sizes[0][0] // model.pixel_decoder.scale, context.folder / "pictures"
+    with context.first_process_first():
+        pictures = load_pictures(data, store, side, hold_out=settings.hold_out)
+    check_lengths(config, pictures.metadata, settings.task.describe > 0)
+    task = task_on_tokens(model, pictures, side, settings.versions, settings.task, context)
+    learn(task, settings.training, "fine-tuning", context)
+    folder = context.folder / "checkpoint"
+    with context.first_process_first():
+        if context.is_first:
+            card, judge = replace(card, name=f"{card.name}+{data.name}"), checkpoint.load_judge(source)
+            checkpoint.save(folder, model.cpu(), card, config, judge=judge)
+            clear(store)
     return folder
-
-
-def ask(caption: str, chance: random.Random) -> str:
-    """The caption as it stands, or with an article or without."""
-    bare = caption.removeprefix("a ").removeprefix("an ")
-    return chance.choice((caption, caption, bare, f"a {bare}"))

@@ -1,6 +1,6 @@
-"""Recipes by name: loaded, or carried out from the data to a checkpoint.
+"""Carrying out a recipe by its name: what is to be trained is checked, the processes are started, the right run begins.
 
-Source: defined here; each recipe cites its own.
+Source: defined here. Nothing that trains is imported before it is asked for: the command line lists names only.
 """
 
 from collections.abc import Callable
@@ -19,38 +19,44 @@ def run(
     tokenizer: str | None = None,
     changes: dict[str, str] | None = None,
     report: Callable[[str, int, int, dict[str, float]], None] = lambda stage, iteration, iterations, figures: None,
+    strategy: str = "auto",
+    devices: int = 1,
 ) -> Path:
     """Carry out a recipe, with `start` from that model's weights on; without a recipe, fine-tune `start` on `data`.
 
-    `tokenizer` names one that is there, to be used as it is. The checkpoint's folder is returned.
-    `report` hears of the stage, the iteration, their number and the latest figures.
+    `data` is any data set that `open_dataset` reads; without one it is the emoji set. `tokenizer` names one that is
+    there, to be used as it is. `report` hears of the stage, the iteration, their number and the latest figures.
+    `strategy` and `devices` are those of `context.launched`. The checkpoint's folder is returned, in all processes.
     """
-    from kiloword.recipes import finetune, recipe
-    from kiloword.recipes.model_run import train_recipe
-
-    if name is None and start is not None:
-        if data is None:
-            raise ValueError("fine-tuning needs a folder of pictures: give --data DIR")
-        return finetune.finetune(start, data, out, changes or {}, report)
-    if name not in names():
+    if name is None and start is not None and data is None:
+        raise ValueError("fine-tuning needs pictures: give --data DIR")
+    if not (name is None and start is not None) and name not in names():
         raise ValueError(f"there is no recipe {name!r}; there are: {', '.join(names())}")
     if tokenizer is not None and (start is not None or name in TOKENIZERS or name in DECODERS):
         which = f"goes on from {start}" if start is not None else f"is {name}"
         raise ValueError(f"a tokenizer is given to a model that is taught anew; what is taught here {which}")
-    wanted = recipe.changed(load(name), changes or {})
-    if data is None:
-        from kiloword.datasets.user_cache import ensure_emoji
+    from kiloword.recipes.context import launched
+    from kiloword.recipes.recipe import changed
 
-        data = ensure_emoji()
+    wanted = None if name is None else changed(load(name), changes or {})
+    context = launched(out, report, strategy, devices)
+    with context.first_process_first():
+        data = _emoji() if data is None else data
+    if wanted is None:
+        from kiloword.recipes.finetune import finetune
+
+        return finetune(str(start), data, context, changes or {})
     if name in TOKENIZERS:
         from kiloword.recipes.tokenizer_run import train_tokenizer
 
-        return train_tokenizer(wanted, data, out, report, start)
+        return train_tokenizer(wanted, data, context, start)
     if name in DECODERS:
-        from kiloword.recipes.decoders import train_decoder
+        from kiloword.recipes.decoder_run import train_decoder
 
-        return train_decoder(wanted, data, out, report, start)
-    return train_recipe(wanted, data, out, report, start, tokenizer)
+        return train_decoder(wanted, data, context, start)
+    from kiloword.recipes.model_run import train_recipe
+
+    return train_recipe(wanted, data, context, start, tokenizer)
 
 
 def load(name: str):
@@ -65,3 +71,9 @@ def load(name: str):
         return family(name)
     module, function = (MODELS | DECODERS)[name].split(":")
     return getattr(import_module(module), function)()
+
+
+def _emoji() -> Path:
+    from kiloword.data.user_cache import ensure_emoji
+
+    return ensure_emoji()

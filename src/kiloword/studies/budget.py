@@ -7,7 +7,7 @@ GANs Created Equal?), who compare at equal budgets of search.
 from dataclasses import dataclass, fields
 from typing import Any
 
-from kiloword.datasets.emoji.wording import PHRASES
+from kiloword.data.emoji.wording import PHRASES
 
 SIDE = 64  # pixels of a picture: the places of its 8x8 tokens are learned
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from kiloword import checkpoint
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.diffusion_decoder import DiffusionDecoder
 from kiloword.engine.fitting import showable
@@ -35,7 +35,8 @@ from kiloword.evaluation.sharpness import sharpness
 from kiloword.evaluation.ssim import ssim
 from kiloword.noise import Seeded
 from kiloword.pixels import composite, from_bytes, psnr
-from kiloword.recipes.model_run import Pictures, Report
+from kiloword.recipes.context import Report
+from kiloword.recipes.training_set import Pictures
 from kiloword.studies.decoders_report import NARROWEST, Row, write_report
 from kiloword.studies.resume_check import check_resumed
 from kiloword.studies.subset import chosen, subset

@@ -13,7 +13,7 @@ from typing import Any
 from jaxtyping import UInt8
 from torch import Tensor
 
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.evaluation import details, feature_spaces
 from kiloword.studies.report_pictures import draw_sheet
 
@@ -53,7 +53,7 @@ def write_report(
 ) -> Path:  # fmt: skip
     """report.md, report.json, plot.png, sheet.png and strip.png; the first is returned."""
     told = [{"table": row.table, "name": row.name, **row.figures} for row in rows]
-    whole = {**facts, "features": MEANING, "few_against_many": against_many(rows), "settings": told}
+    whole = {**facts, "feature_spaces": MEANING, "few_against_many": against_many(rows), "settings": told}
     replace_file(out / "report.json", (json.dumps(whole, indent=1) + "\n").encode())
     draw_plot(out / "plot.png", rows)
     draw_sheet(out / "sheet.png", {name.replace(", ", ",\n"): pictures for name, pictures in sheet.items()})

@@ -17,8 +17,8 @@ import torch
 
 from kiloword import checkpoint, parts
 from kiloword.engine.painter import Painter
+from kiloword.recipes.context import Report
 from kiloword.recipes.generators import SYSTEMS, generator
-from kiloword.recipes.model_run import Report
 from kiloword.studies.budget import Judging, Material, Teaching
 from kiloword.studies.generators_report import STRIP, Outcome, better, write_report
 from kiloword.studies.jobs import (
@@ -73,9 +73,7 @@ def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Rep
     """Carry out all trainings that are not there yet, and write the report of all that are; its file is returned."""
     check_names(names)
     material, teaching = budget.material, budget.teaching
-    study = opened(
-        out, material, settings_of(budget), data, report, seed=budget.seed, save_every=teaching.save_every
-    )
+    study = opened(out, material, settings_of(budget), data, report, seed=budget.seed, save_every=teaching.save_every)
     protocol = protocol_for(study.pictures, budget.judging, budget.seed)
     throughput = seconds_of(study, {name: job(study, budget, name, teaching.rates[0], 0, 1) for name in NAMES})
     tries = [(name, rate, 0) for rate in teaching.rates for name in names]
@@ -108,9 +106,7 @@ def settings_of(budget: Budget) -> dict[str, Any]:
 def job(study: Study, budget: Budget, name: str, rate: float, seed: int, iterations: int) -> Job:
     """The training of a system at a learning rate from a seed."""
     teaching, stage = budget.teaching, f"{name} at {rate:g}" + (f", seed {seed}" if seed else "")
-    training = training_for(
-        study, iterations, teaching.batch, rate, average=teaching.average, seed=budget.seed + seed
-    )
+    training = training_for(study, iterations, teaching.batch, rate, average=teaching.average, seed=budget.seed + seed)
     recipe = recipe_for(study, name, generator(name, budget.width, budget.depth), training)
     return Job(recipe, SYSTEMS[name].sort, study.out / "runs" / f"{name}-{rate:g}-{seed}", stage)
 

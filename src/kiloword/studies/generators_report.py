@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.feature_spaces import MEANING, SPACES
+from kiloword.recipes.context import Report
 from kiloword.recipes.generators import SYSTEMS
-from kiloword.recipes.model_run import Report
 from kiloword.studies import cost
 from kiloword.studies.generators_plot import draw_plots
 from kiloword.studies.generators_words import text

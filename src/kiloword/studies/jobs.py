@@ -14,24 +14,28 @@ from typing import Any
 import torch
 
 from kiloword import checkpoint, parts
-from kiloword.datasets.emoji import wording
-from kiloword.datasets.shards import replace_file
+from kiloword.data.emoji import wording
+from kiloword.data.shards import replace_file
 from kiloword.engine.card import Card
 from kiloword.engine.painter import Painter
 from kiloword.model import ImageModel
 from kiloword.parts import ImageModelConfig
-from kiloword.recipes.model_run import Pictures, Report, card, fabric, finish, image_model_task, with_merges
+from kiloword.recipes.context import Report, alone
+from kiloword.recipes.model_run import card
 from kiloword.recipes.recipe import DataConfig, Recipe
+from kiloword.recipes.stages import image_model_task, learn
 from kiloword.recipes.tokenizer_run import card as tokenizer_card
 from kiloword.recipes.tokenizer_run import fit_tokenizer
 from kiloword.recipes.tokenizers import WHOLE, PicturesConfig, TokenizerRecipe, put_together, tokenizer_recipe, vit
+from kiloword.recipes.training_set import Pictures
+from kiloword.recipes.vocabulary import with_merges
 from kiloword.studies.budget import SIDE, Material
 from kiloword.studies.report import RUN
 from kiloword.studies.resume_check import check_resumed
 from kiloword.studies.subset import chosen, subset
 from kiloword.studies.throughput import seconds_a_picture
 from kiloword.tokenizers.bpe import BPEConfig
-from kiloword.training.loop import Run, TrainingConfig
+from kiloword.training.loop import TrainingConfig
 from kiloword.training.optimiser import MuonConfig
 from kiloword.training.tasks.image_model_task import ImageModelTask, ImageModelTaskConfig
 from kiloword.training.tasks.tokenizer_task import LossWeights
@@ -122,8 +126,8 @@ def carry_out(study: Study, job: Job) -> Path:
     torch.manual_seed(job.recipe.training.seed)
     model = parts.build(job.recipe.model)
     checkpoint.put_weights(model.picture.tokenizer, tokenizer / "checkpoint" / checkpoint.WEIGHTS)
-    task = image_model_task(model, job.recipe, study.pictures, tokenizer / "tokens.npy")
-    finish(Run(task, job.recipe.training, job.folder / "model", fabric()), job.stage, study.report)
+    task = image_model_task(model, job.recipe, study.pictures, alone(tokenizer, study.report))
+    learn(task, job.recipe.training, job.stage, alone(job.folder, study.report))
     checkpoint.save(folder, model.cpu(), card_of(study, job.recipe), job.recipe.model)
     (job.folder / "model" / "state.safetensors").unlink()  # the checkpoint holds what is needed of it
     return folder
@@ -146,7 +150,7 @@ def taught_tokenizer(study: Study, sort: str) -> Path:
         recipe = tokenizer_for(study, sort)
         torch.manual_seed(study.seed)
         tokenizer = parts.build(recipe.tokenizer)
-        fit_tokenizer(tokenizer, recipe, study.pictures, folder, f"tokenizer {sort}", study.report)
+        fit_tokenizer(tokenizer, recipe, study.pictures, alone(folder, study.report), f"tokenizer {sort}")
         checkpoint.save_tokenizer(folder / "checkpoint", tokenizer, recipe.tokenizer, tokenizer_card(recipe))
         (folder / "state.safetensors").unlink(missing_ok=True)
     return folder
@@ -191,8 +195,8 @@ def _untaught(study: Study, job: Job) -> ImageModelTask:
     few = Pictures(pictures.values[:count], pictures.metadata[:count], weights, torch.arange(0))
     torch.manual_seed(study.seed)
     model: ImageModel = parts.build(job.recipe.model)
-    with TemporaryDirectory() as folder:
-        return image_model_task(model, job.recipe, few, Path(folder) / "tokens.npy")
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        return image_model_task(model, job.recipe, few, alone(Path(folder), lambda *told: None))
 
 
 def iterations_in(minutes: float, seconds: float, batch: int) -> int:

@@ -18,7 +18,7 @@ from kiloword.evaluation.image_set import to_bytes
 from kiloword.evaluation.kernel_distance import KernelDistance, kernel_distance, scaled
 from kiloword.evaluation.ssim import ssim
 from kiloword.pixels import from_bytes, psnr
-from kiloword.recipes.model_run import Pictures
+from kiloword.recipes.training_set import Pictures
 from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.tokens import Layout, Vector
 from kiloword.training.augmentation import shrink

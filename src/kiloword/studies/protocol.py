@@ -20,7 +20,8 @@ from kiloword.evaluation.likelihood import picture_bits
 from kiloword.evaluation.memorisation import TrainingSet, memorisation
 from kiloword.evaluation.session import Session
 from kiloword.evaluation.subject import Gallery, score
-from kiloword.recipes.model_run import Pictures, Report
+from kiloword.recipes.context import Report
+from kiloword.recipes.training_set import Pictures
 from kiloword.studies.budget import SIDE, Judging
 from kiloword.studies.jobs import with_card
 from kiloword.studies.measure import apart
@@ -79,8 +80,8 @@ class EvaluationProtocol:
 
 def protocol_for(pictures: Pictures, settings: Judging, seed: int) -> EvaluationProtocol:
     """The protocol over a study's pictures. Raises ValueError if there are too few to choose and to judge by."""
-    batches = pictures.values.split(256)
-    image_set = ImageSet(pictures.metadata, torch.cat([to_bytes(shrink(batch, SIDE)) for batch in batches]))
+    batches = pictures.values[:].split(256)
+    image_set = ImageSet(list(pictures.metadata), torch.cat([to_bytes(shrink(batch, SIDE)) for batch in batches]))
     styles = list(image_set.counts("style"))
     asked = {split: image_set.choose(split, styles, settings.prompts, seed) for split in SPLITS}
     choosing = [place for places in asked.values() for place in places[::2]]

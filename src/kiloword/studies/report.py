@@ -13,9 +13,9 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from kiloword import parts
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.evaluation.feature_spaces import MEANING
-from kiloword.recipes.model_run import fabric
+from kiloword.recipes.context import fabric
 from kiloword.studies.measure import speeds
 from kiloword.studies.report_pictures import draw_plot, draw_sheet, read_strip
 from kiloword.tokenizers.autoencoder import Autoencoder

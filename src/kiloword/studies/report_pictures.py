@@ -15,7 +15,7 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.evaluation.sheet import contact_sheet
 from kiloword.pixels import from_bytes
 

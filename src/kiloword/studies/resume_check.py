@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kiloword import aliases
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 
 
 def check_resumed(path: Path, settings: dict[str, Any]) -> None:

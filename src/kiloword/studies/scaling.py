@@ -14,16 +14,16 @@ from typing import Any
 
 import torch
 
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.description import judge
 from kiloword.evaluation.likelihood import picture_bits, text_bits
 from kiloword.evaluation.session import Session
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.parts import ImageModelConfig, TextConfig
+from kiloword.recipes.context import Report
 from kiloword.recipes.families import GRID
 from kiloword.recipes.generators import SYSTEMS, generator
-from kiloword.recipes.model_run import Report
 from kiloword.studies.budget import Judging, Material, Teaching
 from kiloword.studies.jobs import (
     Job,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.studies.generators_words import grid, margin
 from kiloword.studies.power_law import Interval, Law, frontier
 from kiloword.studies.protocol import SPACE

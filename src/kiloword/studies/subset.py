@@ -1,6 +1,6 @@
 """The pictures of a study: some of a shard folder's, chosen by their keys alone, kept as bytes beside the study.
 
-Source: the emoji set of `datasets/emoji`, and its split into pictures to learn and held-out ones.
+Source: the emoji set of `data/emoji`, and its split into pictures to learn and held-out ones.
 """
 
 import io
@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from kiloword.datasets import shards
-from kiloword.recipes.model_run import Pictures, plain_rows
+from kiloword.data import shards
+from kiloword.recipes.training_set import Pictures, plain_rows
 from kiloword.training.augmentation import to_bytes
 
 # What is kept of a picture's metadata, and what stands for it where a set does not tell it.

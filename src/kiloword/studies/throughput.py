@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from kiloword.recipes.model_run import fabric
+from kiloword.recipes.context import fabric
 from kiloword.training.loop import TrainingConfig
 from kiloword.training.tasks.training_task import TrainingTask
 

@@ -14,12 +14,13 @@ from pathlib import Path
 import torch
 
 from kiloword import checkpoint, parts
-from kiloword.datasets.shards import replace_file
+from kiloword.data.shards import replace_file
 from kiloword.evaluation.image_set import to_bytes
-from kiloword.recipes.model_run import Pictures, Report
+from kiloword.recipes.context import Report, alone
 from kiloword.recipes.recipe_names import SORTS, TOKENIZERS
 from kiloword.recipes.tokenizer_run import card, fit_tokenizer, task_of
 from kiloword.recipes.tokenizers import PicturesConfig, TokenizerRecipe, cnn, put_together, tokenizer_recipe, vit
+from kiloword.recipes.training_set import Pictures
 from kiloword.studies.measure import measure, rebuilt
 from kiloword.studies.names import check_chosen
 from kiloword.studies.report import RUN, STRIP, Finished, some, write_report
@@ -140,7 +141,7 @@ def carry_out(study: Study, name: str, rate: float, stage: str) -> None:
         return
     torch.manual_seed(study.budget.seed)
     tokenizer = parts.build(recipe.tokenizer)
-    fit_tokenizer(tokenizer, recipe, study.pictures, folder, stage, study.report)
+    fit_tokenizer(tokenizer, recipe, study.pictures, alone(folder, study.report), stage)
     checkpoint.save_tokenizer(folder / "checkpoint", tokenizer, recipe.tokenizer, card(recipe))
     figures = {**measure(tokenizer, study.pictures, study.budget.side), **duration(folder, study.budget.batch)}
     known = to_bytes(shrink(study.pictures.values[study.pictures.held_out], study.budget.side))
@@ -172,4 +173,3 @@ def _seen(study: Study, name: str, rate: float, folder: Path) -> int:
     trainings = [recipe.training for recipe in recipes]
     ours, theirs = seconds_a_picture(list(zip(tasks, trainings, strict=True)))
     return max(study.budget.batch, round(study.budget.seen * ours / theirs))
-

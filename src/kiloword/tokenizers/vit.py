@@ -115,9 +115,7 @@ class ViTDecoder(Decoder):
         x = self.split(run(self.coarse, x, self.coarse_places, layout, 1))
         x = rearrange(x, "b (h w) (m n d) -> b (h m w n) d", h=h, m=config.merge, n=config.merge)
         x = self.leave(run(self.fine, x, self.fine_places, layout, config.merge))
-        return rearrange(
-            x, "b (h w) (c p q) -> b c (h p) (w q)", h=h * config.merge, p=config.patch, q=config.patch
-        )
+        return rearrange(x, "b (h w) (c p q) -> b c (h p) (w q)", h=h * config.merge, p=config.patch, q=config.patch)
 
 
 def run(stack: nn.Module, vectors: Tensor, places: Places, layout: Layout, merge: int) -> Tensor:

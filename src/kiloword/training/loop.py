@@ -1,23 +1,28 @@
 """The training loop: any task, one or several processes, exact resume.
 
-Lightning Fabric moves things to devices and sums gradients; the moving average of the weights follows Polyak and
-Juditsky 1992, warmed up as in Karras et al. 2023.
+Lightning Fabric moves things to devices and has gradients summed (`scale.py` says how); the moving average of the
+weights follows Polyak and Juditsky 1992, warmed up as in Karras et al. 2023.
 """
 
 import json
 import time
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
 
 from kiloword.training.optimiser import AdamWConfig, MuonConfig, course
 from kiloword.training.plot import plot_losses
-from kiloword.training.state import load_state, save_state
+from kiloword.training.scale import Door, is_split, whole
+from kiloword.training.split_state import forget_split, load_newest, save_split
+from kiloword.training.state import save_state
+from kiloword.training.stopping import agreed_stop
 from kiloword.training.tasks.training_task import TrainingTask
 from kiloword.transformer import Stack
 
@@ -48,12 +53,23 @@ class TrainingConfig:
 
 
 class Run:
-    """A training run in a folder: state.safetensors, losses.jsonl and what the task draws."""
+    """A training run in a folder: its state, losses.jsonl and what the task draws.
+
+    With a fabric of several processes each takes its share of every batch, and all take the step that one would.
+    """
 
     def __init__(self, task: TrainingTask, config: TrainingConfig, folder: Path, fabric: Fabric):
         self.task, self.config, self.folder, self.fabric = task, config, folder, fabric
+        if config.batch % (fabric.world_size * config.accumulate):
+            shares = f"{fabric.world_size} processes x accumulate {config.accumulate}"
+            raise ValueError(f"batch {config.batch} is not a multiple of {shares}")
         folder.mkdir(parents=True, exist_ok=True)
-        self.module: nn.Module = fabric.to_device(task.module)
+        self._kept = task.module  # what is split stays split: then a copy of it is trained
+        if isinstance(fabric.strategy, ModelParallelStrategy):
+            self._hand(deepcopy(self._kept))
+        self.module: nn.Module = task.module
+        self._door = fabric.setup_module(Door(task))
+        self.split = is_split(self.module)
         self.optimisers = config.optimiser.build(self.module)
         for part in self.module.modules() if config.compile else ():
             if isinstance(part, Stack):
@@ -61,28 +77,39 @@ class Run:
         self.average = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
         self.iteration, self._whole = 0, True  # not whole: in the middle of a change of the weights
         self.state = folder / "state.safetensors"
-        if self.state.exists():
-            self.iteration = load_state(self.state, self.module, self.average, self.optimisers)["iteration"]
+        note = load_newest(self.state, self.module, self.average, self.optimisers)
+        if note is not None:
+            self.iteration = note["iteration"]
 
     def train(self, report: Callable[[int, dict[str, float]], None] = lambda iteration, figures: None) -> None:
         """Go on until the last iteration; `report` hears of every logged one. Ctrl-C saves the state and passes on."""
         try:
-            while self.iteration < self.config.iterations:
-                started = time.perf_counter()
-                figures = self._step()
-                self.iteration, self._whole = self.iteration + 1, True
-                if self.iteration % self.config.log_every == 0 or self.iteration == self.config.iterations:
-                    figures = {name: float(value) for name, value in figures.items()}
-                    figures["rate"] = self.config.batch / (time.perf_counter() - started)
-                    self._log(figures)
-                    report(self.iteration, figures)
-                if self.config.look_every and self.iteration % self.config.look_every == 0:
-                    self.look()
-                if self.iteration % self.config.save_every == 0:
-                    self.save()
-        finally:
-            if self._whole:
-                self.save()
+            with agreed_stop(self.fabric) as stopped:
+                while self.iteration < self.config.iterations:
+                    self._iterate(report)
+                    if stopped():
+                        raise KeyboardInterrupt
+        except BaseException as error:
+            if self._whole and (self.fabric.world_size == 1 or isinstance(error, KeyboardInterrupt)):
+                self.save()  # of several processes only when all have stopped: what one alone writes is not whole
+            raise
+        self.save()
+
+    def _iterate(self, report: Callable[[int, dict[str, float]], None]) -> None:
+        """One iteration, and what is due after it."""
+        started = time.perf_counter()
+        totals = self._step()
+        self.iteration, self._whole = self.iteration + 1, True
+        if self.iteration % self.config.log_every == 0 or self.iteration == self.config.iterations:
+            totals["loss"] = cast(Tensor, self.fabric.all_reduce(totals["loss"], reduce_op="mean"))
+            figures = {name: float(value) for name, value in totals.items()}
+            figures["rate"] = self.config.batch / (time.perf_counter() - started)
+            self._log(figures)
+            report(self.iteration, figures)
+        if self.config.look_every and self.iteration % self.config.look_every == 0:
+            self.look()
+        if self.iteration % self.config.save_every == 0:
+            self.save()
 
     def _step(self) -> dict[str, Tensor]:
         config, fabric = self.config, self.fabric
@@ -95,27 +122,19 @@ class Run:
         pieces = rows[fabric.global_rank :: fabric.world_size].chunk(config.accumulate)
         self.module.train()
         total: dict[str, Tensor] = {}
-        for piece in pieces:
-            with fabric.autocast():
-                loss, figures = self.task.loss(piece)
-            fabric.backward(loss / len(pieces))
+        for number, piece in enumerate(pieces, start=1):
+            with fabric.no_backward_sync(self._door, enabled=number < len(pieces)):
+                loss, figures = self._door(piece)
+                fabric.backward(loss / len(pieces))
             for name, value in {"loss": loss, **figures}.items():
                 total[name] = total.get(name, torch.zeros(())) + value.detach().float() / len(pieces)
-        self._sum_gradients()
-        total["gradient"] = nn.utils.clip_grad_norm_(self.module.parameters(), config.clip)
+        total["gradient"] = whole(nn.utils.clip_grad_norm_(self.module.parameters(), config.clip))
         self._whole = False
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad()
         self._follow()
         return total
-
-    def _sum_gradients(self) -> None:
-        """The mean of all processes' gradients, so that any number of them takes the step that one would."""
-        if self.fabric.world_size > 1:
-            for parameter in self.module.parameters():
-                if parameter.grad is not None:
-                    parameter.grad.copy_(cast(Tensor, self.fabric.all_reduce(parameter.grad, reduce_op="mean")))
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -126,26 +145,47 @@ class Run:
                 held.lerp_(new, 1 - keep)
 
     def look(self) -> dict[str, float]:
-        """Let the task judge the averaged weights."""
+        """Let the task judge the averaged weights, in the first process."""
+        weights = self.averaged()
         if self.fabric.global_rank != 0:
             return {}
-        current = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
-        self.module.load_state_dict(self.average)
-        self.module.eval()
+        current = {name: value.detach().clone() for name, value in self._kept.state_dict().items()}
+        self._kept.load_state_dict(weights)
+        self._kept.eval()
+        self._hand(self._kept)
         try:
             with torch.no_grad():
                 figures = self.task.look(self.folder, self.iteration)
         finally:
-            self.module.load_state_dict(current)
+            self._hand(self.module)
+            self._kept.load_state_dict(current)
         self._log(figures)
         plot_losses(self.folder / "losses.jsonl", self.folder / "losses.png")
         return figures
 
+    def finish(self) -> None:
+        """Leave the averaged weights, each in one piece, in the module that the task came with."""
+        self._kept.load_state_dict(self.averaged())
+        self._kept.eval()
+        self._hand(self._kept)
+
+    def _hand(self, module: nn.Module) -> None:
+        """Have the task work with this module from now on."""
+        cast(Any, self.task).module = module
+
     def save(self) -> None:
-        """Write the state, if this process is the first one."""
-        if self.fabric.global_rank == 0:
-            note: dict[str, Any] = {"iteration": self.iteration, "training": asdict(self.config)}
+        """Write the state: the first process in one file, or each its part of split weights."""
+        note: dict[str, Any] = {"iteration": self.iteration, "training": asdict(self.config)}
+        if self.split:
+            save_split(self.state, self.module, self.average, self.optimisers, note)
+        elif self.fabric.global_rank == 0:
             save_state(self.state, self.module, self.average, self.optimisers, note)
+            forget_split(self.state)
+        self.fabric.barrier()  # a process that ends sooner would have the others ended while they write
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The moving average of the weights, each in one piece; of split weights all processes have to ask."""
+        return {name: whole(value) for name, value in self.average.items()}
 
     def _log(self, figures: dict[str, float]) -> None:
         if self.fabric.global_rank == 0:

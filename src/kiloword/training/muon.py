@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from kiloword.training.precision import multiplies_bfloat16
+from kiloword.training.scale import like, whole
 
 # Axes: m matrices of one shape, r rows, c columns.
 
@@ -39,10 +40,11 @@ class Muon(torch.optim.Optimizer):
                 if matrix.grad is not None:
                     alike[matrix.shape, matrix.device].append(matrix)
             for (shape, _), matrices in alike.items():
-                updates = orthogonal(torch.stack([self._push(m, group["momentum"]) for m in matrices]))
+                pushes = [whole(self._push(m, group["momentum"])) for m in matrices]
+                updates = orthogonal(torch.stack(pushes))  # of matrices in one piece: in parts they have other ones
                 rate = group["lr"] * 0.2 * math.sqrt(max(shape))
                 for matrix, update in zip(matrices, updates, strict=True):
-                    matrix.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-rate)
+                    matrix.mul_(1 - group["lr"] * group["weight_decay"]).add_(like(update, matrix), alpha=-rate)
 
     def _push(self, matrix: nn.Parameter, momentum: float) -> Tensor:
         assert matrix.grad is not None

@@ -127,4 +127,3 @@ def test_a_picture_does_not_depend_on_its_batch():
     decoder = sketching(Greys())
     both = painted(decoder, Effort(2, groups=2, overlap=1.0))
     assert torch.allclose(painted(decoder, Effort(2, groups=2, overlap=1.0), TOKENS[:1], ALL[:1]), both[:1], atol=1e-5)
-

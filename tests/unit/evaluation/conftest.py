@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 import tiny
 from kiloword import parts
-from kiloword.datasets.shards import shard_name, write_metadata, write_shard
+from kiloword.data.shards import shard_name, write_metadata, write_shard
 from kiloword.engine.card import Card
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.image_set import ImageSet, fitted

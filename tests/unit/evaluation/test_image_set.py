@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kiloword.datasets.shards import METADATA, write_metadata
+from kiloword.data.shards import METADATA, write_metadata
 from kiloword.evaluation.image_set import draw_of, fitted, load_image_set, to_bytes
 
 

@@ -10,19 +10,21 @@ from torch.nn.functional import cosine_similarity, normalize
 
 import tiny
 from kiloword import parts
-from kiloword.datasets import shards
-from kiloword.datasets.emoji import wording
-from kiloword.datasets.user_cache import cache_dir
+from kiloword.data import shards
+from kiloword.data.emoji import wording
+from kiloword.data.user_cache import cache_dir
 from kiloword.document import to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
-from kiloword.recipes import model_run
-from kiloword.recipes.model_run import Pictures
+from kiloword.recipes import stages
+from kiloword.recipes.context import alone
 from kiloword.recipes.recipe import Recipe
 from kiloword.recipes.registry import load
+from kiloword.recipes.training_set import Pictures
+from kiloword.recipes.vocabulary import with_vocabulary
 from kiloword.training.augmentation import shrink, to_bytes
 from kiloword.transformer import AttentionConfig, RMSNormConfig, RotaryConfig, StackConfig, SwiGLUConfig
 
@@ -62,9 +64,10 @@ def taught(recipe: Recipe, folder: Path, report) -> tuple[ImageModel, torch.Tens
     metadata = [sample.metadata for sample in chosen]
     pictures = Pictures(values, metadata, torch.ones(KNOWN), torch.arange(KNOWN))
     torch.manual_seed(0)
-    model = parts.build(model_run.with_vocabulary(recipe, metadata))
-    model_run.train_tokenizer(model, recipe, pictures, folder, report)
-    model_run.train_model(model, recipe, pictures, folder, report)
+    model = parts.build(with_vocabulary(recipe, metadata))
+    context = alone(folder, report)
+    stages.train_tokenizer(model, recipe, pictures, context)
+    stages.train_model(model, recipe, pictures, context)
     layout = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side)
     with torch.no_grad():
         tokens = model.picture.tokenizer.encode(shrink(values, recipe.data.side), layout).target

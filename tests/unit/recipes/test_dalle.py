@@ -10,19 +10,21 @@ import icons
 import shared_vocab
 import tiny
 from kiloword import checkpoint, parts
-from kiloword.datasets import shards
-from kiloword.datasets.emoji import wording
-from kiloword.datasets.user_cache import cache_dir
+from kiloword.data import shards
+from kiloword.data.emoji import wording
+from kiloword.data.user_cache import cache_dir
 from kiloword.document import to_learn
 from kiloword.engine.card import Card
 from kiloword.engine.drive import draw
 from kiloword.heads.head import Sampling
 from kiloword.noise import Seeded
-from kiloword.recipes import model_run, registry
+from kiloword.recipes import model_run, registry, stages
+from kiloword.recipes.context import alone
 from kiloword.recipes.dalle import dalle_64, shared_vocab_head, stack
-from kiloword.recipes.model_run import Pictures
 from kiloword.recipes.recipe_names import names
 from kiloword.recipes.registry import load
+from kiloword.recipes.training_set import Pictures
+from kiloword.recipes.vocabulary import with_vocabulary
 from kiloword.training.augmentation import shrink, to_bytes
 from kiloword.transformer import ColumnPattern, ConvolutionPattern, WrappedRowPattern
 from kiloword.transformer.pattern import dalle
@@ -84,12 +86,12 @@ def test_pictures_in_and_a_model_with_its_judge_out(tmp_path):
              for name, value in {"iterations": "2", "batch": "4", "look_every": "0"}.items()}  # fmt: skip
     small = {"data.versions": "1", "data.vocabulary": "300", "model.transformer.depth": "2",
              "model.transformer.patterns": "", "judge.text.depth": "1", "judge.picture.depth": "1"}  # fmt: skip
-    stages = []
+    told = []
     folder = registry.run(
         "dalle-64", data=data, out=tmp_path / "run", changes={**steps, **small},
-        report=lambda stage, *told: stages.append(stage),
+        report=lambda stage, *rest: told.append(stage),
     )  # fmt: skip
-    assert list(dict.fromkeys(stages)) == ["tokenizer", "model", "judge"]
+    assert list(dict.fromkeys(told)) == ["tokenizer", "pictures encoded", "model", "judge"]
     painter = checkpoint.load(folder)
     assert painter.judge.config.words == checkpoint.read_config(folder)[0].prompt.text
     (kept,) = painter.generate("an icon", candidates=3, seed=1)
@@ -120,9 +122,10 @@ def test_it_learns_pictures_by_heart(tmp_path, report=lambda *figures: None):
         training=replace(recipe.training, iterations=100, batch=KNOWN, warmup=20, average=0.9, look_every=0),
     )
     torch.manual_seed(0)
-    model = parts.build(model_run.with_vocabulary(recipe, metadata))
-    model_run.train_tokenizer(model, recipe, pictures, tmp_path, report)
-    model_run.train_model(model, recipe, pictures, tmp_path, report)
+    model = parts.build(with_vocabulary(recipe, metadata))
+    context = alone(tmp_path, report)
+    stages.train_tokenizer(model, recipe, pictures, context)
+    stages.train_model(model, recipe, pictures, context)
     asked = [wording.answer(m) for m in metadata]
     layout = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side)
     with torch.no_grad():

@@ -10,10 +10,11 @@ import icons
 import tiny
 from kiloword import checkpoint, parts
 from kiloword.orders.draft import DraftConfig
-from kiloword.recipes import families, model_run, registry
+from kiloword.recipes import families, model_run, registry, stages
 from kiloword.recipes import tokenizers as table
 from kiloword.recipes.recipe_names import FAMILIES
 from kiloword.recipes.registry import load
+from kiloword.recipes.training_set import load_pictures
 from kiloword.tokenizers.vit import ViTConfig
 
 STEPS = {"training.iterations": "2", "training.batch": "3", "training.look_every": "0", "data.side": "16",
@@ -67,20 +68,20 @@ def test_a_family_takes_a_tokenizer_that_is_there_as_it_is(tmp_path, small):
     data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
     steps = {"training.iterations": "1", "training.batch": "3", "data.side": "16"}
     taught = registry.run("tokenizer-vq", data=data, out=tmp_path / "vq", changes=steps)
-    stages = []
+    told = []
     folder = registry.run(
         "emoji-llamagen", data=data, out=tmp_path / "run", tokenizer=str(taught), changes=STEPS,
-        report=lambda stage, *told: stages.append(stage),
+        report=lambda stage, *rest: told.append(stage),
     )  # fmt: skip
-    assert set(stages) == {"model"}
+    assert set(told) == {"pictures encoded", "model"}
     known, _ = checkpoint.load_tokenizer(taught)
     used = checkpoint.load(folder).model.picture.tokenizer
     for name, value in known.state_dict().items():
         assert torch.allclose(used.state_dict()[name], value, rtol=1e-3, atol=1e-3), name  # kept as float16
-    again = registry.run(  # a model's
-        "emoji-glm", data=data, out=tmp_path / "glm", tokenizer=str(folder), changes=STEPS,
-    )  # fmt: skip
-    inside = model_run.picture_tokenizer(checkpoint.load(again).model)
+    again = registry.run(
+        "emoji-glm", data=data, out=tmp_path / "glm", tokenizer=str(folder), changes=STEPS
+    )  # a model's
+    inside = stages.picture_tokenizer(checkpoint.load(again).model)
     assert all(torch.equal(value, used.state_dict()[name]) for name, value in inside.state_dict().items())
     assert json.loads((tmp_path / "run" / "recipe.json").read_text())["recipe"] == "emoji-llamagen"
 
@@ -100,12 +101,12 @@ def test_a_tokenizer_of_other_tokens_or_in_the_wrong_place_is_refused(tmp_path, 
 
 def test_few_pictures_are_plain_ones_chosen_by_their_keys(tmp_path):
     data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
-    whole, few = model_run.load_pictures(data, 16), model_run.load_pictures(data, 16, most=2)
+    whole, few = load_pictures(data, tmp_path / "all", 16), load_pictures(data, tmp_path / "few", 16, most=2)
     assert len(whole.values) == 10 and len(few.values) == 4
     assert few.weights.tolist().count(1) == len(few.held_out) == 2
     assert not any(row["skin_tones"] for row in few.metadata)
-    again = model_run.load_pictures(data, 16, most=3)
+    again = load_pictures(data, tmp_path / "few", 16, most=3)
     assert {row["key"] for row in few.metadata} < {row["key"] for row in again.metadata}
-    assert len(model_run.load_pictures(data, 16, most=100).values) == 9
+    assert len(load_pictures(data, tmp_path / "few", 16, most=100).values) == 9
     with pytest.raises(ValueError, match="pictures at 0"):
         replace(load("emoji-var").data, pictures=-1)

@@ -13,9 +13,11 @@ from kiloword.checkpoint import load_tokenizer
 from kiloword.published.llamagen_vq import VQ8
 from kiloword.recipes import registry
 from kiloword.recipes import tokenizers as table
+from kiloword.recipes.context import alone
 from kiloword.recipes.recipe import changed
 from kiloword.recipes.recipe_names import SORTS, TOKENIZERS
-from kiloword.recipes.tokenizer_run import fit_tokenizer, pictures_of
+from kiloword.recipes.tokenizer_run import fit_tokenizer
+from kiloword.recipes.training_set import load_pictures
 from kiloword.tokenizers.dvae import DVAEConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.vit import ViTConfig
@@ -118,7 +120,7 @@ def test_critics_and_perception_are_a_setting(folder: Path, tmp_path: Path, smal
 def test_a_folder_of_ones_own_holds_some_back(tmp_path: Path, small: None):
     for number in range(5):
         icons.icon(number).save(tmp_path / f"icon_{number}.png")
-    pictures = pictures_of(tmp_path, table.PicturesConfig(16))
+    pictures = load_pictures(tmp_path, tmp_path / "store", 16)
     assert len(pictures.values) == 5 and len(pictures.held_out) == 1
     assert pictures.weights.sum() == 4 and pictures.weights[pictures.held_out] == 0
     assert carried_out("tokenizer-bsq", tmp_path, tmp_path / "run").name == "checkpoint"
@@ -127,7 +129,8 @@ def test_a_folder_of_ones_own_holds_some_back(tmp_path: Path, small: None):
 def test_a_temperature_falls_over_the_whole_of_a_recipe(folder: Path, small: None, tmp_path: Path):
     recipe = changed(registry.load("tokenizer-gumbel"), {**STEPS, "training.iterations": "4"})
     tokenizer = parts.build(recipe.tokenizer)
-    fit_tokenizer(tokenizer, recipe, pictures_of(folder, recipe.data), tmp_path, "x", lambda *_: None)
+    pictures = load_pictures(folder, tmp_path / "pictures", recipe.data.side)
+    fit_tokenizer(tokenizer, recipe, pictures, alone(tmp_path, lambda *_: None), "x")
     assert tokenizer.quantizer.temperature == pytest.approx(1 / 16)
 
 

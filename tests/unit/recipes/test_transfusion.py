@@ -17,6 +17,7 @@ from kiloword.orders.denoise import DenoiseConfig
 from kiloword.recipes import model_run
 from kiloword.recipes.registry import load
 from kiloword.recipes.transfusion import PATCHES, image_model, stack
+from kiloword.recipes.vocabulary import with_vocabulary
 from kiloword.tokenizers.patched import PatchedConfig
 from kiloword.tokens import Vector
 
@@ -36,7 +37,7 @@ def test_the_recipe_is_built_and_written_down():
     recipe = load("transfusion-64")
     assert parts.from_json(parts.to_json(recipe.model)) == recipe.model
     metadata = {"caption": "a red apple", "style": "flat", "keywords": ["red"], "translations": {}}
-    filled = model_run.with_vocabulary(recipe, [metadata])
+    filled = with_vocabulary(recipe, [metadata])
     with torch.device("meta"):
         model = parts.build(filled)
     assert model.text is not None and model.text.head.space == model.text.tokenizer.space

@@ -6,7 +6,7 @@ import torch
 import icons
 import tiny
 from kiloword.evaluation.codebook import codebook_use
-from kiloword.recipes.model_run import Pictures
+from kiloword.recipes.training_set import Pictures
 from kiloword.studies.measure import apart, encoded, measure, rebuilt, speeds
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.palette import PaletteConfig

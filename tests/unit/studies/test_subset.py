@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import icons
-from kiloword.datasets.shards import write_metadata
+from kiloword.data.shards import write_metadata
 from kiloword.studies import subset as module
 from kiloword.studies.subset import chosen, subset
 from kiloword.training.augmentation import to_bytes

@@ -3,15 +3,17 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 import learning
+import two_processes
 from kiloword.training.loop import Run, TrainingConfig
 from kiloword.training.optimiser import AdamWConfig, course
 
@@ -116,7 +118,7 @@ def test_a_batch_in_pieces_is_the_batch_in_one(tmp_path, accumulate):
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_killed_run_goes_on_where_it_last_saved(tmp_path):
     """SIGKILL in the middle of training: the state on disk is whole, and what follows is as if nothing had happened."""
-    killed = subprocess.run([*PROGRAM, str(tmp_path / "killed"), "8", "1", "5"])
+    killed = subprocess.run([*PROGRAM, str(tmp_path / "killed"), "8", "auto", "5", "muon"])
     assert killed.returncode == -signal.SIGKILL
     run = learning.start(tmp_path / "killed", 8)
     assert run.iteration == 4
@@ -125,26 +127,69 @@ def test_a_killed_run_goes_on_where_it_last_saved(tmp_path):
     assert losses(tmp_path / "killed") == losses(tmp_path / "whole")
 
 
-def test_two_processes_make_the_steps_of_one(tmp_path):
+def in_two(folder: Path, iterations: int, strategy: str, interrupt: int | None = None) -> list[int]:
+    """Train in two processes on this machine: their exit codes. One gets Ctrl-C after iteration `interrupt`."""
+    with two_processes.begun([*PROGRAM, str(folder), str(iterations), strategy, "0", "muon"]) as both:
+        while interrupt is not None and both[0].poll() is None:
+            if (folder / "losses.jsonl").exists() and max(losses(folder), default=0) >= interrupt:
+                both[1].send_signal(signal.SIGINT)
+                break
+            time.sleep(0.05)
+        return [process.wait(timeout=300) for process in both]
+
+
+@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+def test_two_processes_make_the_steps_of_one(tmp_path, strategy):
     one = trained(tmp_path / "one", 5, dropout=0.0)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    shared |= {"TORCHELASTIC_RUN_ID": "test", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "GROUP_RANK": "0"}
-    command = [*PROGRAM, str(tmp_path / "two"), "5", "2", "0"]
-    processes = [subprocess.Popen(command, env={**shared, "RANK": rank, "LOCAL_RANK": rank}) for rank in "01"]
-    try:
-        assert [process.wait(timeout=300) for process in processes] == [0, 0]
-    finally:
-        for process in processes:
-            process.kill()
-    two = learning.start(tmp_path / "two", 5)
+    assert in_two(tmp_path / "two", 5, strategy) == [0, 0]
+    assert bool(list((tmp_path / "two").glob("state-*"))) == (strategy == "fsdp")
+    two = learning.start(tmp_path / "two", 5)  # one process reads what two have written
     assert two.iteration == 5
     for (name, wanted), found in zip(one.module.named_parameters(), two.module.parameters(), strict=True):
         assert torch.allclose(wanted, found, atol=1e-4), name
+        assert torch.allclose(one.average[name], two.average[name], atol=1e-4), name
+    for ours, theirs in zip(one.optimisers, two.optimisers, strict=True):
+        wanted, found = ours.state_dict()["state"], theirs.state_dict()["state"]
+        assert wanted.keys() == found.keys()
+        for index, held in wanted.items():
+            assert held.keys() == found[index].keys()
+            for key, value in held.items():
+                assert torch.allclose(torch.as_tensor(value), torch.as_tensor(found[index][key]), atol=1e-4), key
     for wanted, found in zip(losses(tmp_path / "one").values(), losses(tmp_path / "two").values(), strict=True):
-        assert found["gradient"] == pytest.approx(wanted["gradient"], abs=1e-4)
+        assert [found["loss"], found["gradient"]] == pytest.approx([wanted["loss"], wanted["gradient"]], abs=1e-4)
+
+
+def test_split_weights_go_on_from_a_state_in_one_file(tmp_path):
+    whole = trained(tmp_path / "whole", 6, dropout=0.0)
+    run = learning.start(tmp_path / "parts", 6, dropout=0.0)
+    while run.iteration < 3:
+        run._step()
+        run.iteration += 1
+    run.save()
+    assert in_two(tmp_path / "parts", 6, "fsdp") == [0, 0]
+    assert not (tmp_path / "parts" / "state.safetensors").exists()
+    again = learning.start(tmp_path / "parts", 6)
+    assert again.iteration == 6
+    for (name, wanted), found in zip(whole.module.named_parameters(), again.module.parameters(), strict=True):
+        assert torch.allclose(wanted, found, atol=1e-4), name
+    again.save()
+    assert (tmp_path / "parts" / "state.safetensors").exists() and not list((tmp_path / "parts").glob("state-*"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_ctrl_c_in_one_process_stops_all_after_the_same_iteration(tmp_path):
+    codes = in_two(tmp_path, 100_000, "fsdp", interrupt=3)
+    assert all(codes)
+    run = learning.start(tmp_path, 100_000)
+    assert run.iteration == max(losses(tmp_path)) < 100_000
+
+
+def test_a_batch_that_processes_cannot_share_is_refused(tmp_path):
+    class Three(Fabric):
+        world_size = 3
+
+    with pytest.raises(ValueError, match="batch 8 is not a multiple of 3 processes x accumulate 1"):
+        learning.start(tmp_path, 1, fabric=Three(accelerator="cpu", devices=1))
 
 
 def test_settings_that_make_no_sense_are_refused():

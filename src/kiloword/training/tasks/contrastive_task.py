@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from kiloword.data.array import ReadOnlyArray
 from kiloword.tokenizers.contrastive import contrastive_loss
 from kiloword.tokenizers.judge import ContrastiveJudge
 from kiloword.training.augmentation import shuffled
@@ -19,7 +20,7 @@ class ContrastiveTask:
     """`tokens` [k, n, t, ...] are those that a model is taught, and `captions` what is said of them."""
 
     def __init__(
-        self, module: ContrastiveJudge, tokens: Tensor, captions: Captions, weights: Float[Tensor, "n"],
+        self, module: ContrastiveJudge, tokens: ReadOnlyArray, captions: Captions, weights: Float[Tensor, "n"],
         held_out: Int[Tensor, "m"],
     ):  # fmt: skip
         self.module, self.tokens, self.captions = module, tokens, captions

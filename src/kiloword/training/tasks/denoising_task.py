@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from kiloword.data.array import ReadOnlyArray
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import places
 from kiloword.decoders.diffusion_decoder import DiffusionDecoder
@@ -62,11 +63,11 @@ class Levels:
 
 
 class DenoisingTask:
-    """`pictures` are as large as the decoder draws them; the tokenizer is only asked. `iterations` is how many there
-    will be."""
+    """`pictures` [p, 4, S, S], bytes in memory or on disk, are as large as the decoder draws them; the tokenizer is
+    only asked. `iterations` is how many there will be."""
 
     def __init__(
-        self, module: DiffusionDecoder, tokenizer: Tokenizer, pictures: UInt8[Tensor, "p 4 S S"],
+        self, module: DiffusionDecoder, tokenizer: Tokenizer, pictures: ReadOnlyArray,
         weights: Float[Tensor, "p"], held_out: Int[Tensor, "q"], config: DenoisingConfig = DenoisingConfig(),
         iterations: int = 1,
     ):  # fmt: skip
@@ -80,7 +81,7 @@ class DenoisingTask:
             raise ValueError(f"this decoder's tokens cover {module.stride} pixels, the tokenizer's {tokenizer.stride}")
         if side % covers or pictures.shape[1] != module.denoiser.config.channels:
             wanted = f"{module.denoiser.config.channels} channels and sides that are multiples of {covers} pixels"
-            raise ValueError(f"this decoder paints pictures with {wanted}, got {list(pictures.shape[1:])}")
+            raise ValueError(f"this decoder paints pictures with {wanted}, got {list(pictures.shape)[1:]}")
         self.layout = tokenizer.layout(side // module.scale, side // module.scale)
         tokenizer.requires_grad_(False).eval()
         module.work_from(tokenizer)

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from kiloword.data.array import ReadOnlyArray
 from kiloword.document import to_describe, to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.embedding import Loss
@@ -24,12 +25,10 @@ from kiloword.engine.drive import draw
 from kiloword.evaluation.sheet import contact_sheet
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
-from kiloword.noise import Seeded, seed_for
-from kiloword.tokens import Layout, TokenSpace, Vector
-from kiloword.tokens.space import values_of
-from kiloword.training.augmentation import shrink, shuffled, vary
+from kiloword.noise import Seeded
+from kiloword.tokens import Layout, Vector
+from kiloword.training.augmentation import shuffled
 from kiloword.training.corruption import corrupted
-from kiloword.training.precision import multiplies_bfloat16
 
 # Axes: n pictures, k versions of each, t tokens, f factors.
 
@@ -56,15 +55,17 @@ class Captions:
 
 
 class ImageModelTask:
-    """`tokens` [k, n, t, ...] are small integers or vectors: version 0 of every picture is the unvaried one.
+    """`tokens` [k, n, t, ...], in memory or a `TokenCache`, are small integers or vectors: version 0 of every
+    picture is the unvaried one.
 
     `shown` are the same as later tokens see them (None: as they are). A model without text of its own learns to draw
     only.
     """
 
     def __init__(
-        self, module: ImageModel, layout: Layout, tokens: Tensor, captions: Captions, weights: Float[Tensor, "n"],
-        held_out: Int[Tensor, "m"], config: ImageModelTaskConfig = ImageModelTaskConfig(), shown: Tensor | None = None,
+        self, module: ImageModel, layout: Layout, tokens: ReadOnlyArray, captions: Captions,
+        weights: Float[Tensor, "n"], held_out: Int[Tensor, "m"], config: ImageModelTaskConfig = ImageModelTaskConfig(),
+        shown: ReadOnlyArray | None = None,
     ):  # fmt: skip
         self.module, self.layout, self.tokens, self.captions = module, layout, tokens, captions
         self.weights, self.held_out, self.config, self.shown = weights, held_out, config, shown
@@ -153,40 +154,3 @@ class ImageModelTask:
         ours = preview(last.tokens, self.layout, last.known)
         theirs = preview(self._numbers(self.tokens[0, rows]), self.layout, last.known)
         return contact_sheet(torch.stack([ours, theirs], dim=1).flatten(0, 1), columns=16)
-
-
-def versions(module: ImageModel, pictures: Tensor, side: int, count: int, seed: int = 0) -> Tensor:
-    """Tokens [count, n, t, ...] of every picture: as it is, and in count - 1 random variants; numbers of few bytes."""
-    return versions_and_shown(module, pictures, side, count, seed)[0]
-
-
-def versions_and_shown(
-    module: ImageModel, pictures: Tensor, side: int, count: int, seed: int = 0
-) -> tuple[Tensor, Tensor]:
-    """The same, and beside them as later tokens see them: in the variants some bits may be flipped.
-
-    The variants may be encoded in bfloat16: a code more or less at the edge of its cell is one variation more.
-    """
-    layout = module.picture.tokenizer.layout(side, side)
-    device = next(module.parameters()).device
-    generator = torch.Generator().manual_seed(seed)
-    tokenizer, rounds = module.picture.tokenizer, []
-    for version in range(count):
-        parts = []
-        for number, batch in enumerate(pictures.split(256)):
-            pixels = vary(batch, side, generator) if version else shrink(batch, side)
-            coarse = version > 0 and multiplies_bfloat16(device)
-            with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=coarse):
-                noise = Seeded([seed_for(seed, f"{version}/{number}/{row}") for row in range(len(batch))])
-                made = tokenizer.encode(pixels.to(device), layout, noise if version and tokenizer.flips else None)
-                parts.append(torch.stack([made.target, made.shown]).to(stored_as(tokenizer.space)).cpu())
-        rounds.append(torch.cat(parts, dim=1))
-    target, shown = torch.stack(rounds, dim=1)
-    return target, shown
-
-
-def stored_as(space: TokenSpace) -> torch.dtype:
-    """The smallest number format that holds tokens of a space."""
-    if isinstance(space, Vector):
-        return torch.float16
-    return torch.uint8 if int(values_of(space).max()) <= 256 else torch.int16

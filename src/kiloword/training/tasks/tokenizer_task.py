@@ -9,10 +9,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from kiloword.data.array import ReadOnlyArray
 from kiloword.evaluation.codebook import codebook_use
 from kiloword.evaluation.sheet import contact_sheet
 from kiloword.pixels import psnr
@@ -68,7 +69,8 @@ class Rebuilt:
 
 
 class TokenizerTask:
-    """`pictures` [n, 4, S, S] are bytes; rows are drawn with `weights`; `held_out` ones are for judging only.
+    """`pictures` [n, 4, S, S] are bytes, in memory or on disk; rows are drawn with `weights`; `held_out` ones
+    are for judging only.
 
     `error` stands in for that of the config where it cannot be written down; `iterations` is how long a temperature
     has time to fall.
@@ -77,7 +79,7 @@ class TokenizerTask:
     def __init__(
         self,
         module: Autoencoder,
-        pictures: UInt8[Tensor, "n 4 S S"],
+        pictures: ReadOnlyArray,
         weights: Float[Tensor, "n"],
         held_out: Int[Tensor, "m"],
         config: ReconstructionConfig = ReconstructionConfig(),
@@ -107,7 +109,7 @@ class TokenizerTask:
             pixels = interpolate(pixels, scale_factor=0.5, mode="area")
             layout = Layout(module.layout(config.side // 2, config.side // 2).sizes, layout.frame)
         pixels = pixels.to(next(module.parameters()).device)
-        made = module.encode(pixels, layout, None if module.flips else Drawn())  # flips are the model's lesson
+        made = module.encode(pixels, layout, None if module.flips else Drawn())  # flips are the model's task
         groups, known = self._chances(len(rows), layout)
         latent = module.keep_groups(made.latent, groups.to(made.latent.device))
         latent = module.keep_known(latent, layout, known.to(latent.device))

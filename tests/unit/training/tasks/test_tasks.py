@@ -8,6 +8,7 @@ import torch
 
 import tiny
 from kiloword import parts
+from kiloword.model import ImageModel
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.fsq import FSQConfig
 from kiloword.tokenizers.gumbel import GumbelConfig
@@ -18,10 +19,9 @@ from kiloword.training.tasks.image_model_task import (
     Captions,
     ImageModelTask,
     ImageModelTaskConfig,
-    versions,
-    versions_and_shown,
 )
 from kiloword.training.tasks.tokenizer_task import LossWeights, ReconstructionConfig, TokenizerTask
+from kiloword.training.token_versions import versions
 
 SIDE = 8
 LOSSES = ("commitment_loss", "codebook_loss", "entropy_loss", "kl_loss")
@@ -34,6 +34,12 @@ def pictures() -> torch.Tensor:
     values[:, 3, 3:-3, 3:-3] = 255
     values[:, :3, 3:-3, 3:-3] = torch.arange(6 * 3).mul(14).to(torch.uint8).view(6, 3, 1, 1)
     return values
+
+
+def versions_and_shown(model: ImageModel, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tokens [count, 6, t, ...] of the pictures, and what is shown of them."""
+    target, shown = versions(model.picture.tokenizer, pictures(), SIDE, count)
+    return target.transpose(0, 1), shown.transpose(0, 1)
 
 
 def tokenizer_task(quantizer: QuantizerConfig = FSQConfig(tiny.LEVELS, groups=2), **changes) -> TokenizerTask:
@@ -50,7 +56,7 @@ def image_model_task(**changes) -> ImageModelTask:
     model.picture.head = tiny.HEADS["factorised"].__class__(model.picture.head.space, tiny.WIDTH, places=16).build()
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
     captions = Captions(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
-    tokens = versions(model, pictures(), SIDE, count=3)
+    tokens = versions_and_shown(model, count=3)[0]
     assert tokens.shape == (3, 6, 16, 2) and tokens.dtype == torch.uint8
     config = ImageModelTaskConfig(**changes)
     return ImageModelTask(model, layout, tokens, captions, torch.ones(6), torch.tensor([4, 5]), config)
@@ -66,7 +72,7 @@ def regression_task() -> ImageModelTask:
     config = parts.ImageModelConfig(picture, prompt, tiny.stack(), decoder=tiny.decoder(Vector(6)))
     model = parts.build(config)
     captions = Captions(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
-    tokens = versions(model, pictures(), SIDE, count=3)
+    tokens = versions_and_shown(model, count=3)[0]
     assert tokens.shape == (3, 6, 16, 6) and tokens.dtype == torch.float16
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
     config = ImageModelTaskConfig(null=0.5)
@@ -125,7 +131,7 @@ def test_the_model_does_not_teach_its_tokenizer():
 
 def test_versions_begin_with_the_picture_as_it_is():
     model = tiny.model("single", "rows", "factorised")
-    tokens = versions(model, pictures(), SIDE, count=2)
+    tokens = versions_and_shown(model, count=2)[0]
     small = torch.nn.functional.avg_pool2d(pictures().float() / 127.5 - 1, 2)
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
     assert torch.equal(tokens[0].long(), model.picture.tokenizer.encode(small, layout).target)
@@ -183,11 +189,11 @@ def test_the_use_of_codes_is_logged_where_there_are_codes(tmp_path):
 @torch.no_grad()
 def test_bits_that_are_shown_flip_in_the_variants_and_those_to_be_predicted_make_up_for_it():
     model = tiny.way("bits by scale")
-    target, shown = versions_and_shown(model, pictures(), SIDE, count=2)
+    target, shown = versions_and_shown(model, count=2)
     assert torch.equal(target[0], shown[0]) and not torch.equal(target[1], shown[1])
     tokenizer = model.picture.tokenizer
     tokenizer.quantizer.config = replace(tokenizer.quantizer.config, flip=0.0)
-    clean, same = versions_and_shown(model, pictures(), SIDE, count=2)
+    clean, same = versions_and_shown(model, count=2)
     layout = tokenizer.layout(SIDE, SIDE)
     assert torch.equal(clean, same) and torch.equal(clean[0], target[0])
     first = layout.part(0)

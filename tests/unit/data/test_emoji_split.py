@@ -1,12 +1,12 @@
-"""Tests of datasets/emoji/split.py: shares, determinism, and a style left to learn from.
+"""Tests of data/emoji/split.py: shares, determinism, and a style left to learn from.
 
 Source: the split's own definition.
 """
 
 from collections import Counter
 
-from kiloword.datasets.emoji.sources import STYLES
-from kiloword.datasets.emoji.split import HELD_OUT_PAIR, HELD_OUT_SUBJECT, TRAIN, splits
+from kiloword.data.emoji.sources import STYLES
+from kiloword.data.emoji.split import HELD_OUT_PAIR, HELD_OUT_SUBJECT, TRAIN, splits
 
 BASES = [f"{number:05x}" for number in range(20000)]
 

@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kiloword.datasets.emoji.plan import FORMAT, Planned
-from kiloword.datasets.emoji.sources import KEYWORDS, LABELS, STYLES
-from kiloword.datasets.shards import METADATA, replace_file
+from kiloword.data.emoji.plan import FORMAT, Planned
+from kiloword.data.emoji.sources import KEYWORDS, LABELS, STYLES
+from kiloword.data.shards import METADATA, replace_file
 
 SUMMARY = "summary.json"
 

@@ -1,11 +1,11 @@
-"""Tests of datasets/emoji/captions.py: labels become what one would say.
+"""Tests of data/emoji/captions.py: labels become what one would say.
 
 Source: labels as they stand in emojibase-data 17.0.0.
 """
 
 import pytest
 
-from kiloword.datasets.emoji.captions import keywords, natural
+from kiloword.data.emoji.captions import keywords, natural
 
 
 @pytest.mark.parametrize(

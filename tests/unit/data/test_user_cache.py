@@ -1,4 +1,4 @@
-"""Tests of datasets/user_cache.py: the set is built when it is first asked for, and then found."""
+"""Tests of data/user_cache.py: the set is built when it is first asked for, and then found."""
 
 import json
 from dataclasses import asdict
@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from kiloword.datasets import user_cache
-from kiloword.datasets.emoji.sources import STYLES
-from kiloword.datasets.emoji.summary import summarize
+from kiloword.data import user_cache as cache
+from kiloword.data.emoji.sources import STYLES
+from kiloword.data.emoji.summary import summarize
 
 
 def test_the_folder_is_the_environments_or_the_home(monkeypatch, tmp_path):
     monkeypatch.setenv("KILOWORD_CACHE", str(tmp_path / "here"))
-    assert user_cache.cache_dir() == tmp_path / "here"
+    assert cache.cache_dir() == tmp_path / "here"
     monkeypatch.delenv("KILOWORD_CACHE")
-    assert user_cache.cache_dir() == Path.home() / ".cache" / "kiloword"
+    assert cache.cache_dir() == Path.home() / ".cache" / "kiloword"
 
 
 def finished(folder: Path, **changes) -> None:
@@ -36,9 +36,9 @@ def test_the_set_is_built_once(monkeypatch, tmp_path):
         calls.append((out, settings["cache"]))
         finished(out)
 
-    monkeypatch.setattr(user_cache, "build", building)
-    folder = user_cache.ensure_emoji()
-    assert folder == tmp_path / "data" / "emoji" == user_cache.ensure_emoji()
+    monkeypatch.setattr(cache, "build", building)
+    folder = cache.ensure_emoji()
+    assert folder == tmp_path / "data" / "emoji" == cache.ensure_emoji()
     assert calls == [(folder, tmp_path / "npm")]
 
 
@@ -55,10 +55,10 @@ def test_the_set_is_built_once(monkeypatch, tmp_path):
 def test_another_set_is_not_taken_for_this_one(tmp_path, changes, said):
     finished(tmp_path / "data" / "emoji", **changes)
     with pytest.raises(ValueError, match="holds another emoji set") as caught:
-        user_cache.ensure_emoji(tmp_path)
+        cache.ensure_emoji(tmp_path)
     assert said in str(caught.value) and "delete it, and it is built anew" in str(caught.value)
 
 
 def test_a_set_of_the_asked_settings_is_taken(tmp_path):
     finished(tmp_path / "data" / "emoji", size=16)
-    assert user_cache.ensure_emoji(tmp_path, size=16) == tmp_path / "data" / "emoji"
+    assert cache.ensure_emoji(tmp_path, size=16) == tmp_path / "data" / "emoji"

@@ -1,6 +1,6 @@
 """Tiny emoji packages with the layout of the real ones, and a fetch function that hands them out.
 
-Source: the tarballs that `npm pack` gives for the packages in `kiloword.datasets.emoji.sources`.
+Source: the tarballs that `npm pack` gives for the packages in `kiloword.data.emoji.sources`.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, ImageDraw
 
-from kiloword.datasets.emoji.sources import KEYWORDS, LABELS, LOCALES, STYLES, Package
+from kiloword.data.emoji.sources import KEYWORDS, LABELS, LOCALES, STYLES, Package
 
 ENGLAND = "1F3F4-E0067-E0062-E0065-E006E-E0067"
 

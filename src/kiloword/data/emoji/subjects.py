@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kiloword.datasets.emoji.artwork import normal_code, open_package
-from kiloword.datasets.emoji.captions import TONES, keywords, natural
-from kiloword.datasets.emoji.sources import LOCALES
+from kiloword.data.emoji.artwork import normal_code, open_package
+from kiloword.data.emoji.captions import TONES, keywords, natural
+from kiloword.data.emoji.sources import LOCALES
 
 Entry = dict[str, Any]
 

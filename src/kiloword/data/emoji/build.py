@@ -17,12 +17,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from kiloword.datasets.emoji import npm
-from kiloword.datasets.emoji.plan import FORMAT, Fetch, Planned, fingerprint, plan
-from kiloword.datasets.emoji.render import is_blank, png, render, require_renderer
-from kiloword.datasets.emoji.sources import STYLES
-from kiloword.datasets.emoji.summary import Summary, summarize, warn_if_unexpected, write_summary
-from kiloword.datasets.shards import members, replace_file, shard_paths, write_metadata, write_shard
+from kiloword.data.emoji import npm
+from kiloword.data.emoji.plan import FORMAT, Fetch, Planned, fingerprint, plan
+from kiloword.data.emoji.render import is_blank, png, render, require_renderer
+from kiloword.data.emoji.sources import STYLES
+from kiloword.data.emoji.summary import Summary, summarize, warn_if_unexpected, write_summary
+from kiloword.data.shards import members, replace_file, shard_paths, write_metadata, write_shard
 
 PLAN = "plan.json"
 

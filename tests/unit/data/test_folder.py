@@ -1,4 +1,4 @@
-"""Tests of datasets/folder.py: a user's own pictures, with errors that name the file and the remedy.
+"""Tests of data/folder.py: a user's own pictures, with errors that name the file and the remedy.
 
 Source: the imagefolder convention of Hugging Face datasets.
 """
@@ -8,7 +8,7 @@ import json
 import pytest
 from PIL import Image
 
-from kiloword.datasets.folder import read
+from kiloword.data.folder import read
 
 
 def save(path, picture=None, **more):

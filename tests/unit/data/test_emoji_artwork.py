@@ -1,4 +1,4 @@
-"""Tests of datasets/emoji/artwork.py and render.py: names become code sequences, drawings become pictures.
+"""Tests of data/emoji/artwork.py and render.py: names become code sequences, drawings become pictures.
 
 Source: file names as they stand in the packages.
 """
@@ -8,8 +8,8 @@ import io
 import pytest
 from PIL import Image
 
-from kiloword.datasets.emoji.artwork import normal_code, open_package
-from kiloword.datasets.emoji.render import is_blank, png, render
+from kiloword.data.emoji.artwork import normal_code, open_package
+from kiloword.data.emoji.render import is_blank, png, render
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Tests of datasets/shards.py: written whole, equal bytes for equal samples, damage skipped and counted.
+"""Tests of data/shards.py: written whole, equal bytes for equal samples, damage skipped and counted.
 
 Source: the tar format (POSIX ustar) and webdataset's naming.
 """
@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 from PIL import Image
 
-from kiloword.datasets import shards
+from kiloword.data import shards
 
 
 def png(value: int) -> bytes:

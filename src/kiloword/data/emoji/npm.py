@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from kiloword.datasets.emoji.sources import Package
+from kiloword.data.emoji.sources import Package
 
 
 def fetch(package: Package, cache: Path) -> Path:

@@ -7,35 +7,70 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kiloword.datasets.shards import Sample
+from kiloword.data.dataset import CAPTIONS, SUFFIXES, Sample, Skipped, fingerprint_of, refuse_rot
 from kiloword.pictures import open_picture
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif")
-CAPTION_FIELDS = ("text", "caption")
+LISTS = ("metadata.jsonl", "metadata.csv")
 
 Row = dict[str, Any]
 
 
-def read(folder: Path) -> Iterator[Sample]:
+@dataclass(frozen=True)
+class FolderDataset:
+    """A folder of picture files: a `Dataset`."""
+
+    path: Path
+
+    def length(self) -> int | None:
+        return len(_rows(self.path))
+
+    def fingerprint(self) -> str:
+        lists = [self.path / name for name in LISTS if (self.path / name).exists()]
+        return fingerprint_of(self.path, [*lists, *picture_files(self.path)])
+
+    def read(self, skipped: Skipped | None = None) -> Iterator[Sample]:
+        skipped, good = Skipped() if skipped is None else skipped, 0
+        for sample in read(self.path, skipped):
+            good += 1
+            yield sample
+        refuse_rot(self.path, skipped, good)
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """All pictures below a folder, sorted, but for hidden ones."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+
+
+def read(folder: Path, skipped: Skipped | None = None) -> Iterator[Sample]:
     """Every picture with its caption, one after the other; ValueError names the file or line that cannot be used.
+
+    With `skipped`, a picture that cannot be used is noted there instead.
 
     With a metadata file: its lines in order, further fields kept as they are. Without: all pictures below the folder,
     sorted, "red_apple.png" captioned "red apple".
     """
     for row in _rows(folder):
         name = row["file_name"]
-        metadata = {field: value for field, value in row.items() if field not in ("file_name", *CAPTION_FIELDS)}
-        caption = next(row[field] for field in CAPTION_FIELDS if row.get(field))
-        yield Sample(name, open_picture(folder / name), {**metadata, "key": name, "caption": caption})
+        metadata = {field: value for field, value in row.items() if field not in ("file_name", *CAPTIONS)}
+        caption = next(row[field] for field in CAPTIONS if row.get(field))
+        try:
+            picture = open_picture(folder / name)
+        except ValueError as error:
+            if skipped is None:
+                raise
+            skipped.note(name, error)
+            continue
+        yield Sample(name, picture, {**metadata, "key": name, "caption": caption})
 
 
 def _rows(folder: Path) -> list[Row]:
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: name the folder that holds your pictures")
-    found = [path for path in (folder / "metadata.jsonl", folder / "metadata.csv") if path.exists()]
+    found = [folder / name for name in LISTS if (folder / name).exists()]
     if len(found) == 2:
         raise ValueError(f"{folder} holds both metadata.jsonl and metadata.csv: keep one of them")
     rows = _listed_rows(found[0]) if found else _named_rows(folder)
@@ -46,7 +81,7 @@ def _rows(folder: Path) -> list[Row]:
 
 
 def _named_rows(folder: Path) -> list[Row]:
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    paths = picture_files(folder)
     return [{"file_name": path.relative_to(folder).as_posix(), "text": _caption_of(path)} for path in paths]
 
 
@@ -62,7 +97,7 @@ def _listed_rows(path: Path) -> list[Row]:
     for number, row in _lines(path):
         if not isinstance(row, dict) or not row.get("file_name"):
             raise ValueError(f'{path}, line {number} has no "file_name": write one, relative to {path.parent}')
-        if not any(row.get(field) for field in CAPTION_FIELDS):
+        if not any(row.get(field) for field in CAPTIONS):
             raise ValueError(f'{path}, line {number} ({row["file_name"]}) has no caption: fill in "text" or "caption"')
         rows.append(row)
     return rows

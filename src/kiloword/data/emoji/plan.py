@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kiloword.datasets.emoji.artwork import drawings
-from kiloword.datasets.emoji.sources import KEYWORDS, LABELS, STYLES, Package
-from kiloword.datasets.emoji.split import splits
-from kiloword.datasets.emoji.subjects import subjects
-from kiloword.datasets.shards import shard_name
+from kiloword.data.emoji.artwork import drawings
+from kiloword.data.emoji.sources import KEYWORDS, LABELS, STYLES, Package
+from kiloword.data.emoji.split import splits
+from kiloword.data.emoji.subjects import subjects
+from kiloword.data.shards import shard_name
 
 Fetch = Callable[[Package, Path], Path]
 

@@ -1,12 +1,12 @@
-"""Tests of datasets/emoji/npm.py with a pretended npm on the PATH: fetched once, failures in one line.
+"""Tests of data/emoji/npm.py with a pretended npm on the PATH: fetched once, failures in one line.
 
 Source: the command line of `npm pack`.
 """
 
 import pytest
 
-from kiloword.datasets.emoji.npm import fetch
-from kiloword.datasets.emoji.sources import Package
+from kiloword.data.emoji.npm import fetch
+from kiloword.data.emoji.sources import Package
 
 PACKAGE = Package("@some/pictures", "1.2.3", "MIT")
 

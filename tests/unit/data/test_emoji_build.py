@@ -1,4 +1,4 @@
-"""Tests of datasets/emoji/build.py from packages to shards, on tiny packages and without network.
+"""Tests of data/emoji/build.py from packages to shards, on tiny packages and without network.
 
 Source: the real build, whose packages these imitate (see conftest.py).
 """
@@ -11,19 +11,19 @@ import sys
 
 import pytest
 
-from kiloword.datasets.emoji import build as building
-from kiloword.datasets.emoji.build import build
-from kiloword.datasets.emoji.plan import plan
-from kiloword.datasets.emoji.sources import STYLES
-from kiloword.datasets.emoji.summary import complete, load_summary
-from kiloword.datasets.shards import load_metadata, read, shard_paths
+from kiloword.data.emoji import build as building
+from kiloword.data.emoji.build import build
+from kiloword.data.emoji.plan import plan
+from kiloword.data.emoji.sources import STYLES
+from kiloword.data.emoji.summary import complete, load_summary
+from kiloword.data.shards import load_metadata, read, shard_paths
 
 pytestmark = pytest.mark.filterwarnings("ignore:style .* expected about")
 
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr("kiloword.datasets.emoji.plan.PER_SHARD", 10)
+    monkeypatch.setattr("kiloword.data.emoji.plan.PER_SHARD", 10)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {str(os.path.dirname(__file__))!r})
 import conftest
-from kiloword.datasets.emoji import build, plan
+from kiloword.data.emoji import build, plan
 plan.PER_SHARD = 10
 build.build(
     Path({str(target)!r}), size=16, cache=Path({str(tmp_path / "cache")!r}), fetch=conftest.FakeFetch(), workers=1,

@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
-from kiloword.datasets.emoji.sources import Style
+from kiloword.data.emoji.sources import Style
 
 _FILE = re.compile(r"([0-9a-fA-F_-]+)\.?(?:svg|webp)")  # some files of one package lack the dot
 _BOX = {"left": 0, "top": 0, "width": 16, "height": 16}  # Iconify's defaults

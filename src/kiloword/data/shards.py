@@ -2,8 +2,9 @@
 
 Source: Aizman, Maltby, Breuel 2019, "High Performance I/O for Large Scale Deep Learning" (the webdataset convention).
 
-A sample is two neighbouring members of one tar file, `KEY.png` and `KEY.json`. Beside the shards lies `metadata.jsonl`,
-one line a picture, so that captions and splits can be read without opening a picture.
+A sample is neighbouring members of one tar file: a picture, `KEY.png` or `KEY.jpg`, and `KEY.json` or `KEY.txt`, which
+tell its caption. Beside the shards that are written here lies `metadata.jsonl`, one line a picture, so that captions
+and splits can be read without opening a picture.
 """
 
 import errno
@@ -17,18 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from PIL import Image
+from kiloword.data.dataset import (
+    CAPTIONS,
+    SUFFIXES,
+    TOLERANCE,
+    Sample,
+    Skipped,
+    caption_in,
+    fingerprint_of,
+    split_of,
+)
+from kiloword.pictures import open_picture
 
 METADATA = "metadata.jsonl"
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One picture (RGBA, straight alpha) and what is known about it."""
-
-    key: str
-    picture: Image.Image
-    metadata: dict[str, Any]
 
 
 def shard_name(number: int) -> str:
@@ -88,11 +90,18 @@ def load_metadata(folder: Path) -> list[dict[str, Any]]:
 
 
 def members(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """The samples of one shard as (key, {suffix: content}), undecoded; tarfile.ReadError where the shard breaks off."""
+    """The samples of one shard as (key, {suffix: content}), undecoded; tarfile.ReadError where the shard breaks off.
+
+    A key is a member's name up to the first dot after its folders.
+    """
     with tarfile.open(path, "r:") as archive:
         key, parts = "", {}
         for member in archive:
-            stem, _, suffix = member.name.rpartition(".")
+            if not member.isfile():
+                continue
+            folder, slash, name = member.name.rpartition("/")
+            base, _, suffix = name.partition(".")
+            stem = f"{folder}{slash}{base}"
             if parts and stem != key:
                 yield key, parts
                 parts = {}
@@ -100,7 +109,7 @@ def members(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
             content = file.read() if file else b""
             if len(content) != member.size:
                 raise tarfile.ReadError(f"{member.name} is cut off")
-            key, parts[suffix] = stem, content
+            key, parts[suffix.lower()] = stem, content
         if parts:
             yield key, parts
         file = cast(BinaryIO, archive.fileobj)
@@ -109,47 +118,84 @@ def members(path: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
             raise tarfile.ReadError(f"{path} breaks off after {archive.offset:,} bytes")
 
 
+@dataclass(frozen=True)
+class ShardDataset:
+    """The tar files of a folder, or one of them: a `Dataset`."""
+
+    path: Path
+
+    def length(self) -> int | None:
+        listed = self.path / METADATA
+        if not listed.exists():
+            return None
+        with open(listed, "rb") as lines:
+            return sum(1 for _ in lines)
+
+    @property
+    def files(self) -> list[Path]:
+        return [self.path] if self.path.is_file() else sorted(self.path.rglob("*.tar"))
+
+    def fingerprint(self) -> str:
+        return fingerprint_of(self.path.parent, self.files)
+
+    def read(self, skipped: Skipped | None = None) -> Iterator[Sample]:
+        return read(self.path, paths=self.files, named=skipped)
+
+
 def read(
-    folder: Path, *, sample_tolerance: float = 0.01, shard_tolerance: float = 0.05, skipped: Counter[str] | None = None
-) -> Iterator[Sample]:
-    """Stream every sample, shard after shard; what is damaged is skipped and counted in `skipped`.
+    folder: Path, *, sample_tolerance: float = TOLERANCE, shard_tolerance: float = 0.05,
+    skipped: Counter[str] | None = None, named: Skipped | None = None, paths: list[Path] | None = None,
+) -> Iterator[Sample]:  # fmt: skip
+    """Stream every sample, shard after shard; what is damaged is skipped, counted in `skipped` and noted in `named`.
 
     `skipped["samples"]` counts pictures or metadata that do not decode, `skipped["shards"]` shards that break off (the
     samples before the break are given). ValueError, at the end, when more than 1% of the samples or 5% of the shards
     were damaged: a little rot costs nothing, much of it is another data set.
     """
-    skipped = Counter() if skipped is None else skipped
+    skipped, named = Counter() if skipped is None else skipped, Skipped() if named is None else named
     before = skipped.copy()
-    paths, good = shard_paths(folder), 0
+    paths = shard_paths(folder) if paths is None else paths
+    good = 0
     for path in paths:
+        split = split_of(path, folder)
         try:
             for key, parts in members(path):
-                sample = _decode(key, parts)
-                if sample is None:
+                try:
+                    sample = _decode(key, parts, split)
+                except ValueError as error:
                     skipped["samples"] += 1
-                else:
-                    good += 1
-                    yield sample
-        except (tarfile.TarError, OSError):
+                    named.note(f"{path.name}/{key}", error)
+                    continue
+                good += 1
+                yield sample
+        except (tarfile.TarError, OSError) as error:
             skipped["shards"] += 1
-    _refuse_rot(folder, "samples", skipped["samples"] - before["samples"], good, sample_tolerance)
-    broken = skipped["shards"] - before["shards"]
-    _refuse_rot(folder, "shards", broken, len(paths) - broken, shard_tolerance)
+            named.note(path.name, error)
+    bad, broken = (skipped[what] - before[what] for what in ("samples", "shards"))
+    _refuse_rot(folder, "samples", bad, good, sample_tolerance, named)
+    _refuse_rot(folder, "shards", broken, len(paths) - broken, shard_tolerance, named)
 
 
-def _decode(key: str, parts: dict[str, bytes]) -> Sample | None:
-    try:
-        picture = Image.open(io.BytesIO(parts["png"])).convert("RGBA")
-        return Sample(key, picture, json.loads(parts["json"]))
-    except (KeyError, ValueError, OSError, SyntaxError):  # Pillow raises SyntaxError for a broken PNG chunk
-        return None
+def _decode(key: str, parts: dict[str, bytes], split: str | None) -> Sample:
+    suffix = next((suffix for suffix in parts if f".{suffix}" in SUFFIXES), None)
+    if suffix is None:
+        raise ValueError(f"no picture among {', '.join(parts)}")
+    metadata = json.loads(parts["json"]) if "json" in parts else {}
+    if not isinstance(metadata, dict):
+        raise ValueError("the metadata is not a JSON object")
+    if "txt" in parts:
+        metadata = {**metadata, "text": parts["txt"].decode().strip()}
+    caption, told = caption_in(metadata), {"split": split} if split else {}
+    picture = open_picture(Path(f"{key}.{suffix}"), parts[suffix])
+    kept = {name: value for name, value in metadata.items() if name not in CAPTIONS}
+    return Sample(key, picture, {**told, **kept, "key": key, "caption": caption})
 
 
-def _refuse_rot(folder: Path, what: str, bad: int, good: int, tolerance: float) -> None:
+def _refuse_rot(folder: Path, what: str, bad: int, good: int, tolerance: float, named: Skipped) -> None:
     if bad > tolerance * (bad + good):
         raise ValueError(
             f"{bad} of {bad + good} {what} in {folder} are damaged (at most {tolerance:.0%} may be): "
-            "delete the damaged shards and build again, only they are made anew"
+            f"delete the damaged shards and build again, only they are made anew; {named.said()}"
         )
 
 

@@ -7,11 +7,11 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from kiloword.datasets.emoji import npm
-from kiloword.datasets.emoji.build import build
-from kiloword.datasets.emoji.plan import Fetch
-from kiloword.datasets.emoji.sources import STYLES
-from kiloword.datasets.emoji.summary import check_expected, complete
+from kiloword.data.emoji import npm
+from kiloword.data.emoji.build import build
+from kiloword.data.emoji.plan import Fetch
+from kiloword.data.emoji.sources import STYLES
+from kiloword.data.emoji.summary import check_expected, complete
 
 
 def cache_dir() -> Path:
