@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 
 from kiloword.document import Laid, Piece, Span, condition_span, drawn, lay, of_topics, twice
 from kiloword.modality import Modality, TextModality
-from kiloword.noise import Noise, Rows
+from kiloword.noise import Noise, Selected
 from kiloword.prompts.prompt import Condition, Prompt
 from kiloword.tokens import Document, Layout, Picture, Prompted, Segment, Text
 
@@ -124,8 +124,8 @@ class Embedding:
         """All pictures that are asked for, each at a moment of its own schedule."""
         numbers = {id(place): k for k, place in enumerate(self._all(lambda place: drawn(place.segment)))}
         for layout, places in self._by_layout(lambda place: drawn(place.segment)):
-            rows = torch.tensor([numbers[id(place)] for place in places])
-            self._draw(layout, places, None if noise is None else Rows(noise, rows), done)
+            index = torch.tensor([numbers[id(place)] for place in places])
+            self._draw(layout, places, None if noise is None else Selected(noise, index), done)
 
     def _draw(self, layout: Layout, places: list[Place], noise: Noise | None, done: float) -> None:
         picture, order = self.picture, self.picture.order

@@ -18,7 +18,7 @@ from kiloword.document import behind, picture_span, to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.heads.bitwise import BitwiseHead
-from kiloword.heads.head import Sampling, weigh
+from kiloword.heads.head import Sampling, combine_views
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.published.var import HALVES
@@ -147,8 +147,8 @@ class Scene:
         noise, steps = Seeded([0] * len(texts)), []
         _, answers = heard(self.head.output, lambda: steps.extend(draw(self.model, request, noise)))
         logits = [
-            weigh(answer, request.output_weights_at(step)) / temperatures[step] for step, answer in enumerate(answers)
-        ]
+            combine_views(answer, request.output_weights_at(step)) / temperatures[step] for step, answer in
+            enumerate(answers) ]
         return Drawn(steps[-1].tokens, self.latent(steps[-1].tokens, layout), torch.cat(logits, 1))
 
     def latent(self, bits: Int[Tensor, "b n d"], layout: Layout) -> Float[Tensor, "b c h w"]:

@@ -46,7 +46,7 @@ def test_rows_keep_their_own_lengths_through_appending(moves):
 def test_a_cache_of_some_rows_writes_into_the_whole(keep, chosen):
     cache, held = fresh(), [[] for _ in range(ROWS)]
     grow(cache, held, 3, keep, 1.0)
-    some = cache.rows(chosen)
+    some = cache.select(chosen)
     assert some.lengths == [keep[row] for row in chosen] and some.capacity == cache.capacity
     grow(some, [held[row] for row in chosen], 2, [2] * len(chosen), 7.0)
     assert cache.lengths == keep  # until it is told
@@ -85,7 +85,7 @@ def test_no_mask_is_needed_for_rows_of_one_length():
 def test_too_much_is_refused_with_numbers():
     cache = fresh(capacity=4)
     cache.advance(torch.tensor([1, 3, 2]))
-    with pytest.raises(ValueError, match="room for 4 places; 3 are held and 2 more come"):
+    with pytest.raises(ValueError, match="room for 4 positions; 3 are held and 2 more come"):
         cache.append(0, torch.zeros(ROWS, 1, 2, 2), torch.zeros(ROWS, 1, 2, 2))
 
 

@@ -130,5 +130,5 @@ def test_mistakes_are_named():
         CrossAttentionConfig(3).build(WIDTH)
     with pytest.raises(ValueError, match="at least one head, got 0"):
         CrossAttentionConfig(0, LayerNormConfig())
-    with pytest.raises(ValueError, match="attends to no context"):
+    with pytest.raises(ValueError, match="has no cross-attention"):
         tiny.MAR.build()(stream([2], context([2])))

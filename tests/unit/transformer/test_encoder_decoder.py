@@ -154,7 +154,7 @@ def test_rows_out_of_the_learned_places_are_refused():
     filled = torch.ones(1, N, dtype=torch.bool)
     prompt, picture = spans(filled)
     longer, _ = spans(filled, prompt=BUFFER + 1)
-    with pytest.raises(ValueError, match=r"a prompt of 3 rows and a picture of \(3, 2\) tokens.* are 3, 0, 0"):
+    with pytest.raises(ValueError, match=r"a prompt of 3 positions and a picture of \(3, 2\) tokens.* are 3, 0, 0"):
         MODEL(beside(longer, picture).stream)
     for sizes, came in (((4, 1), "3, 3, 0"), ((2, 3), "3, 0, 2")):
         count = sizes[0] * sizes[1]

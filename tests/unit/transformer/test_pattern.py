@@ -96,7 +96,7 @@ def test_places_held_by_rows_of_different_lengths_are_forked_and_rewound_with_th
 def test_a_cache_whose_places_were_never_told_is_no_cache_for_patterns():
     cache = KeyValueCache(1, 1, 4, heads=1, head_dim=2)
     cache.advance(torch.tensor([1]))
-    with pytest.raises(AssertionError, match="without saying where they sit"):
-        cache.place(torch.zeros(1, 1, 4))
-    with pytest.raises(ValueError, match="reaches 0 or more places, got -1"):
+    with pytest.raises(AssertionError, match="without their coordinates"):
+        cache.append_positions(torch.zeros(1, 1, 4))
+    with pytest.raises(ValueError, match="radius is at least 0, got -1"):
         ConvolutionPattern(-1)
