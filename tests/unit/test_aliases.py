@@ -93,5 +93,4 @@ def test_a_study_goes_on_that_was_begun_under_old_names(tmp_path):
     order = {"part": "raster", "place": "target"}
     check_resumed(path, {"name": "joint", "model": [head, told[1], order]})
     with pytest.raises(ValueError, match="was begun with another model: remove it"):
-        order = {"part": "raster", "place": "target"}
-    check_resumed(path, {"name": "joint", "model": [head, {"part": "swiglu", "hidden": 9}, order]})
+        check_resumed(path, {"name": "joint", "model": [head, {"part": "swiglu", "hidden": 9}, order]})

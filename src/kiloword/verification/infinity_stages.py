@@ -39,16 +39,16 @@ class Flips:
     def __init__(self, masks: dict[int, Tensor]):
         self.masks, self.drawn = masks, 0
 
-    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
+    def uniform(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
         grid, which = divmod(self.drawn, 2)
         self.drawn += 1
         if not which:
-            return torch.full((len(rows), *shape), 0.5)
+            return torch.full((len(pictures), *shape), 0.5)
         if grid not in self.masks:
-            return torch.ones(len(rows), *shape)
+            return torch.ones(len(pictures), *shape)
         return 1.0 - rearrange(self.masks[grid], "b 1 s t c -> b c s t")
 
-    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
+    def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
         raise ValueError("flips are uniform numbers, and normal ones were asked for")
 
 

@@ -38,11 +38,11 @@ class Replay:
     uniforms: Tensor
     draws: list[Tensor]
 
-    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        return self.uniforms[rows].view(len(rows), *shape)
+    def uniform(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        return self.uniforms[pictures].view(len(pictures), *shape)
 
-    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        return self.draws.pop(0)[rows].view(len(rows), *shape)
+    def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        return self.draws.pop(0)[pictures].view(len(pictures), *shape)
 
 
 def ordered(orders: Int[Tensor, "b n"]) -> Float[Tensor, "b n"]:

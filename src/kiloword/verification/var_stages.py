@@ -32,12 +32,12 @@ class Flat:
     def __init__(self, numbers: Float[Tensor, " numbers"]):
         self.numbers, self.used = numbers, 0
 
-    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        taken = self.numbers[self.used : self.used + len(rows) * prod(shape)]
+    def uniform(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        taken = self.numbers[self.used : self.used + len(pictures) * prod(shape)]
         self.used += taken.numel()
-        return taken.view(len(rows), *shape)
+        return taken.view(len(pictures), *shape)
 
-    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
+    def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
         raise ValueError("these are uniform numbers, and normal ones were asked for")
 
 

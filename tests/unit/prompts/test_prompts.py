@@ -67,5 +67,5 @@ def test_wrong_prompts_are_refused():
         TextPrefixConfig(tiny.words(), 8, limit=0)
     with pytest.raises(ValueError, match="at least one class, got 0"):
         ClassLabelConfig(0, 8)
-    with pytest.raises(ValueError, match="one class and one row, got 3 and 0"):
+    with pytest.raises(ValueError, match="one class and one position, got 3 and 0"):
         ClassBufferConfig(3, 8, rows=0)

@@ -102,10 +102,10 @@ def test_the_encoder_reads_one_more_than_fits_and_leaves_the_wording_alone():
 def test_wrong_prompts_are_refused():
     prompt = made()
     for wrong in (torch.zeros(0, CHANNELS), torch.zeros(2, 4), torch.zeros(CHANNELS)):
-        with pytest.raises(ValueError, match=r"1 to 6 rows of 5 channels, got \["):
+        with pytest.raises(ValueError, match=r"1 to 6 positions of 5 channels, got \["):
             prompt.read([wrong])
     for mask in (torch.zeros(3), torch.ones(2)):
-        with pytest.raises(ValueError, match="of each of 3 rows"):
+        with pytest.raises(ValueError, match="of each of 3 positions"):
             prompt.read([(torch.zeros(3, CHANNELS), mask)])
     with pytest.raises(ValueError, match="a text or features of an encoder, got 7"):
         prompt.read([7])
@@ -113,7 +113,7 @@ def test_wrong_prompts_are_refused():
         prompt.read(["a pear"])
     with pytest.raises(ValueError, match="width 8 is not a multiple of 3 heads"):
         TextContextConfig(CHANNELS, WIDTH, 3)
-    with pytest.raises(ValueError, match="at least one channel and one row, got 0 and 512"):
+    with pytest.raises(ValueError, match="at least one channel and position, got 0 and 512"):
         TextContextConfig(0, WIDTH, HEADS)
 
 
