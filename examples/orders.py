@@ -7,7 +7,7 @@ from pathlib import Path
 from kiloword.cli import main
 
 COMMANDS = (
-    "raster", "raster-columns", "raster-snake", "raster-spiral", "raster-random", "draft", "next-scale",
+    "raster", "raster-columns", "raster-snake", "raster-spiral", "raster-random", "random", "draft", "next-scale",
     "masked --seed 1",
 )  # fmt: skip
 

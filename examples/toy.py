@@ -15,8 +15,9 @@ from PIL import Image, ImageDraw
 from torch.nn.functional import interpolate
 
 from kiloword.document import to_describe, to_learn
+from kiloword.engine.card import Card
 from kiloword.engine.drive import write
-from kiloword.engine.painter import Card, Painter
+from kiloword.engine.painter import Painter
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.head import Sampling

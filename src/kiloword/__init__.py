@@ -12,17 +12,23 @@ from kiloword.engine.cpu.threads import wait_without_spinning
 if TYPE_CHECKING:
     from kiloword.checkpoint import load, pull, save
     from kiloword.decoders.decoder import Effort
-    from kiloword.engine.painter import Card, Painter, Preview, Request
+    from kiloword.engine.card import Card
+    from kiloword.engine.painter import Painter, Preview
+    from kiloword.engine.request import Request
     from kiloword.heads.head import Sampling
+    from kiloword.published.diffusers_decoders import open_decoder
 
-__all__ = ["Card", "Effort", "Painter", "Preview", "Request", "Sampling", "load", "pull", "save"]
+__all__ = ["Card", "Effort", "Painter", "Preview", "Request", "Sampling", "load", "open_decoder", "pull", "save"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "kiloword.checkpoint": ("load", "pull", "save"),
     "kiloword.decoders.decoder": ("Effort",),
-    "kiloword.engine.painter": ("Card", "Painter", "Preview", "Request"),
+    "kiloword.engine.card": ("Card",),
+    "kiloword.engine.painter": ("Painter", "Preview"),
+    "kiloword.engine.request": ("Request",),
     "kiloword.heads.head": ("Sampling",),
+    "kiloword.published.diffusers_decoders": ("open_decoder",),
 }
 
 wait_without_spinning()

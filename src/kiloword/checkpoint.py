@@ -21,6 +21,7 @@ from torch import Tensor
 
 from kiloword import aliases, parts, published
 from kiloword.engine.card import Card, Classes
+from kiloword.engine.cpu.optimise import optimise_for_cpu
 from kiloword.engine.painter import Painter
 from kiloword.model import ImageModel
 from kiloword.published.convert import arrange, convert
@@ -59,7 +60,7 @@ def load(name: str | Path = DEFAULT, device: str | torch.device = "cpu") -> Pain
     config, card = read_config(folder)
     model = parts.build(config)
     put_weights(model, folder / WEIGHTS)
-    return Painter(model.to(device), card, classes_of(card), load_judge(folder, device))
+    return Painter(optimise_for_cpu(model.to(device)), card, classes_of(card), load_judge(folder, device))
 
 
 def load_judge(folder: Path, device: str | torch.device = "cpu") -> ContrastiveJudge | None:
@@ -183,16 +184,22 @@ def pull_published(
         assert isinstance(system, ImageModel)
         card = page.card(variant)
         told = {"licence": card.licence or page.licence, "about": card.about or chosen.about}
-        save(folder, Painter(system, dataclasses.replace(card, name=title, **told)), config, torch.float32)
+        save(folder, system, dataclasses.replace(card, name=title, **told), config, torch.float32)
     return folder
 
 
-def save(folder: str | Path, painter: Painter, config: Any, dtype: torch.dtype = torch.float16) -> None:
-    """Write a checkpoint as a whole: the folder appears, or is replaced, only once all files are on disk."""
-    values = {"format": parts.FORMAT, "card": dataclasses.asdict(painter.card), "model": parts.to_json(config)}
-    modules: dict[str, torch.nn.Module] = {WEIGHTS: painter.model}
-    if isinstance(painter.judge, ContrastiveJudge):
-        values["judge"], modules[JUDGE] = parts.to_json(painter.judge.config), painter.judge
+def save(
+    folder: str | Path, model: ImageModel, card: Card, config: Any, dtype: torch.dtype = torch.float16,
+    judge: ContrastiveJudge | None = None,
+) -> None:  # fmt: skip
+    """Write a model as a checkpoint: the folder appears, or is replaced, only once all files are on disk.
+
+    `config` is what the model was built from, `dtype` the format of the numbers on disk.
+    """
+    values = {"format": parts.FORMAT, "card": dataclasses.asdict(card), "model": parts.to_json(config)}
+    modules: dict[str, torch.nn.Module] = {WEIGHTS: model}
+    if judge is not None:
+        values["judge"], modules[JUDGE] = parts.to_json(judge.config), judge
     _write(Path(folder), modules, values, dtype)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from kiloword import checkpoint
 from kiloword.cli import main
-from kiloword.engine.painter import Card, Painter
+from kiloword.engine.card import Card
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.orders.draft import DraftConfig
@@ -48,7 +48,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "tiny", ((64, 64),), {"flat": "a flat icon of {}", "3d": "a 3d icon of {}"}, guidance=2.0, licence="Apache-2.0"
     )
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    checkpoint.save(folder, Painter(config().build(), card), config())
+    checkpoint.save(folder, config().build(), card, config())
     return folder
 
 

@@ -18,7 +18,6 @@ from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
 from kiloword.decoders.diffusion_decoder import DiffusionDecoderConfig
 from kiloword.engine.cleaning import clean
-from kiloword.engine.painter import Painter
 from kiloword.pixels import from_image
 from kiloword.transformer import AttentionConfig, RotaryConfig, StackConfig, SwiGLUConfig
 
@@ -44,7 +43,7 @@ def painting(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model.decoder = parts.build(config.decoder)
     folder = tmp_path_factory.mktemp("models") / "painting"
-    checkpoint.save(folder, Painter(model, dataclasses.replace(card, name="painting", sizes=((128, 128),))), config)
+    checkpoint.save(folder, model, dataclasses.replace(card, name="painting", sizes=((128, 128),)), config)
     return folder
 
 

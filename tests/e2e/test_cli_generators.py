@@ -211,7 +211,7 @@ def test_the_card_decides_and_the_user_may_decide_otherwise(pulled):
     model = kiloword.load("squares")
     card = model.card
     assert (card.name, card.licence, card.top_k, card.last) == ("squares/small", "none", 5, 4)
-    drawing = model._drawing(kiloword.Request(1), model.model.picture.tokenizer.layout(8, 8))
+    drawing = model._drawing(model.resolve(kiloword.Request(1)))
     assert drawing.weights[:, :, 0].tolist() == [[1, 0], *[[2, -1]] * 4, *[[1, 0]] * 11]
     assert drawing.sampling == kiloword.Sampling(1.0, top_k=5)
     wide = model.generate(1, size=(4, 8), seed=0)[0]

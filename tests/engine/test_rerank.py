@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 
 import tiny
 from kiloword.document import Piece, lay
+from kiloword.engine.card import Card
 from kiloword.engine.drive import draw
-from kiloword.engine.painter import Card, Painter
+from kiloword.engine.painter import Painter
 from kiloword.engine.rerank import candidate_seed, draw_best, first_best, look_at, read_back
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded

@@ -15,8 +15,9 @@ import torch
 import tiny
 from kiloword import checkpoint, parts
 from kiloword.document import to_describe
+from kiloword.engine.card import Card
 from kiloword.engine.drive import draw, write
-from kiloword.engine.painter import Card, Painter
+from kiloword.engine.painter import Painter
 from kiloword.engine.rerank import read_back
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.head import Sampling
@@ -93,7 +94,7 @@ def main() -> None:
             sys.exit(f"{folder} is there already, and a golden checkpoint is never written anew")
         torch.manual_seed(0)
         card = Card(name, ((tiny.ROWS, tiny.COLUMNS),), {"flat": "a flat {}"}, guidance=2.0)
-        checkpoint.save(folder, Painter(tiny.awake(config.build()), card), config)
+        checkpoint.save(folder, tiny.awake(config.build()), card, config)
         painter = checkpoint.load(folder)  # as users get it: its weights were rounded
         assert dataclasses.asdict(painter.card) == dataclasses.asdict(card)
         (folder / DRAWN).write_text(json.dumps(made_of(painter, prompts)) + "\n")

@@ -8,7 +8,7 @@ import torch
 from kiloword import parts
 from kiloword.document import to_describe
 from kiloword.engine.cpu.fused_stack import FusedStack, fused
-from kiloword.engine.drive import write
+from kiloword.engine.drive import draw, write
 from kiloword.engine.rerank import read_back
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel

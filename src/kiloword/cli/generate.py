@@ -19,7 +19,8 @@ from kiloword.cli.stop import check
 if TYPE_CHECKING:
     from kiloword.cli.output import Target
     from kiloword.engine.card import Card
-    from kiloword.engine.painter import Painter, Preview, Request
+    from kiloword.engine.painter import Painter, Preview
+    from kiloword.engine.request import Job, Request
 
 EXAMPLES = """Example: kiloword generate "a red apple" -o apple.png
 
@@ -111,19 +112,20 @@ def generate(what: What, how: How, finish: Finish, edit: Edit, where: Where) -> 
     effort = effort_of(finish, config.decoder, how.model or checkpoint.DEFAULT)
     request = replace(request, steps=steps, effort=effort)
     painter = checkpoint.load(folder)
+    job = painter.resolve(request)
     started = time.perf_counter()
     with _screen(where, what.n) as screen:
-        finals = _draw(painter, request, where, targets, screen)
+        finals = _draw(painter, job, where, targets, screen)
     seconds = time.perf_counter() - started
     from kiloword.cli.output import enlarge, write_png
 
     drawn = []
     for final, path in zip(finals, targets["pictures"].paths, strict=True):
-        image, texts = enlarge(final.image, where.scale, where.filter), _texts(what, request, painter, final.seed)
+        image, texts = enlarge(final.image, where.scale, where.filter), _texts(what, job, painter, final.seed)
         write_png(path, image, texts)
         drawn.append({"path": str(path), "seed": final.seed})
     if where.as_json:
-        values = {**drawn[0], "model": painter.card.name, **_asked(request), "style": what.style}
+        values = {**drawn[0], "model": painter.card.name, **_asked(what, job), "style": what.style}
         print(json.dumps({**values, "seconds": round(seconds, 3), "pictures": drawn}, ensure_ascii=False))
     else:
         print("\n".join(picture["path"] for picture in drawn))
@@ -157,7 +159,7 @@ def _targets(what: What, where: Where, model: str) -> dict[str, "Target"]:
 
 
 def _request(what: What, how: How, edit: Edit) -> "Request":
-    from kiloword.engine.painter import Request, edited
+    from kiloword.engine.request import Request, edited
 
     change = edited({"picture": _opened(edit.picture), "mask": _opened(edit.mask, mask=True)})
     return Request(
@@ -177,8 +179,6 @@ def _opened(path: Path | None, mask: bool = False) -> Any:
 
 def _for_model(request: "Request", what: What, how: How, card: "Card") -> "Request":
     """The request as the model with this card can take it. Raises ValueError if it can't, before anything is loaded."""
-    from kiloword import checkpoint
-    from kiloword.engine.card import asked
     from kiloword.heads.head import Sampling
 
     if card.prompts == "class" and what.prompt is not None:
@@ -187,7 +187,7 @@ def _for_model(request: "Request", what: What, how: How, card: "Card") -> "Reque
         raise ValueError(f"{card.name} has no classes: ask in words, kiloword generate {what.class_!r}")
     if card.prompts == "class" and what.class_ is None:
         raise ValueError(f"{card.name} draws classes: say which with --class")
-    prompt = asked(card, what.prompt if what.class_ is None else what.class_, checkpoint.classes_of(card))
+    prompt = what.prompt if what.class_ is None else what.class_
     chosen = {"temperature": how.temperature, "top_k": how.top_k, "top_p": how.top_p}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     sampling = replace(Sampling(card.temperature, card.top_k, card.top_p), **chosen) if chosen else None
@@ -206,15 +206,15 @@ def _screen(where: Where, n: int) -> Any:
 
 
 def _draw(
-    painter: "Painter", request: "Request", where: Where, targets: dict[str, "Target"], screen: Any
+    painter: "Painter", job: "Job", where: Where, targets: dict[str, "Target"], screen: Any
 ) -> list["Preview"]:
     """The finished pictures; on the way, partial ones and animations are written."""
     from kiloword.cli.output import enlarge, write_moving, write_png
 
     partials = (5 if where.partials is None else where.partials) if "partials" in targets else 0
-    frames: list[list[Any]] = [[] for _ in range(request.n)]
+    frames: list[list[Any]] = [[] for _ in range(job.n)]
     finals = []
-    for preview, wanted in _previews(painter, request, partials, every=bool(screen or where.animate)):
+    for preview, wanted in _previews(painter, job, partials, every=bool(screen or where.animate)):
         check()
         if screen:
             screen.show(preview)
@@ -232,20 +232,21 @@ def _draw(
     return finals
 
 
-def _previews(painter: "Painter", request: "Request", partials: int, every: bool) -> Iterator[tuple["Preview", bool]]:
-    """Previews of the request and whether each is one of the `partials`; `every` asks for those of all other steps."""
+def _previews(painter: "Painter", job: "Job", partials: int, every: bool) -> Iterator[tuple["Preview", bool]]:
+    """Previews of the job and whether each is one of the `partials`; `every` asks for those of all other steps."""
     from kiloword.engine.preview import shown_steps
 
-    for preview in painter.run(request, None if every else partials):
+    for preview in painter.run(replace(job, partials=None if every else partials)):
         yield preview, preview.step in shown_steps(preview.steps, partials)
 
 
-def _asked(request: "Request") -> dict[str, Any]:
+def _asked(what: What, job: "Job") -> dict[str, Any]:
     """What was asked for, as it is written down: words, or the number of a class."""
-    number = request.prompt if isinstance(request.prompt, int) else None
-    return {"prompt": request.prompt if number is None else None, **({} if number is None else {"class": number})}
+    if isinstance(job.prompt, int):
+        return {"prompt": None, "class": job.prompt}
+    return {"prompt": what.prompt}
 
 
-def _texts(what: What, request: "Request", painter: "Painter", seed: int) -> dict[str, str]:
-    values = {**_asked(request), "style": what.style, "seed": seed, "model": painter.card.name}
+def _texts(what: What, job: "Job", painter: "Painter", seed: int) -> dict[str, str]:
+    values = {**_asked(what, job), "style": what.style, "seed": seed, "model": painter.card.name}
     return {"Software": "kiloword", **{name: str(value) for name, value in values.items() if value is not None}}

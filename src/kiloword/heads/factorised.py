@@ -54,7 +54,7 @@ class FactorisedHead(Head, nn.Module):
         self.config, self.space, self.width = config, config.space, config.width
         sizes, units, factors = config.space.sizes, config.units, len(config.space.sizes)
         offsets = torch.tensor([sum(sizes[:f]) for f in range(factors)])
-        owner = torch.repeat_interleave(torch.arange(factors), torch.tensor(sizes))
+        owner = torch.repeat_interleave(torch.arange(factors), torch.tensor(sizes), output_size=sum(sizes))
         self.register_buffer("offsets", offsets, persistent=False)
         earlier = (owner[:, None] < torch.arange(factors)[None]).repeat_interleave(units, dim=1)
         self.register_buffer("earlier", earlier, persistent=False)

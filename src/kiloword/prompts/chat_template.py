@@ -70,6 +70,9 @@ class ChatTemplate(Prompt, nn.Module):
             return [*self._begin(), config.nothing, config.open]
         return [*self._begin(), *self._text(prompt, True), config.open]
 
+    def check(self, prompt: Any) -> None:
+        self.ids(prompt)
+
     def read(self, prompts: list) -> Condition:
         return self._condition([self.ids(prompt) for prompt in prompts])
 

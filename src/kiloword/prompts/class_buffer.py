@@ -35,6 +35,9 @@ class ClassBuffer(Prompt, nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.02)
         nn.init.normal_(self.nothing, std=0.02)
 
+    def check(self, prompt: int) -> None:
+        class_ids([prompt], self.config.classes)
+
     def read(self, prompts: list) -> Condition:
         ids = class_ids(prompts, self.config.classes).to(self.embedding.weight.device)
         vector = torch.cat([self.embedding.weight, self.nothing])[ids]

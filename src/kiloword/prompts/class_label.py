@@ -32,6 +32,9 @@ class ClassLabel(Prompt, nn.Module):
         self.embedding = nn.Embedding(config.classes + 1, config.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
 
+    def check(self, prompt: int) -> None:
+        class_ids([prompt], self.config.classes)
+
     def read(self, prompts: list) -> Condition:
         device = self.embedding.weight.device
         prefix = self.embedding(class_ids(prompts, self.config.classes).to(device))[:, None]

@@ -35,6 +35,9 @@ class ClassStart(Prompt, nn.Module):
         self.embedding = nn.Embedding(config.classes + 1, config.width)
         nn.init.normal_(self.embedding.weight, std=0.02)
 
+    def check(self, prompt: int) -> None:
+        class_ids([prompt], self.config.classes)
+
     def read(self, prompts: list) -> Condition:
         ids = class_ids(prompts, self.config.classes).to(self.embedding.weight.device)
         vector = self.embedding(ids)

@@ -56,6 +56,9 @@ class Prompt:
         """The null condition of the same size as this one, for classifier-free guidance."""
         raise NotImplementedError
 
+    def check(self, prompt: Any) -> None:
+        """Raise ValueError for what is no prompt, or is too long, as far as that can be said without reading it."""
+
     def target(self, prompts: list) -> Int[Tensor, "b m"]:
         """The token that each position of a condition's prefix predicts."""
         raise ValueError("these prompts are read, not predicted")

@@ -39,6 +39,9 @@ class TextPrefix(Prompt, nn.Module):
         nn.init.normal_(self.embedding.weight, std=0.02)
         nn.init.normal_(self.nothing, std=0.02)
 
+    def check(self, prompt: str) -> None:
+        self.text.encode([prompt], self.config.limit)
+
     def read(self, prompts: list) -> Condition:
         ids, present = self.text.encode(["" if prompt is None else prompt for prompt in prompts], self.config.limit)
         ids, present = ids.to(self.embedding.weight.device), present.to(self.embedding.weight.device)

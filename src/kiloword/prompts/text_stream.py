@@ -57,6 +57,9 @@ class TextStream(Prompt, nn.Module):
         ids, _ = self.text.encode(["" if prompt is None else prompt for prompt in prompts], limit)
         return pad(ids, (0, limit - ids.shape[1]), value=END).to(self.device.device)
 
+    def check(self, prompt: str) -> None:
+        self.text.encode([prompt], self.config.limit)
+
     def read(self, prompts: list) -> Condition:
         ids = self.target(prompts)
         line = torch.arange(self.config.limit + 1, device=ids.device).expand(len(ids), -1)

@@ -10,7 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
-from kiloword.engine.painter import Card
+from kiloword.engine.card import Card
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.entrance import PositionEntranceConfig
 from kiloword.orders.raster import RasterConfig

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from kiloword.engine.painter import Card
+from kiloword.engine.card import Card
 from kiloword.heads.extended_vocab import ExtendedVocabConfig
 from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig

@@ -12,7 +12,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from kiloword.engine.painter import Card
+from kiloword.engine.card import Card
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.entrance import BareEntranceConfig
 from kiloword.orders.raster import RasterConfig

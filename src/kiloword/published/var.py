@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kiloword.engine.painter import Card
+from kiloword.engine.card import Card
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.entrance import PositionEntranceConfig
 from kiloword.orders.next_scale import NextScaleConfig

@@ -16,7 +16,6 @@ from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
 from kiloword.decoders.diffusion_decoder import DiffusionDecoder, DiffusionDecoderConfig
 from kiloword.decoders.patches import Patches
-from kiloword.engine.painter import Painter
 from kiloword.model import ImageModel
 from kiloword.recipes.model_run import Pictures, Report, fabric, finish, load_pictures
 from kiloword.recipes.recipe import DataConfig
@@ -131,8 +130,8 @@ def train_decoder(recipe: DecoderRecipe, data: Path, out: Path, report: Report, 
     finish(Run(task, recipe.training, out / "decoder", fabric()), "diffusion decoder", report)
     sizes = tuple((h // before * decoder.scale, w // before * decoder.scale) for h, w in card.sizes)
     folder = out / "checkpoint"
-    painter = Painter(model.cpu(), replace(card, sizes=sizes), judge=checkpoint.load_judge(source))
-    checkpoint.save(folder, painter, config)
+    judge = checkpoint.load_judge(source)
+    checkpoint.save(folder, model.cpu(), replace(card, sizes=sizes), config, judge=judge)
     return folder
 
 

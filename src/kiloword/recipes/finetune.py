@@ -12,7 +12,7 @@ import torch
 from kiloword import checkpoint, parts
 from kiloword.datasets import folder as pictures_folder
 from kiloword.datasets import shards
-from kiloword.engine.painter import Painter
+from kiloword.engine.request import read_size
 from kiloword.recipes.model_run import Report, cached_tokens, fabric, finish
 from kiloword.recipes.recipe import changed
 from kiloword.training.augmentation import to_bytes
@@ -40,7 +40,7 @@ def finetune(start: str, data: Path, out: Path, changes: dict[str, str], report:
     config, card = checkpoint.read_config(source)
     model = parts.build(config)
     checkpoint.put_weights(model, source / checkpoint.WEIGHTS)
-    side = Painter(model, card).read_size(card.sizes[0])[0]
+    side = read_size(model, card.sizes[0])[0]
     samples = list(shards.read(data) if any(data.glob("shard-*.tar")) else pictures_folder.read(data))
     if not samples:
         raise ValueError(f"{data} holds no pictures with captions: see `kiloword data folder --help`")
@@ -62,7 +62,7 @@ def finetune(start: str, data: Path, out: Path, changes: dict[str, str], report:
     finish(run, "fine-tuning", report)
     folder = out / "checkpoint"
     card, judge = replace(card, name=f"{card.name}+{data.name}"), checkpoint.load_judge(source)
-    checkpoint.save(folder, Painter(model.cpu(), card, judge=judge), config)
+    checkpoint.save(folder, model.cpu(), card, config, judge=judge)
     return folder
 
 

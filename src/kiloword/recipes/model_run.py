@@ -15,7 +15,7 @@ from torch import Tensor
 from kiloword import checkpoint, parts
 from kiloword.datasets import shards
 from kiloword.datasets.emoji import wording
-from kiloword.engine.painter import Card, Painter
+from kiloword.engine.card import Card
 from kiloword.evaluation.image_set import draw_of
 from kiloword.heads.shared_vocab import SharedVocabConfig
 from kiloword.model import ImageModel
@@ -119,7 +119,7 @@ def train_recipe(
     if recipe.judge is not None and judge is None:
         judge = taught_judge(recipe.judge, config, recipe, pictures, out, report)
     folder = out / "checkpoint"
-    checkpoint.save(folder, Painter(model, card(recipe, model.pixel_decoder.scale), judge=judge), config)
+    checkpoint.save(folder, model, card(recipe, model.pixel_decoder.scale), config, judge=judge)
     return folder
 
 

@@ -10,7 +10,8 @@ MODELS = {
 }
 DECODERS = {"decoder-128": "kiloword.recipes.decoders:decoder_128"}
 FAMILIES = (
-    "emoji-glm", "emoji-igpt", "emoji-infinity", "emoji-llamagen", "emoji-mar", "emoji-metamorph", "emoji-unitok",
+    "emoji-glm", "emoji-igpt", "emoji-infinity", "emoji-llamagen", "emoji-mar", "emoji-metamorph", "emoji-rar",
+    "emoji-unitok",
     "emoji-var",
 )  # fmt: skip
 SORTS = ("bsq", "bsq-scales", "fsq", "fsq-4", "gumbel", "kl", "multicode", "residual", "rq", "vq")  # of quantizers

@@ -18,8 +18,8 @@ from kiloword.tokenizers.autoencoder import Autoencoder
 from kiloword.training.augmentation import to_bytes
 from kiloword.training.loop import Run
 from kiloword.training.tasks.adversarial_task import AdversarialTask
-from kiloword.training.tasks.task import TrainingTask
 from kiloword.training.tasks.tokenizer_task import TokenizerTask
+from kiloword.training.tasks.training_task import TrainingTask
 
 LICENCE = "Apache-2.0; trained on pictures under MIT, Apache-2.0 and CC-BY-4.0 (see NOTICE)"
 HELD_OUT = 0.05  # share of a user's own pictures that are for judging only

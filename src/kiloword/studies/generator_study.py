@@ -143,9 +143,7 @@ def untaught(study: Study, budget: Budget, outcome: Outcome, folder: Path) -> No
     """The checkpoint of a system before it learned: drawing costs it as much as after."""
     recipe = job(study, budget, outcome.name, outcome.rate, outcome.seed, 1).recipe
     torch.manual_seed(budget.seed)
-    checkpoint.save(
-        folder / outcome.name, Painter(parts.build(recipe.model), card_of(study, recipe)), recipe.model
-    )
+    checkpoint.save(folder / outcome.name, parts.build(recipe.model), card_of(study, recipe), recipe.model)
 
 
 def finished(out: Path) -> list[Outcome]:

@@ -16,7 +16,8 @@ import torch
 from kiloword import checkpoint, parts
 from kiloword.datasets.emoji import wording
 from kiloword.datasets.shards import replace_file
-from kiloword.engine.painter import Card, Painter
+from kiloword.engine.card import Card
+from kiloword.engine.painter import Painter
 from kiloword.model import ImageModel
 from kiloword.parts import ImageModelConfig
 from kiloword.recipes.model_run import Pictures, Report, card, fabric, finish, image_model_task, with_merges
@@ -123,7 +124,7 @@ def carry_out(study: Study, job: Job) -> Path:
     checkpoint.put_weights(model.picture.tokenizer, tokenizer / "checkpoint" / checkpoint.WEIGHTS)
     task = image_model_task(model, job.recipe, study.pictures, tokenizer / "tokens.npy")
     finish(Run(task, job.recipe.training, job.folder / "model", fabric()), job.stage, study.report)
-    checkpoint.save(folder, Painter(model.cpu(), card_of(study, job.recipe)), job.recipe.model)
+    checkpoint.save(folder, model.cpu(), card_of(study, job.recipe), job.recipe.model)
     (job.folder / "model" / "state.safetensors").unlink()  # the checkpoint holds what is needed of it
     return folder
 

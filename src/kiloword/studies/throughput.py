@@ -13,7 +13,7 @@ import torch
 
 from kiloword.recipes.model_run import fabric
 from kiloword.training.loop import TrainingConfig
-from kiloword.training.tasks.task import TrainingTask
+from kiloword.training.tasks.training_task import TrainingTask
 
 Training = tuple[TrainingTask, TrainingConfig]
 

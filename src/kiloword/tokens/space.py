@@ -129,11 +129,11 @@ def values_of(space: TokenSpace) -> Tensor:
     """How many values a token, or each of its factors, can take. Raises ValueError for continuous tokens."""
     match space:
         case Categorical(size):
-            return torch.tensor(size)
+            return torch.tensor(size, device="cpu")
         case Codes(sizes):
-            return torch.tensor(sizes)
+            return torch.tensor(sizes, device="cpu")
         case Bits(dim):
-            return torch.full((dim,), 2)
+            return torch.full((dim,), 2, device="cpu")
     raise ValueError(f"{space} tokens are continuous: they have no finite number of values")
 
 

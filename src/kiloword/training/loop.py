@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from kiloword.training.optimiser import AdamWConfig, MuonConfig, course
 from kiloword.training.plot import plot_losses
 from kiloword.training.state import load_state, save_state
-from kiloword.training.tasks.task import TrainingTask
+from kiloword.training.tasks.training_task import TrainingTask
 from kiloword.transformer import Stack
 
 

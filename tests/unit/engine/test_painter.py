@@ -4,8 +4,12 @@ import pytest
 import torch
 
 import tiny
+from kiloword import checkpoint, parts
+from kiloword.engine.card import Card
+from kiloword.engine.cpu.optimise import optimise_for_cpu
 from kiloword.engine.guidance import GuidanceConfig
-from kiloword.engine.painter import Card, Painter, Request, kept_tokens
+from kiloword.engine.painter import Painter, kept_tokens
+from kiloword.engine.request import Request
 from kiloword.tokens import Layout, Schedule
 
 
@@ -30,10 +34,10 @@ def test_a_course_is_that_of_the_order(tiny_model):
     model = tiny.model("single", "rows", "factorised", prompt="class")
     card = Card("it", ((tiny.ROWS, tiny.COLUMNS),), guidance=8.0, prompts="class", course="ramp", first=2)
     painter = Painter(model, card)
-    drawing = painter._drawing(Request(1, n=2), tiny.layout_of(model))
+    drawing = painter._drawing(painter.resolve(Request(1, n=2)))
     assert drawing.weights[:, 0, 1].tolist() == [1, 1, 3, 4, 5, 6, 7, 8]
     assert drawing.weights.sum(1).eq(1).all() and drawing.weights.shape == (8, 2, 2)
-    off = painter._drawing(Request(1, guidance=1.0), tiny.layout_of(model))
+    off = painter._drawing(painter.resolve(Request(1, guidance=1.0)))
     assert len(off.views) == 1 and off.weights.eq(1).all()
 
 
@@ -42,4 +46,39 @@ def test_what_is_worked_out_is_not_guided():
     painter = Painter(model, Card("it", ((2 * tiny.ROWS, 2 * tiny.COLUMNS),), prompts="class"))
     assert painter.generate(1, seed=3)[0].size == (2 * tiny.COLUMNS, 2 * tiny.ROWS)
     with pytest.raises(ValueError, match=r"^a regressed token cannot be guided: guidance is 1 \(off\) .* got 3$"):
-        painter._drawing(Request(1, guidance=3.0), tiny.layout_of(model))
+        painter.resolve(Request(1, guidance=3.0))
+
+
+def facts(model: torch.nn.Module) -> list:
+    """All that constructing something around a model could change in it."""
+    parts = [(name, type(part), part.training, sorted(vars(part))) for name, part in model.named_modules()]
+    return [parts, [(name, p.stride(), p.data_ptr(), p.requires_grad) for name, p in model.named_parameters()]]
+
+
+def test_a_painter_changes_nothing_in_a_model():
+    model = tiny.model("pyramid", "draft", "factorised").train()
+    before = facts(model)
+    painter = Painter(model, Card("it", ((tiny.ROWS, tiny.COLUMNS),)))
+    assert facts(model) == before
+    with pytest.raises(ValueError, match=r"it is in training mode: call model\.eval\(\)"):
+        painter.stream("a pear")
+    model.eval()
+    before = facts(model)
+    painter.generate("a pear", seed=1)
+    assert facts(model) == before
+
+
+def test_a_model_that_was_made_fast_is_saved_as_it_was_and_draws_the_same(tmp_path):
+    config = parts.ImageModelConfig(
+        parts.ModalityConfig(tiny.autoencoder(), parts.RasterConfig(), tiny.HEADS["factorised"]),
+        parts.TextPrefixConfig(tiny.words(), tiny.WIDTH), tiny.stack(),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model, card = tiny.awake(config.build()).eval(), Card("it", ((tiny.ROWS, tiny.COLUMNS),), guidance=2.0)
+    plain = Painter(model, card).generate("a pear", seed=1)[0].tobytes()
+    checkpoint.save(tmp_path / "plain", model, card, config, torch.float32)
+    fast = optimise_for_cpu(model)
+    assert fast is model and Painter(fast, card).generate("a pear", seed=1)[0].tobytes() == plain
+    checkpoint.save(tmp_path / "fast", fast, card, config, torch.float32)
+    files = [(tmp_path / name / checkpoint.WEIGHTS).read_bytes() for name in ("plain", "fast")]
+    assert files[0] == files[1]

@@ -9,7 +9,8 @@ from PIL import Image
 import tiny
 from kiloword.cli.finish import Finish, ramps_of
 from kiloword.engine.card import Card
-from kiloword.engine.painter import Edit, Painter, Request
+from kiloword.engine.painter import Painter
+from kiloword.engine.request import Edit, Request
 from kiloword.parts import DenoiseConfig, ImageModelConfig, ModalityConfig
 from kiloword.tokens import Ramps
 
@@ -24,9 +25,10 @@ def painter(way: str = "denoised in groups") -> Painter:
     (None, 8), (5, 13), (Ramps(1), 3), (Ramps(8, 1.0, 2), 16), (Ramps(4, 0.5, 2), 5), (Ramps(2, 0.0, 7), 7),
 ])  # fmt: skip
 def test_steps_are_those_of_a_group_and_previews_show_them_all(steps, count):
-    previews = list(painter().run(Request(1, seed=3, steps=steps), None))
+    one, request = painter(), Request(1, seed=3, steps=steps)
+    previews = list(one.run(one.resolve(request, None)))
     assert [p.step for p in previews] == list(range(1, count + 1)) and previews[-1].known.all()
-    again = list(painter().run(Request(1, seed=3, steps=steps), 0))
+    again = list(one.run(one.resolve(request, 0)))
     assert np.array_equal(np.asarray(again[-1].image), np.asarray(previews[-1].image))
 
 
@@ -42,7 +44,8 @@ def test_a_part_of_a_picture_is_denoised_anew():
     source = Image.fromarray(np.full((*SIZE, 4), 255, dtype=np.uint8))
     mask = np.full((*SIZE, 4), 255, dtype=np.uint8)
     mask[4:, :, 3] = 0
-    previews = list(painter().run(Request(1, seed=3, edit=Edit(source, Image.fromarray(mask)), steps=Ramps(2)), None))
+    one, request = painter(), Request(1, seed=3, edit=Edit(source, Image.fromarray(mask)), steps=Ramps(2))
+    previews = list(one.run(one.resolve(request, None)))
     assert previews[0].known.tolist() == [True] * 4 + [False] * 4
     drawn = np.asarray(previews[-1].image)
     assert (drawn[:4] == 255).all() and not (drawn[4:] == 255).all()

@@ -8,7 +8,8 @@ from PIL import Image
 
 import tiny
 from kiloword.decoders.decoder import Effort
-from kiloword.engine.painter import Card, Painter
+from kiloword.engine.card import Card
+from kiloword.engine.painter import Painter
 from kiloword.engine.preview import noise_of, shown_steps
 from kiloword.model import ImageModel
 from kiloword.pixels import from_image

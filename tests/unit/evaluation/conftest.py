@@ -10,7 +10,8 @@ from PIL import Image, ImageDraw
 import tiny
 from kiloword import parts
 from kiloword.datasets.shards import shard_name, write_metadata, write_shard
-from kiloword.engine.painter import Card, Painter
+from kiloword.engine.card import Card
+from kiloword.engine.painter import Painter
 from kiloword.evaluation.image_set import ImageSet, fitted
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.factorised import FactorisedConfig
@@ -92,4 +93,4 @@ def painter() -> Painter:
     prompt = TextPrefixConfig(tiny.words(), tiny.WIDTH).build()
     model = tiny.awake(ImageModel(picture, prompt, tiny.stack().build(), text.build()))
     card = Card("tiny", ((tiny.ROWS, tiny.COLUMNS),), STYLES, guidance=2.0, temperature=0.9)
-    return Painter(model, card)
+    return Painter(model.eval(), card)

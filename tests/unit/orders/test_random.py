@@ -5,6 +5,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny
+from kiloword import parts
+from kiloword.document import to_draw, to_learn
+from kiloword.drawing import Drawing
+from kiloword.engine.drive import draw
+from kiloword.heads.head import Sampling
 from kiloword.noise import Seeded
 from kiloword.orders.order import NOWHERE
 from kiloword.orders.random import RandomConfig
@@ -61,6 +67,28 @@ def test_in_the_end_it_is_raster():
     assert torch.equal(one.start, two.start)
     fed, wanted = (each.feed(shown, s, torch.ones(1, 12), index, LAYOUT) for each, s in ((order, one), (raster, two)))
     assert torch.equal(fed.tokens, wanted.tokens) and torch.equal(fed.real, wanted.real)
+
+
+@pytest.mark.parametrize("last", [0.0, 1.0])
+def test_pictures_are_learned_by_heart_and_drawn(last):
+    """In any order while it is learned, then in raster; or in any order throughout."""
+    torch.manual_seed(0)
+    pictures = parts.ModalityConfig(tiny.SHADES, RandomConfig(last=last), tiny.HEADS["categorical"])
+    model = parts.ImageModelConfig(pictures, parts.TextPrefixConfig(tiny.words(), tiny.WIDTH), tiny.stack()).build()
+    layout, tokens, iterations = tiny.layout_of(model), tiny.tokens(model, len(tiny.TEXTS)), 120
+    optimiser = torch.optim.AdamW(model.parameters(), 1e-2)
+    for iteration in range(iterations):
+        optimiser.param_groups[0]["lr"] = 1e-2 * (1 - iteration / iterations)
+        loss = model.loss(to_learn(tiny.TEXTS, layout, tokens), done=iteration / iterations)["picture"].mean()
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    model.eval()
+    with torch.no_grad():
+        opening = model.opening(to_draw(tiny.TEXTS, layout))
+        *_, drawn = draw(model, Drawing(layout, [opening], torch.ones(1, 4), Sampling(0)), Seeded(range(4)))
+    commonest = float((tokens == tokens.mode(dim=0).values).float().mean())  # of each place: it knows no prompt
+    assert commonest < 0.7 and torch.equal(drawn.tokens, tokens)
 
 
 @pytest.mark.parametrize("wrong", [

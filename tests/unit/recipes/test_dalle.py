@@ -14,8 +14,8 @@ from kiloword.datasets import shards
 from kiloword.datasets.emoji import wording
 from kiloword.datasets.user_cache import cache_dir
 from kiloword.document import to_learn
+from kiloword.engine.card import Card
 from kiloword.engine.drive import draw
-from kiloword.engine.painter import Card, Painter
 from kiloword.heads.head import Sampling
 from kiloword.noise import Seeded
 from kiloword.recipes import model_run, registry
@@ -58,7 +58,7 @@ def test_a_checkpoint_keeps_one_vocabulary_and_draws_the_same(tmp_path):
     config, model = shared_vocab.config(), shared_vocab.model()
     assert parts.from_json(parts.to_json(config)) == config
     card = Card("tiny", ((tiny.ROWS, tiny.COLUMNS),))
-    checkpoint.save(tmp_path / "dalle", Painter(model, card), config, dtype=torch.float32)
+    checkpoint.save(tmp_path / "dalle", model, card, config, dtype=torch.float32)
     again = checkpoint.load(tmp_path / "dalle").model
     assert again.text.head.shared is again.picture.head and again.prompt.embedders[0].shared is again.picture.head
     *_, drawn = draw(model, tiny.drawing(model, ["a pear"]), Seeded([1]))

@@ -14,7 +14,7 @@ from kiloword import checkpoint
 from kiloword.decoders.decoder import Effort
 from kiloword.decoders.denoiser import DenoiserConfig
 from kiloword.decoders.diffusion_decoder import DiffusionDecoderConfig
-from kiloword.engine.painter import Card, Painter
+from kiloword.engine.card import Card
 from kiloword.orders.raster import RasterConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.studies import decoder_study as study
@@ -40,7 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     built = tiny.awake(config().build())
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    checkpoint.save(folder, Painter(built, Card("tiny", ((SIDE, SIDE),), licence="Apache-2.0")), config())
+    checkpoint.save(folder, built, Card("tiny", ((SIDE, SIDE),), licence="Apache-2.0"), config())
     return folder
 
 
@@ -141,11 +141,11 @@ def test_another_model_or_other_pictures_are_another_study(model: Path, folder: 
 def test_models_that_cannot_be_studied_are_refused(model: Path, tmp_path: Path):
     square = Card("plain", ((8, 8),), licence="Apache-2.0")
     plain = replace(config(), decoder=None)
-    checkpoint.save(tmp_path / "plain", Painter(plain.build(), square), plain)
+    checkpoint.save(tmp_path / "plain", plain.build(), square, plain)
     with pytest.raises(ValueError, match=r"plain has no diffusion decoder.*kiloword train decoder-128 --from .*plain"):
         study.open_model(str(tmp_path / "plain"))
     wide = Card("tiny", ((SIDE, 2 * SIDE),), licence="Apache-2.0")
-    checkpoint.save(tmp_path / "wide", Painter(config().build(), wide), config())
+    checkpoint.save(tmp_path / "wide", config().build(), wide, config())
     with pytest.raises(ValueError, match=r"square pictures, .*wide draws 32x16"):
         study.open_model(str(tmp_path / "wide"))
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import tiny
+from kiloword.engine.card import Card
 from kiloword.engine.drive import draw
-from kiloword.engine.painter import Card, Painter
+from kiloword.engine.painter import Painter
 from kiloword.engine.rerank import candidate_seed, draw_best, look_at
 from kiloword.noise import Seeded
 from kiloword.tokenizers.judge import ContrastiveJudge, JudgeConfig
