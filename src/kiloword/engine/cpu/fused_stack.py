@@ -107,7 +107,7 @@ class FusedStack:
         for layer, halves in zip(self.layers, blocks, strict=True):
             layer(x, angles, mask, halves, cache, self.context)
             if hidden_guidance is not None and layer.layer == blended:
-                x = hidden_guidance.of(x)
+                x = hidden_guidance.combined(x)
         return entered(self.norm, x, leave, 0)
 
     def _alone(self, stream: Stream) -> bool:
