@@ -161,8 +161,8 @@ def test_two_files_as_they_were_published_make_a_whole_model(changes, chunk, nes
         fill(infinity.PAGE, config, copy, found)
 
 
-def test_a_shorter_memory_is_filled_up_with_zeros():
-    assert infinity.padded(torch.ones(2, 3), 4).sum(1).tolist() == [3, 3, 0, 0]
+def test_a_shorter_context_is_filled_up_with_zeros():
+    assert infinity.lengthened(torch.ones(2, 3), 4).sum(1).tolist() == [3, 3, 0, 0]
 
 
 @recordings

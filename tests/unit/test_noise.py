@@ -39,7 +39,7 @@ def test_a_seed_gives_the_same_numbers_in_any_batch(seeds):
         assert torch.equal(alone.normal((4,), torch.tensor([0]))[0], normal[row])
 
 
-def test_rows_that_are_not_asked_for_do_not_move_on():
+def test_pictures_that_draw_nothing_do_not_move_on():
     first, second = Seeded([1, 2]), Seeded([1, 2])
     first.uniform((3,), torch.tensor([1]))
     assert torch.equal(first.uniform((3,), torch.tensor([0])), second.uniform((3,), torch.tensor([0])))

@@ -87,7 +87,7 @@ def test_a_head_without_powers_says_so():
     assert head.guidable and head.canvas == 0
     assert not (head.has_density or head.denoising or head.modulates or head.whole)
     head.refuse_guidance(torch.tensor([[2.0], [-1.0]]))
-    with pytest.raises(ValueError, match="no likelihood of tokens it is"):
+    with pytest.raises(ValueError, match="has no likelihood of tokens"):
         head.log_prob(torch.zeros(1, 1, 1, 4), one, torch.zeros(1, 1), Sampling())
 
 

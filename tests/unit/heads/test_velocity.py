@@ -1,4 +1,4 @@
-"""Velocity head: a U-Net shrinks a picture to rows and grows them again; a step follows the weighed velocity."""
+"""Velocity head: a U-Net shrinks a picture to tokens and grows them again; a step follows the combined velocity."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""A prompt becomes rows of its own, whatever stands beside it; no prompt is the null condition."""
+"""A prompt becomes positions of its own, whatever stands beside it; no prompt is the null condition."""
 
 import pytest
 import torch

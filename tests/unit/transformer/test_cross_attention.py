@@ -36,7 +36,7 @@ def laid(lengths: list[int], told: Context | None, seed: int = 1, capacity: int 
 
 
 def stream(lengths: list[int], told: Context | None, seed: int = 1) -> Stream:
-    """The same, a row each."""
+    """The same, a sequence each."""
     return laid(lengths, told, seed).stream
 
 

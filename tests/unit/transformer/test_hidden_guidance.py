@@ -6,7 +6,7 @@ import torch
 from kiloword.transformer import HiddenGuidance, hidden_guidance_at
 
 
-def test_rows_of_the_picture_become_the_weighted_sum_of_all_views():
+def test_positions_of_the_picture_become_the_weighted_sum_of_all_views():
     weights = torch.tensor([[[3.0, 1.0]], [[-2.0, 0.0]]])  # two views of one picture of two places
     x = torch.arange(12.0).view(2, 3, 2)
     blended = HiddenGuidance(0, weights).combined(x)
