@@ -1,7 +1,7 @@
 """Documents as a stream: segments of text and pictures one after the other, packed into few sequences of a batch.
 
 Transfusion (Zhou et al. 2024) and Chameleon (2024) for text and pictures in one stream; packing as in Raffel et al.
-2019. What segments are made of is vector in `tokens/segment.py`; here they are vectors already.
+2019. Segments are defined in `tokens/segment.py`; here they are vectors already.
 """
 
 from collections.abc import Sequence
