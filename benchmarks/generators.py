@@ -66,11 +66,11 @@ class Told:
         self.uniforms = torch.rand(rows, count, generator=self.generator)
         self.shape = (2 * rows * count, channels)
 
-    def uniform(self, shape: tuple[int, ...], rows: Tensor) -> Tensor:
-        return self.uniforms[rows]
+    def uniform(self, shape: tuple[int, ...], pictures: Tensor) -> Tensor:
+        return self.uniforms[pictures]
 
-    def normal(self, shape: tuple[int, ...], rows: Tensor) -> Tensor:
-        return self.draw(len(rows) * shape[0], shape[1]).view(len(rows), *shape)
+    def normal(self, shape: tuple[int, ...], pictures: Tensor) -> Tensor:
+        return self.draw(len(pictures) * shape[0], shape[1]).view(len(pictures), *shape)
 
     def draw(self, rows: int, channels: int) -> Tensor:
         return torch.randn(self.shape, generator=self.generator)[:rows]

@@ -16,7 +16,7 @@ from kiloword.decoders.diffusion_decoder import DiffusionDecoder, DiffusionDecod
 from kiloword.document import to_describe, to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.heads.categorical import CategoricalConfig
-from kiloword.heads.entrance import SeatedEntranceConfig
+from kiloword.heads.entrance import PositionEntranceConfig
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.head import Head
 from kiloword.modality import Modality
@@ -283,8 +283,8 @@ def velocity(level=None, dim: int = 4, patches=None) -> parts.VelocityConfig:
     return parts.VelocityConfig(Vector(dim), WIDTH, patches, level or parts.AddedLevelConfig())
 
 
-def seated(canvas: int = 3) -> CategoricalConfig:
-    return CategoricalConfig(Categorical(5), WIDTH, entrance=SeatedEntranceConfig(11, 3), canvas=canvas, bias=True)
+def positioned(canvas: int = 3) -> CategoricalConfig:
+    return CategoricalConfig(Categorical(5), WIDTH, entrance=PositionEntranceConfig(11, 3), canvas=canvas, bias=True)
 
 
 def books() -> AutoencoderConfig:
@@ -348,19 +348,19 @@ MAR = parts.EncoderDecoderConfig(blocks(norm=LayerNormConfig()), blocks(), buffe
 # Ways of drawing beside those above: tokenizer, order, head, prompt and transformer, and a decoder where the tokenizer
 # has none. Prompts are classes.
 WAYS = {
-    "next scale": (scales(), parts.NextScaleConfig(), seated(), START, VAR),
-    "next scale, shared": (scales(), parts.NextScaleConfig(), seated(), START, SHARED),
-    "next scale after a prefix": (scales(), parts.NextScaleConfig(), seated(), LABEL, stack()),
+    "next scale": (scales(), parts.NextScaleConfig(), positioned(), START, VAR),
+    "next scale, shared": (scales(), parts.NextScaleConfig(), positioned(), START, SHARED),
+    "next scale after a prefix": (scales(), parts.NextScaleConfig(), positioned(), LABEL, stack()),
     "masked vectors": (vectors(), parts.MaskedConfig(3), diffusion(), parts.ClassBufferConfig(3, WIDTH, 3), MAR),
     "masked shades": (SHADES, parts.MaskedConfig(4), HEADS["categorical"], LABEL, stack()),
     "masked codes": (autoencoder(), parts.MaskedConfig(5), HEADS["factorised"], LABEL, stack()),
     "vectors in raster": (vectors(), RasterConfig(), diffusion(parts.FlowConfig(3)), LABEL, stack()),
     "rows that sit behind": (
-        SHADES, RasterConfig("spiral", seat="fed"),
+        SHADES, RasterConfig("spiral", place="fed"),
         CategoricalConfig(Categorical(5), WIDTH, entrance=parts.BareEntranceConfig()), START, MUTED,
     ),
     "quick and by chance": (
-        SHADES, RasterConfig("random"), CategoricalConfig(Categorical(5), WIDTH, entrance=SeatedEntranceConfig(8)),
+        SHADES, RasterConfig("random"), CategoricalConfig(Categorical(5), WIDTH, entrance=PositionEntranceConfig(8)),
         START, blocks(),
     ),
     "raster in time": (SHADES, parts.Raster1DConfig(), HEADS["categorical"], LABEL, stack()),
@@ -371,7 +371,7 @@ WAYS = {
     "codes one by one": (autoencoder(), RasterConfig(), one_by_one(LEVELS), LABEL, stack()),
     "codes one by one, masked": (autoencoder(), parts.MaskedConfig(3), one_by_one(LEVELS), LABEL, stack()),
     "projected codes": (
-        books(), RasterConfig(seat="fed"),
+        books(), RasterConfig(place="fed"),
         one_by_one((8, 8, 8), codes=parts.ProjectedCodesConfig(2), entrance=parts.BareEntranceConfig()), START, MUTED,
     ),
     "vectors worked out": (

@@ -1,4 +1,4 @@
-"""Aliases: what the tags, fields and weights of older checkpoints, runs and `--set` are called today.
+"""Aliases: what the tags, fields, values and weights of older checkpoints, runs and `--set` are called today.
 
 Old names stay readable, and are never written. A tag never changes its meaning; an alias is one more name for it.
 """
@@ -13,6 +13,7 @@ TAGS = {
     "grown": "extended-vocab",
     "joint": "shared-vocab",
     "spelled": "raster-1d",
+    "seated-entrance": "position-entrance",
     "spoken": "chat-template",
     "text-memory": "text-context",
 }  # parts of a config.json
@@ -22,7 +23,9 @@ FIELDS = {
     "glance": "preview",
     "lesson": "task",
     "listening": "cross_attention",
+    "seat": "place",
 }  # of parts and recipes: wherever a config has the new field and not the old one
+VALUES = {("place", "asked"): "target"}  # of a field under its name of today
 WEIGHTS = {
     "exit": "output",
     "exit_modulation": "output_modulation",
@@ -36,6 +39,11 @@ def field_of(name: str, known: Collection[str]) -> str:
     return new if name not in known and new in known else name
 
 
+def value_of(field: str, value: Value) -> Value | str:
+    """What a value of a field is called today."""
+    return VALUES.get((field, value), value) if isinstance(value, str) else value
+
+
 def renamed(values: Any) -> Any:
     """JSON with every part and field under its name of today, for settings that are compared as a whole."""
     if isinstance(values, list):
@@ -43,6 +51,7 @@ def renamed(values: Any) -> Any:
     if not isinstance(values, dict):
         return values
     new = {FIELDS.get(name, name): renamed(value) for name, value in values.items()}
+    new = {name: value_of(name, value) for name, value in new.items()}
     return {**new, "part": TAGS.get(new["part"], new["part"])} if "part" in new else new
 
 

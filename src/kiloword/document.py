@@ -1,7 +1,7 @@
-"""Documents as a stream: segments of text and pictures one after the other, packed into few rows of a batch.
+"""Documents as a stream: segments of text and pictures one after the other, packed into few sequences of a batch.
 
 Transfusion (Zhou et al. 2024) and Chameleon (2024) for text and pictures in one stream; packing as in Raffel et al.
-2019. What segments are made of is said in `tokens/segment.py`; here they are vectors already.
+2019. Segments are defined in `tokens/segment.py`; here they are vectors already.
 """
 
 from collections.abc import Sequence
@@ -18,19 +18,18 @@ from kiloword.prompts.prompt import Condition
 from kiloword.tokens import Document, Layout, Picture, Segment, Text
 from kiloword.transformer import Context, HiddenGuidance, Stream, stacked
 
-# Axes: b spans, q positions of a span, w width, d documents, t positions of a stream, r rows of c positions,
-# n tokens of a picture.
+# Axes: b spans, q positions of a span, w width, d documents, t positions of a stream, r packed sequences of c
+# positions, n tokens of a picture.
 
 
 @dataclass(frozen=True)
 class Span:
-    """Positions that belong together, of `b` segments of one kind: prompts, pictures, texts. Where some are absent, the
-    present ones come first.
+    """The embedded positions of `b` segments of one kind: prompts, pictures, or texts; padding comes last.
 
-    A position sees those of earlier spans that are not `private`, and of its own span all, or if it is `causal` those
-    of steps up to its own. `positions` are (time, scale, y, x), the time counted from the span's own beginning, which
-    takes the time `lasts`. `filled`: which positions are fed anything. `modulation` is each position's own, beside what
-    a condition says to all.
+    A position attends to earlier spans that are not `private`, and to its own span: to all of it, or if it is `causal`
+    to steps up to its own. `positions` are (time, scale, y, x), the time counted from the span's start; a span takes
+    `lasts` units of time. `present`: not padding. `filled`: which positions are fed a token. `modulation` is each
+    position's own vector, to which the condition's is added.
     """
 
     vectors: Float[Tensor, "b q w"]
@@ -47,8 +46,8 @@ class Span:
 def text_span(
     vectors: Float[Tensor, "b q w"], present: Bool[Tensor, "b q"], causal: bool, first: int = 0, placed: bool = True
 ) -> Span:
-    """Positions of text: one unit of time each, in no place if they are not `placed`; `first` is the step of the
-    first."""
+    """The span of embedded text: one unit of time a token, the first at time and step `first`; y and x are 0, or NaN
+    if not `placed`."""
     b, q, _ = vectors.shape
     time = torch.arange(first, first + q, device=vectors.device).expand(b, -1)
     positions = torch.zeros(b, q, 4, device=vectors.device)
@@ -62,8 +61,9 @@ def picture_span(
     vectors: Float[Tensor, "b q w"], layout: Layout, place: Int[Tensor, "b q"], step: Int[Tensor, "b q"], causal: bool,
     filled: Bool[Tensor, "b q"] | None = None, times: Int[Tensor, "n"] | None = None,
 ) -> Span:  # fmt: skip
-    """Positions of a picture, each in the `place` of a token of the layout (-1: nowhere). All stand at one time, and
-    the picture takes a unit of it, unless the `times` of the tokens are given: then it takes a unit for each."""
+    """The span of an embedded picture, each position with the coordinates of the token `place` of the layout (-1: y and
+    x are NaN). All share one time, and the picture takes one unit of it, unless the `times` of the tokens are given:
+    then it takes a unit for each."""
     b, q, _ = vectors.shape
     positions = torch.zeros(b, q, 4, device=vectors.device)
     if times is not None:
@@ -77,21 +77,21 @@ def picture_span(
 
 
 def condition_span(condition: Condition, closed: Bool[Tensor, "b"] | None = None) -> Span:
-    """The prefixes of conditions. Where one is `closed` nothing is drawn or written from its start, which then is one
-    more position behind the prefix."""
+    """The span of conditions' prefixes. Where one is `closed`, nothing is predicted from its start vector, which then
+    is appended to the prefix as a position."""
     prefix, present = condition.prefix, condition.present
     if closed is not None and condition.start is not None and bool(closed.any()):
         prefix, present = pad(prefix, (0, 0, 0, 1)), pad(present, (0, 1))
-        row, last = torch.arange(len(prefix), device=prefix.device), condition.present.sum(1)
-        start = torch.where(closed[:, None], condition.start.to(prefix), prefix[row, last])
-        prefix = prefix.index_put((row, last), start)
-        present = present.index_put((row, last), closed)
+        batch, last = torch.arange(len(prefix), device=prefix.device), condition.present.sum(1)
+        start = torch.where(closed[:, None], condition.start.to(prefix), prefix[batch, last])
+        prefix = prefix.index_put((batch, last), start)
+        present = present.index_put((batch, last), closed)
     return text_span(prefix, present, condition.causal, placed=condition.placed)
 
 
 def twice(document: Document) -> list[Segment]:
-    """A document in which a picture that is asked for, and read on by what follows, stands as it is drawn and again as
-    it is read."""
+    """The document with every picture that is asked for, and followed by other segments, laid twice: as it is generated
+    (no later segment attends to it) and again as it is read."""
     last = len(document) - 1
     return [
         part
@@ -101,15 +101,15 @@ def twice(document: Document) -> list[Segment]:
 
 
 def to_draw(prompts: Sequence, layout: Layout) -> list[Document]:
-    """A picture of this layout from each prompt."""
+    """Documents that ask for a picture of this layout from each prompt."""
     return [[Text(prompt), Picture(layout, asked=True)] for prompt in prompts]
 
 
 def to_learn(
     prompts: Sequence, layout: Layout, tokens: Tensor, shown: Tensor | None = None, asked: bool = False
 ) -> list[Document]:
-    """The same, with the pictures' `tokens` [b, n, ...] to be predicted, and what is `shown` of them; the prompts too,
-    if they are `asked` for."""
+    """The same for training: `tokens` [b, n, ...] are the targets, `shown` what their own later tokens see (None: the
+    targets). The prompts are predicted too if they are `asked` for."""
     shown = tokens if shown is None else shown
     return [
         [Text(prompt, asked), Picture(layout, target, True, seen)]
@@ -118,7 +118,8 @@ def to_learn(
 
 
 def to_describe(pictures: Tensor, layout: Layout, texts: Sequence[str | None] | None = None) -> list[Document]:
-    """A text about each of the pictures [b, n, ...]; None where it is still to be written."""
+    """Documents that ask for a text about each of the pictures, tokens [b, n, ...]; `texts` are the targets in
+    training."""
     texts = [None] * len(pictures) if texts is None else texts
     return [[Picture(layout, tokens), Text(text, True)] for tokens, text in zip(pictures, texts, strict=True)]
 
@@ -130,8 +131,9 @@ def drawn(segment: object) -> bool:
 
 @dataclass(frozen=True)
 class Piece:
-    """One span of a document: `row` of the spans in `lot`. `topic` is the number of the condition that it stands under,
-    -1 for none; what is read again after it is `private`, and takes no time."""
+    """One span of a document: number `row` of the batch of spans `lot`. `topic` is the index of its condition, -1 for
+    none. A `private` span (a picture that is laid again as it is read) is not attended to by later ones and takes no
+    time."""
 
     lot: int
     row: int
@@ -141,8 +143,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class Laid:
-    """Documents in the rows of a stream. `where`: for each lot of spans, the place of each position in the rows one
-    after the other (anywhere, if it is absent). How long each document `lasts`, and of how many `spans` it is."""
+    """Packed documents. `where`: for each batch of spans, the index of each of its positions in the flattened stream
+    (any, for padding). `lasts` is the time that each document takes, `spans` the number of its spans."""
 
     stream: Stream
     where: list[Int[Tensor, "_ _"]]
@@ -150,7 +152,7 @@ class Laid:
     spans: Int[Tensor, "d"]
 
     def unpack(self, hidden: Float[Tensor, "r c w"], lot: int) -> Float[Tensor, "_ _ w"]:
-        """The hidden vectors of a lot's spans."""
+        """The hidden vectors of one batch of spans, from those of the whole stream."""
         return hidden.flatten(0, 1)[self.where[lot]]
 
 
@@ -158,14 +160,14 @@ def lay(
     documents: Sequence[Sequence[Piece]], lots: Sequence[Span], condition: Condition | None = None,
     capacity: int | None = None, modulated: bool = False,
 ) -> Laid:  # fmt: skip
-    """Documents as a stream. With a `capacity`, several short ones share a row of about so many positions without
-    seeing each other; without, each has a row of its own.
+    """Pack documents into a stream, given their spans. With a `capacity`, several short ones share a sequence of about
+    that many positions without attending to each other; without, each has a sequence of its own.
 
-    A position is modulated by the sum of its own vector and its condition's, and attends to its condition's context;
-    where a transformer is `modulated` and a position has no such vector, it is zeros.
+    A position is modulated by the sum of its own vector and its condition's (zeros if there is neither and the
+    transformer is `modulated`), and cross-attends to its condition's context.
     """
     plan = _Plan.of(documents, lots)
-    homes, rows, width = _homes(plan.lengths, capacity)
+    homes, sequences, width = _homes(plan.lengths, capacity)
     device = lots[0].vectors.device
     counts = torch.tensor(plan.column("count"), dtype=torch.long, device=device)
     piece = torch.repeat_interleave(counts)
@@ -174,26 +176,26 @@ def lay(
     def each(name: str) -> Int[Tensor, "_"]:
         return torch.tensor(plan.column(name), dtype=torch.long, device=device)[piece]
 
-    home = torch.tensor([row * width + offset for row, offset in homes], dtype=torch.long, device=device)
+    home = torch.tensor([sequence * width + offset for sequence, offset in homes], dtype=torch.long, device=device)
     source, target = each("source") + within, home[each("document")] + each("offset") + within
-    origin = torch.full((rows * width,), -1, dtype=torch.long, device=device).scatter(0, target, source)
+    origin = torch.full((sequences * width,), -1, dtype=torch.long, device=device).scatter(0, target, source)
     taken = origin.clamp(min=0)
 
     def gathered(parts: list[Tensor]) -> Tensor:
-        return torch.cat([part.flatten(0, 1) for part in parts])[taken].unflatten(0, (rows, width))
+        return torch.cat([part.flatten(0, 1) for part in parts])[taken].unflatten(0, (sequences, width))
 
     def spread(name: str, empty: int = 0) -> Int[Tensor, "r c"]:
-        return torch.full_like(origin, empty).scatter(0, target, each(name)).view(rows, width)
+        return torch.full_like(origin, empty).scatter(0, target, each(name)).view(sequences, width)
 
     positions, topic = gathered([lot.positions for lot in lots]), spread("topic", -1)
     positions[..., 0] += spread("time")
-    present = (origin >= 0).view(rows, width)
+    present = (origin >= 0).view(sequences, width)
     own = None
     if any(lot.modulation is not None for lot in lots):
         own = gathered([torch.zeros_like(lot.vectors) if lot.modulation is None else lot.modulation for lot in lots])
     vectors = gathered([lot.vectors for lot in lots])
     stream = Stream(
-        vectors, positions, sample=spread("document") if rows < len(documents) else None, span=spread("span"),
+        vectors, positions, sample=spread("document") if sequences < len(documents) else None, span=spread("span"),
         step=gathered([lot.step for lot in lots]), causal=spread("causal") > 0, present=present,
         filled=gathered([lot.filled for lot in lots]),
         modulation=_modulation(own, condition, topic, torch.zeros_like(vectors) if modulated else None),
@@ -207,7 +209,8 @@ def lay(
 
 @dataclass(frozen=True)
 class _Plan:
-    """The pieces of all documents, a dictionary of numbers each, and of each document its positions, time and spans."""
+    """The pieces of all documents, each a dictionary of numbers, and each document's length in positions, time and
+    spans."""
 
     pieces: list[dict[str, int]]
     lengths: list[int]
@@ -241,15 +244,15 @@ def _modulation(
     own: Float[Tensor, "r c w"] | None, condition: Condition | None, topic: Int[Tensor, "r c"],
     least: Float[Tensor, "r c w"] | None,
 ) -> Float[Tensor, "r c w"] | None:  # fmt: skip
-    """The sum of what modulates each position and of what its condition says; `least` if there is neither."""
+    """The sum of each position's own modulation vector and its condition's; `least` if there is neither."""
     if condition is None or condition.vector is None:
         return least if own is None else own
-    said = condition.vector[topic.clamp(min=0)].masked_fill((topic < 0)[..., None], 0)
-    return said if own is None else own + said
+    shared = condition.vector[topic.clamp(min=0)].masked_fill((topic < 0)[..., None], 0)
+    return shared if own is None else own + shared
 
 
 def _context(condition: Condition | None, topic: Int[Tensor, "r c"]) -> dict:
-    """The contexts of the conditions in each row, side by side, and which of them a position attends to."""
+    """The contexts of the conditions in each sequence, concatenated, and which of them a position attends to."""
     if condition is None or condition.context is None:
         return {}
     topics = [sorted(set(row) - {-1}) for row in topic.tolist()]
@@ -259,7 +262,7 @@ def _context(condition: Condition | None, topic: Int[Tensor, "r c"]) -> dict:
 
 
 def _homes(lengths: list[int], capacity: int | None) -> tuple[list[tuple[int, int]], int, int]:
-    """The row and the offset of each document, how many rows there are, and how wide they are."""
+    """The sequence and the offset of each document, the number of sequences and their length."""
     if capacity is None:
         return [(row, 0) for row in range(len(lengths))], len(lengths), max(lengths)
     width = max(capacity, *lengths)
@@ -268,7 +271,7 @@ def _homes(lengths: list[int], capacity: int | None) -> tuple[list[tuple[int, in
 
 
 def _first_fit(lengths: list[int], capacity: int) -> tuple[list[tuple[int, int]], list[int]]:
-    """The row and offset of each document, longest first into the first row with room."""
+    """First-fit-decreasing packing: the sequence and offset of each document, and how full each sequence is."""
     homes, fill = [(0, 0)] * len(lengths), []
     for document in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         row = next((r for r, used in enumerate(fill) if used + lengths[document] <= capacity), len(fill))
@@ -281,10 +284,10 @@ def _first_fit(lengths: list[int], capacity: int) -> tuple[list[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Opening:
-    """What stands before a picture or a text that is asked for, of `b` of them, ready to go through the transformer.
+    """The embedded context of `b` pictures or texts that are to be generated, ready for the transformer's prefill.
 
-    The stream's present positions come first. `condition` is the one under which the next span stands: its start, its
-    vector and its context. `time` and `spans` say when that span begins and what number it has.
+    Padding of the stream comes last. `condition` is that of the next span: its start, its modulation vector and its
+    context. `time` and `spans` are the time at which that span begins and its number.
     """
 
     stream: Stream
@@ -293,43 +296,43 @@ class Opening:
     spans: Int[Tensor, "b"]
 
     def modulation(self, own: Tensor | None, modulated: bool) -> Float[Tensor, "b #q w"] | None:
-        """What modulates the positions that follow: their `own` vectors and the condition's, or zeros."""
-        said, prefix = self.condition.vector, self.condition.prefix
-        if said is None and modulated:
-            said = prefix.new_zeros(len(self.time), prefix.shape[2])
-        if said is None or own is None:
-            return own if said is None else said[:, None]
-        return own + said[:, None]
+        """The modulation of the positions that follow: their `own` vectors plus the condition's, or zeros."""
+        vector, prefix = self.condition.vector, self.condition.prefix
+        if vector is None and modulated:
+            vector = prefix.new_zeros(len(self.time), prefix.shape[2])
+        if vector is None or own is None:
+            return own if vector is None else vector[:, None]
+        return own + vector[:, None]
 
     def repeated(self, count: int) -> "Opening":
-        """Every row `count` times, one after the other."""
+        """The opening with every batch entry repeated `count` times in a row."""
 
-        def rows(part: Any) -> Any:
+        def all_fields(part: Any) -> Any:
             values = {field.name: getattr(part, field.name) for field in fields(part)}
             return replace(part, **{name: each(value) for name, value in values.items()})
 
         def each(value: Any) -> Any:
             if isinstance(value, Tensor):
                 return value.repeat_interleave(count, dim=0)
-            return rows(value) if is_dataclass(value) else value
+            return all_fields(value) if is_dataclass(value) else value
 
-        return rows(self)
+        return all_fields(self)
 
     @property
     def lengths(self) -> Int[Tensor, "b"]:
-        """Positions of each row that are there."""
+        """The number of positions of each entry, without padding."""
         assert self.stream.present is not None
         return self.stream.present.sum(1)
 
 
 def opened(laid: Laid, condition: Condition) -> Opening:
-    """Documents that have been laid, up to where something under this condition follows."""
+    """The opening of documents that are packed, with the condition of what follows."""
     return Opening(laid.stream, condition, laid.lasts, laid.spans)
 
 
 def following(opening: Opening, span: Span, modulated: bool) -> Stream:
-    """The stream of one more span behind each row of an opening, without the opening itself. A span of fewer rows is
-    repeated, for views of the same pictures; each is started by its own condition."""
+    """The stream of one more span behind each entry of an opening, without the opening itself (which is in the cache).
+    A span of fewer entries is repeated for the views of the same pictures; each has the start of its own condition."""
     views, condition = len(opening.time) // len(span.vectors), opening.condition
 
     def each(values: Tensor) -> Tensor:
@@ -348,7 +351,7 @@ def following(opening: Opening, span: Span, modulated: bool) -> Stream:
 
 
 def behind(opening: Opening, span: Span, modulated: bool, hidden_guidance: HiddenGuidance | None = None) -> Stream:
-    """The stream of an opening and of one more span behind each of its rows."""
+    """The stream of an opening and of one more span behind each of its entries."""
     first, then = opening.stream, following(opening, span, modulated)
     if not first.vectors.shape[1]:
         return replace(then, hidden_guidance=hidden_guidance)
@@ -381,7 +384,7 @@ def started(
 
 
 def join(openings: Sequence[Opening]) -> Opening:
-    """Several views of the same pictures as the rows of one batch."""
+    """Several views of the same pictures as one batch."""
     if len(openings) == 1:
         return openings[0]
     conditions = [opening.condition for opening in openings]
@@ -392,7 +395,7 @@ def join(openings: Sequence[Opening]) -> Opening:
 
 
 def stacked_conditions(conditions: Sequence[Condition]) -> Condition:
-    """Conditions of one kind, without what they say before their pictures, on top of each other."""
+    """Conditions of one kind as one batch, without their prefixes."""
 
     def together(name: str) -> Tensor | None:
         parts = [getattr(condition, name) for condition in conditions]
@@ -404,7 +407,7 @@ def stacked_conditions(conditions: Sequence[Condition]) -> Condition:
 
 
 def of_topics(condition: Condition, topics: Int[Tensor, "b"]) -> Condition:
-    """The conditions of these numbers, without their prefixes; of -1 one that says nothing."""
+    """The conditions of these indices, without their prefixes; zeros and no context for -1."""
     chosen, none = topics.clamp(min=0), (topics < 0)[:, None]
 
     def some(values: Tensor | None) -> Tensor | None:
@@ -418,8 +421,8 @@ def of_topics(condition: Condition, topics: Int[Tensor, "b"]) -> Condition:
 
 
 def pile(streams: Sequence[Stream]) -> Stream:
-    """Streams of one width on top of each other, the shorter ones filled up with absent positions. A field that some
-    have and others lack is filled up with what its absence means."""
+    """Streams of one width as one batch, padded to one length. A field that some have and others lack is filled with
+    what its absence means."""
     longest = max(stream.vectors.shape[1] for stream in streams)
     without = {"present": True, "causal": False, "filled": True, "private": False}
 
@@ -438,15 +441,15 @@ def pile(streams: Sequence[Stream]) -> Stream:
     names = ("vectors", "positions", "sample", "span", "step", "causal", "present", "filled", "private", "topic")
     modulation = None
     if any(stream.modulation is not None for stream in streams):
-        told = [modulations(stream) for stream in streams]
-        modulation = torch.cat([_lengthen(one, longest - one.shape[1]) for one in told])
+        vectors = [modulations(stream) for stream in streams]
+        modulation = torch.cat([_lengthen(one, longest - one.shape[1]) for one in vectors])
     context = stacked([stream.context for stream in streams], [len(stream.vectors) for stream in streams])
     parts: dict = {name: filled(name) for name in names}
     return Stream(**parts, modulation=modulation, context=context)
 
 
 def modulations(stream: Stream) -> Float[Tensor, "b t w"]:
-    """What modulates each position of a stream; zeros if nothing does."""
+    """The modulation vector of each position of a stream; zeros if it has none."""
     if stream.modulation is None:
         return torch.zeros_like(stream.vectors)
     return stream.modulation.expand_as(stream.vectors)

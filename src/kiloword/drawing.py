@@ -1,4 +1,4 @@
-"""A drawing: what is to be drawn, how far it has come, and its state: tokens and the one schedule they become known by.
+"""A drawing: the request to generate pictures, its progress, and its state: the tokens and their schedule.
 
 The slow way in `model.py` and every task of `engine/` go through the same state.
 """
@@ -28,11 +28,11 @@ from kiloword.transformer import HiddenGuidance, hidden_guidance_at
 class Drawing:
     """A request to draw `count` pictures of one layout.
 
-    `views` are what stands before them, `count` rows each: the prompt, and what guidance leads away from; `weights` sum
-    to 1 over views. Weights and sampling may differ from step to step: [s, v, b], and a tuple. `given` tokens [b, n]
-    are kept as they are in `tokens`. `steps` None is as many as the order has by itself. The head sums the views up, or
-    the transformer `after_block` of so many (-1: the last one). `groups`, a number and an overlap, are for orders under
-    which tokens become known little by little. A drawing goes on from its `progress`.
+    `views` are the contexts that guidance combines, `count` entries each: the prompt first, then the null or a negative
+    prompt; `weights` sum to 1 over views. Weights and sampling may differ from step to step: [s, v, b], and a tuple.
+    `given` tokens [b, n] stay as they are in `tokens`. `steps` None: the order's default. Views are combined by the
+    head, or inside the transformer `after_block` of this index (-1: the last one). `groups`, a number and an overlap in
+    [0, 1], are for gradual orders. A drawing continues from its `progress`.
     """
 
     layout: Layout
@@ -52,19 +52,19 @@ class Drawing:
 
     @property
     def soft(self) -> bool:
-        """Whether tokens are drawn as distributions."""
+        """Whether tokens are sampled as distributions over codes."""
         return self.sampling_at(0).soft is not None
 
     def weights_at(self, step: int) -> Float[Tensor, "v b"]:
         return self.weights if self.weights.ndim == 2 else self.weights[step]
 
     def output_weights_at(self, step: int) -> Float[Tensor, "v b"]:
-        """With which the head sums the views up: only the first one is left if that has been done before."""
+        """The weights of guidance at the head: 1 for the first view if the transformer has combined them already."""
         weights = self.weights_at(step)
         return weights if self.after_block is None else torch.eye(len(weights), 1).expand_as(weights)
 
     def hidden_guidance(self, steps: Int[Tensor, "b q"]) -> HiddenGuidance | None:
-        """How the transformer sums up positions that are asked for at these steps."""
+        """The guidance inside the transformer for positions that are predicted at these steps; None if it has none."""
         return hidden_guidance_at(self.after_block, self.weights, steps)
 
     def sampling_at(self, step: int) -> Sampling:
@@ -73,7 +73,8 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Progress:
-    """The picture's tokens after `step` of `steps`, which are known, and the unknown share of all, if it is told."""
+    """The tokens [b, n, ...] after `step` of `steps`, which of them are known, and their levels (None in causal
+    orders)."""
 
     tokens: Tensor
     known: Bool[Tensor, "b n"]
@@ -83,14 +84,14 @@ class Progress:
 
 
 def resumed(drawing: Drawing, progress: Progress) -> Drawing:
-    """The drawing that goes on from `progress`: with the same noise to the same picture, with other views elsewhere."""
+    """The drawing continued from `progress`: with the same noise and views it gives the same picture."""
     return replace(drawing, progress=progress)
 
 
 class DrawingState:
-    """A drawing that has begun: its tokens [b, n, ...], which of them are given, and its schedule.
+    """A drawing in progress: its tokens [b, n, ...], which of them are given, and its schedule.
 
-    A step of it is: `feed` its tokens' positions, run them through a transformer, `sample_into` the tokens.
+    One step: the input from `feed`, a forward pass of the transformer, `sample_into` the tokens.
     """
 
     def __init__(self, modality: Modality, drawing: Drawing, noise: Noise):
@@ -108,30 +109,30 @@ class DrawingState:
         return self.modality.order.causal
 
     def level(self, step: int) -> Float[Tensor, "b n"]:
-        """The unknown share that positions are told: in causal orders their own at the time when each is visited."""
+        """The level at which tokens are fed in a step; in causal orders always 1, as each was when it was predicted."""
         if self.causal:
             return torch.ones(self.given.shape, device=self.given.device)
         return self.schedule.level(step).float().masked_fill(self.given, 0.0)
 
     def visited(self, step: int) -> Int[Tensor, "b q"]:
-        """The tokens that are asked for in a step, in the order of the picture."""
+        """The tokens that are predicted in a step, in layout order."""
         if self.modality.head.whole:
             return self.everything()
         return chosen(self.schedule.visited(step))
 
     def up_to(self, step: int) -> Int[Tensor, "b q"]:
-        """The tokens that the slow way sends: in causal orders those of this step and of earlier ones, else all."""
+        """The tokens that go through the transformer without a cache: in causal orders up to this step, else all."""
         return chosen(self.schedule.start <= step) if self.causal else self.everything()
 
     def everything(self) -> Int[Tensor, "b n"]:
         return torch.arange(self.layout.count, device=self.given.device).expand_as(self.given)
 
     def rank(self, step: int) -> Int[Tensor, "b n"]:
-        """Who sees whom in a step: a token those of its own rank and of lower ones."""
+        """The rank of each token in attention at a step (see `Order.attention_rank`)."""
         return rank_at(self.modality.order, self.schedule, step, self.layout, self.given)
 
     def feed(self, step: int, index: Int[Tensor, "b q"], canvas: Callable | None = None) -> Fed:
-        """What the positions of these tokens are fed in a step."""
+        """The input of the positions that predict the tokens of `index` in a step."""
         to = None if self.causal else self.level(step + 1)
         return self.modality.feed(self.tokens, self.schedule, self.level(step), index, self.layout, to, canvas)
 
@@ -144,14 +145,15 @@ class DrawingState:
         self.tokens[pictures[:, None], index] = torch.where(fixed, self.tokens[pictures[:, None], index], drawn)
 
     def progress(self, step: int) -> Progress:
-        """How far the drawing has come after a step."""
+        """The progress after a step."""
         known = self.given | self.schedule.known(step + 1)
         level = None if self.causal else self.level(step + 1)
         return Progress(self.tokens.clone(), known, step + 1, self.steps, level)
 
 
 def starting_tokens(modality: Modality, drawing: Drawing, noise: Noise) -> tuple[Tensor, Bool[Tensor, "b n"]]:
-    """Zeros, or noise, and what is given, and which tokens are given; or what a drawing goes on from."""
+    """The initial tokens (zeros or noise, the given ones, or those that a drawing continues from), and which are
+    given."""
     space, b, n, device = modality.tokenizer.space, drawing.count, drawing.layout.count, drawing.weights.device
     given = torch.zeros(b, n, dtype=torch.bool, device=device) if drawing.given is None else drawing.given
     kind = torch.float if isinstance(space, Vector) or drawing.soft else torch.long
@@ -170,5 +172,5 @@ def starting_tokens(modality: Modality, drawing: Drawing, noise: Noise) -> tuple
 
 
 def chosen(tokens: Bool[Tensor, "b n"]) -> Int[Tensor, "b q"]:
-    """The numbers of tokens, equally many of each picture."""
+    """The indices of the tokens that are true, equally many in each picture."""
     return tokens.nonzero()[:, 1].view(len(tokens), -1)

@@ -1,5 +1,4 @@
-"""Documents become spans of vectors: every segment through the part of the model that it belongs to, all of one kind at
-once.
+"""Embedding of documents: every segment through its part of the model, batched by kind.
 
 Chameleon Team 2024 and Zhou et al. 2024 (Transfusion) for text and pictures in one stream.
 """
@@ -15,17 +14,17 @@ from torch.nn.functional import pad
 
 from kiloword.document import Laid, Piece, Span, condition_span, drawn, lay, of_topics, twice
 from kiloword.modality import Modality, TextModality
-from kiloword.noise import Noise, Rows
+from kiloword.noise import Noise, Selected
 from kiloword.prompts.prompt import Condition, Prompt
 from kiloword.tokens import Document, Layout, Picture, Prompted, Segment, Text
 
-# Axes: s segments, n tokens of a segment, d documents, w width, l positions of a lot's spans.
+# Axes: s segments, n tokens of a segment, d documents, w width, r packed sequences of c positions.
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The losses of all tokens of `s` segments, in the order in which documents ask for them; the `mask` says which
-    tokens are asked for, `document` and `segment` of which document and where in it each segment is."""
+    """Unreduced losses `values` of all tokens of `s` segments, in document order, and the loss `mask` of those that are
+    asked for. `document` and `segment` are the index of each segment's document and its index in there."""
 
     values: Float[Tensor, "s n"]
     mask: Bool[Tensor, "s n"]
@@ -33,22 +32,22 @@ class Loss:
     segment: Int[Tensor, "s"]
 
     def masked(self) -> Float[Tensor, "s n"]:
-        """The losses that are asked for, zeros in place of the others."""
+        """The losses where the mask is true, zeros elsewhere."""
         return torch.where(self.mask, self.values, 0.0)
 
     def mean(self) -> Float[Tensor, ""]:
-        """Over the tokens that are asked for; 0 if none is."""
+        """The mean over the tokens of the mask; 0 if it is empty."""
         return self.masked().sum() / self.mask.sum().clamp(min=1)
 
     def of_documents(self, count: int) -> Float[Tensor, "d"]:
-        """The mean over the tokens of each of `count` documents; 0 for those of which none is asked for."""
+        """The mean over the masked tokens of each of `count` documents; 0 for those with none."""
         total = self.values.new_zeros(count).index_add(0, self.document, self.masked().sum(1))
         tokens = self.values.new_zeros(count).index_add(0, self.document, self.mask.sum(1).to(self.values))
         return total / tokens.clamp(min=1)
 
 
 def joined(losses: Sequence[Loss]) -> Loss:
-    """Losses of one kind as one, in order; segments of fewer tokens are filled up with masked ones."""
+    """Losses of one name concatenated, in document order, padded to the longest segment."""
     longest = max(loss.mask.shape[1] for loss in losses)
     values, mask = (
         torch.cat([pad(getattr(loss, name), (0, longest - loss.mask.shape[1])) for loss in losses])
@@ -63,8 +62,8 @@ def joined(losses: Sequence[Loss]) -> Loss:
 class Place:
     """A segment in its document, the `number`-th part of it as it is laid.
 
-    `topic`: the number of the condition that it stands under, -1 for none; `direct`: it comes straight behind it.
-    `closed`, of a condition: nothing is drawn or written from its start. `private`: it is seen by itself only.
+    `topic`: the index of its condition, -1 for none; `direct`: it comes right behind it. `closed`, of a condition:
+    nothing is predicted from its start vector. `private`: later segments do not attend to it.
     """
 
     segment: Any  # a Picture or a Text, as the document has it, or a Prompted
@@ -77,18 +76,18 @@ class Place:
 
 
 class Embedding:
-    """The spans of some documents, in `lots` of one kind; which lots are asked for, and how their losses are found."""
+    """Embeds documents into `lots`, batches of spans of one kind; `asked` lists the lots with a loss."""
 
     def __init__(self, prompt: Prompt, picture: Modality, text: TextModality | None, documents: Sequence[Document]):
         self.prompt, self.picture, self.text = prompt, picture, text
         self.documents = self._placed([prompt.script(twice(document)) for document in documents])
         self.condition: Condition | None = None
         self.lots: list[Span] = []
-        self.asked: list[tuple[str, int, Callable[[Tensor], Loss]]] = []  # name, lot, from hidden vectors
+        self.asked: list[tuple[str, int, Callable[[Tensor], Loss]]] = []  # name, lot, loss from hidden vectors
         self._home: dict[int, tuple[int, int]] = {}
 
     def read_prompts(self, null: bool = False) -> None:
-        """All conditions, or those that stand for no prompt beside them."""
+        """Embed all prompts, or with `null` the null condition in their stead."""
         places = self._all(lambda place: isinstance(place.segment, Prompted))
         if not places:
             return
@@ -97,21 +96,21 @@ class Embedding:
         device = condition.prefix.device
         closed = torch.tensor([place.closed for place in places], device=device)
         self._add(condition_span(self.condition, closed), places)
-        said = torch.tensor([place.segment.asked for place in places], device=device)
-        if not bool(said.any()):
+        predicted = torch.tensor([place.segment.asked for place in places], device=device)
+        if not bool(predicted.any()):
             return
         target, text = self.prompt.target([place.segment.prompt for place in places]), self._writer()
-        mask = said[:, None].expand_as(target)
+        mask = predicted[:, None].expand_as(target)
         count = target.shape[1]
         self._ask("prompt", places, mask, lambda hidden: text.head.loss(hidden[:, :count], target, None, None))
 
     def read_pictures(self) -> None:
-        """All pictures that are read."""
+        """Embed all given pictures."""
         for layout, places in self._by_layout(lambda place: read(place.segment)):
             self._add(self.picture.read_span(stacked([place.segment for place in places]), layout), places)
 
     def write_texts(self, wanted: Callable[[Place], bool] = lambda place: True) -> None:
-        """All texts that are asked for, and `wanted`."""
+        """Embed all texts that are to be predicted, and `wanted`."""
         places = self._all(lambda place: isinstance(place.segment, Text) and wanted(place))
         if not places:
             return
@@ -121,11 +120,12 @@ class Embedding:
         self._ask("text", places, present, lambda hidden: text.head.loss(hidden, ids, None, None))
 
     def draw_pictures(self, noise: Noise | None, done: float) -> None:
-        """All pictures that are asked for, each at a moment of its own schedule."""
+        """Embed all pictures that are to be predicted, each at a step sampled from its own schedule; `done` is the
+        share of the training that has passed."""
         numbers = {id(place): k for k, place in enumerate(self._all(lambda place: drawn(place.segment)))}
         for layout, places in self._by_layout(lambda place: drawn(place.segment)):
-            rows = torch.tensor([numbers[id(place)] for place in places])
-            self._draw(layout, places, None if noise is None else Rows(noise, rows), done)
+            index = torch.tensor([numbers[id(place)] for place in places])
+            self._draw(layout, places, None if noise is None else Selected(noise, index), done)
 
     def _draw(self, layout: Layout, places: list[Place], noise: Noise | None, done: float) -> None:
         picture, order = self.picture, self.picture.order
@@ -144,7 +144,7 @@ class Embedding:
         self._ask("picture", places, mask, lambda hidden: picture.head.loss(hidden, target, memo, noise))
 
     def lay(self, capacity: int | None, modulated: bool, without: Callable[[Place], bool] | None = None) -> Laid:
-        """The documents as a stream, without some of their segments."""
+        """The packed stream of the documents, `without` some of their segments (see `document.lay`)."""
         pieces = [
             [Piece(*self._home[id(place)], place.topic, place.private) for place in document
              if without is None or not without(place)]
@@ -153,7 +153,7 @@ class Embedding:
         return lay(pieces, self.lots, self.condition, capacity, modulated)
 
     def condition_of(self, places: list[Place]) -> Condition:
-        """What some segments stand under, one row each: their starts, vectors and contexts."""
+        """The conditions of some segments, as one batch: their starts, modulation vectors and contexts."""
         if self.condition is None:
             empty = torch.zeros(len(places), 0, self.prompt.width, device=self.lots[0].vectors.device)
             return Condition(empty, empty[..., 0].bool())
@@ -161,14 +161,14 @@ class Embedding:
         return replace(of_topics(self.condition, topics), start=self._starts(places))
 
     def losses(self, laid: Laid, hidden: Float[Tensor, "r c w"]) -> dict[str, Loss]:
-        """What is asked for, by name."""
+        """The losses of what is asked for, by name: "prompt", "picture", "text"."""
         found: dict[str, list[Loss]] = {}
         for name, lot, of in self.asked:
             found.setdefault(name, []).append(of(laid.unpack(hidden, lot)))
         return {name: joined(losses) for name, losses in found.items()}
 
     def _placed(self, scripts: list[list[Segment | Prompted]]) -> list[list[Place]]:
-        """Raises ValueError for a picture without the prompt that it needs."""
+        """Each segment's place in its document. Raises ValueError for a picture without the prompt that it needs."""
         documents, topics = [], 0
         for number, script in enumerate(scripts):
             places, topic = [], -1
@@ -199,7 +199,7 @@ class Embedding:
         self.lots.append(span)
 
     def _ask(self, name: str, places: list[Place], mask: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
-        """Of the lot that was added last."""
+        """Register the loss of the lot that was added last."""
         document, segment = (
             torch.tensor([getattr(place, name) for place in places], device=mask.device)
             for name in ("document", "number")
@@ -207,7 +207,7 @@ class Embedding:
         self.asked.append((name, len(self.lots) - 1, lambda hidden: Loss(loss(hidden), mask, document, segment)))
 
     def _starts(self, places: list[Place]) -> Float[Tensor, "s w"] | None:
-        """What the first position of each segment is fed: the start of the condition straight before it, else zeros."""
+        """The start vector of each segment: that of the condition immediately before it, else zeros."""
         start = None if self.condition is None else self.condition.start
         if start is None:
             return None
@@ -226,7 +226,8 @@ def read(segment: object) -> bool:
 
 
 def stacked(pictures: Sequence[Picture], shown: bool = False) -> Tensor:
-    """The tokens [s, n, ...] of pictures of one layout, or what is shown of them. Raises ValueError if one has none."""
+    """The tokens [s, n, ...] of pictures of one layout, or what is `shown` of them. Raises ValueError if one has
+    none."""
     tokens = [one.shown if shown and one.shown is not None else one.tokens for one in pictures]
     if any(one is None for one in tokens):
         raise ValueError("a picture that is read, or learned, needs tokens")

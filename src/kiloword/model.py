@@ -1,6 +1,6 @@
 """The idea: an image model is modalities around one transformer, a prompt at its entrance, a decoder at its exit.
 
-Here stand its check, its loss over documents and the slow, clear way to draw; the fast ways (`engine/`) are tested
+Its check, its loss over documents, and the slow, clear reference of generation; the fast drivers (`engine/`) are tested
 equal to it. Chen et al. 2020 (Image GPT), Ramesh et al. 2021 (DALL-E), Zhou et al. 2024 (Transfusion).
 """
 
@@ -22,7 +22,8 @@ from kiloword.transformer import Transformer
 
 
 class ImageModel(nn.Module):
-    """Text and pictures around one transformer; `text` None draws only, `decoder` None is the tokenizer's own."""
+    """Text and pictures around one transformer. Without `text` the model only generates pictures; `decoder` None: the
+    tokenizer's own. Raises ValueError if the parts do not fit together."""
 
     def __init__(
         self, picture: Modality, prompt: Prompt, transformer: Transformer, text: TextModality | None = None,
@@ -37,15 +38,15 @@ class ImageModel(nn.Module):
 
     @property
     def pixel_decoder(self) -> Decoder:
-        """What turns tokens into pixels."""
+        """The decoder from tokens to pixels."""
         return Own(self.picture.tokenizer) if self.decoder is None else self.decoder
 
     def check(self) -> None:
         """Raise ValueError, with the reason, if these parts do not go together."""
         modalities = {"picture": self.picture, **({"text": self.text} if self.text else {})}
         for name, modality in modalities.items():
-            if (spoken := modality.tokenizer.space) != (heard := modality.head.space):
-                raise ValueError(f"{name}: the tokenizer gives {spoken} and the head predicts {heard}")
+            if (space := modality.tokenizer.space) != (predicted := modality.head.space):
+                raise ValueError(f"{name}: the tokenizer gives {space} and the head predicts {predicted}")
         parts = {"transformer": self.transformer, "prompt": self.prompt}
         parts |= {f"{name} head": modality.head for name, modality in modalities.items()}
         if len({part.width for part in parts.values()}) > 1:
@@ -67,7 +68,7 @@ class ImageModel(nn.Module):
         if self.decoder is None and tokenizer.way_back:
             raise ValueError(tokenizer.way_back)
         if decoder.space != tokenizer.space:
-            raise ValueError(f"the tokenizer gives {tokenizer.space} and the decoder is told {decoder.space}")
+            raise ValueError(f"the tokenizer gives {tokenizer.space} and the decoder takes {decoder.space}")
         if (stride := tokenizer.stride) != (covers := decoder.stride):
             raise ValueError(f"the tokenizer's tokens cover {stride} pixels a side, the decoder's {covers}")
         if self.transformer.cross_attends != bool(self.prompt.context_positions):
@@ -76,7 +77,7 @@ class ImageModel(nn.Module):
         if self.prompt.predicted and self.text is None:
             raise ValueError("this prompt is to be predicted too, and the model has no text to say it in")
 
-    # Learning
+    # Training
 
     def loss(
         self, documents: Sequence[Document], noise: Noise | None = None, capacity: int = 64, done: float = 1.0
@@ -101,8 +102,7 @@ class ImageModel(nn.Module):
         return embedding.losses(laid, self.transformer(laid.stream))
 
     def embedding(self, documents: Sequence[Document]) -> Embedding:
-        """The documents, to be made into spans of vectors. Raises ValueError for those that the transformer cannot
-        take."""
+        """The documents, ready to be embedded. Raises ValueError for those that the transformer does not support."""
         embedding = Embedding(self.prompt, self.picture, self.text, documents)
         if not self.transformer.causal:
             for places in embedding.documents:
@@ -113,8 +113,8 @@ class ImageModel(nn.Module):
         return embedding
 
     def opening(self, documents: Sequence[Document], null: bool = False) -> Opening:
-        """What stands before the last segment of each document, which is the one that is asked for. With `null` every
-        prompt is the one that stands for none, for classifier-free guidance (Ho and Salimans 2022).
+        """The embedded context of the last segment of each document, which is the one to be generated. With `null`
+        every prompt is the null condition, for classifier-free guidance (Ho and Salimans 2022).
 
             views = [model.opening(documents, null) for null in (False, True)]
         """
@@ -126,18 +126,21 @@ class ImageModel(nn.Module):
         laid = embedding.lay(None, self.transformer.modulated, lambda place: drawn(place.segment) or id(place) in last)
         return opened(laid, embedding.condition_of([places[-1] for places in embedding.documents]))
 
-    # Drawing, slow and clear
+    # Generation, slow and clear
 
     @torch.no_grad()
     def draw(self, drawing: Drawing, noise: Noise) -> Iterator[Progress]:
-        """The tokens after every step. Every step runs the whole stream anew: see `engine/` for the fast way."""
+        """Generate pictures without a cache: the progress after every step. `noise` has a stream for each picture.
+
+        *_, last = model.draw(Drawing(layout, [model.opening(documents)], torch.ones(1, 1)), Seeded([0]))
+        """
         state, opening = DrawingState(self.picture, drawing, noise), join(drawing.views)
         for step in range(state.first, state.steps):
             index = state.up_to(step)
             rank = state.rank(step).gather(1, index)
             span, memo = self.picture.drawn_span(state.feed(step, index), state.schedule, rank, drawing.layout)
-            asked = rank if state.causal else torch.full_like(rank, step)
-            stream = behind(opening, span, self.transformer.modulated, drawing.hidden_guidance(asked))
+            steps = rank if state.causal else torch.full_like(rank, step)
+            stream = behind(opening, span, self.transformer.modulated, drawing.hidden_guidance(steps))
             hidden = self.transformer(stream)[:, -index.shape[1] :].unflatten(0, (-1, drawing.count))
             visited = state.visited(step)
             now = (index[:, None] == visited[:, :, None]).int().argmax(-1)

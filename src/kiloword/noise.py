@@ -1,7 +1,7 @@
-"""Noise: randomness as a value that is passed in, one stream of numbers a picture.
+"""Noise: randomness as a value that is passed in, one stream of random numbers for each picture.
 
-Sampling by inverse transform (Devroye 1986, chapter 2) makes a picture a function of its uniforms, so that the same
-picture comes out whatever else is in the batch.
+Inverse transform sampling (Devroye 1986, chapter 2) makes a picture a function of its uniform numbers, whatever else is
+in the batch.
 """
 
 import hashlib
@@ -19,20 +19,23 @@ LEAST = 1e-9  # what a level is divided by at least
 
 @runtime_checkable
 class Noise(Protocol):
-    """A source of random numbers for some pictures; `rows` says for which of them a number is drawn."""
+    """A source of random numbers for a batch of pictures; `pictures` are the indices of those that draw, b of them.
 
-    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor: ...
+    `uniform` gives float64 numbers in [0, 1), `normal` standard normal ones, both [b, *shape].
+    """
 
-    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor: ...
+    def uniform(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor: ...
+
+    def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor: ...
 
 
 def seed_for(seed: int, use: str | int) -> int:
-    """A seed made of another one, for another use of randomness in the same picture."""
+    """A seed derived from another one, for another use of randomness in the same picture."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{use}".encode()).digest()[:4], "big") >> 1
 
 
 class Seeded:
-    """One generator a picture, started from its own seed."""
+    """A generator for each picture, started from its own seed in [0, 2^63)."""
 
     def __init__(self, seeds: Sequence[int]):
         for seed in seeds:
@@ -40,49 +43,50 @@ class Seeded:
                 raise ValueError(f"a seed is a whole number from 0 to 2^63 - 1, got {seed}")
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
-    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        """Float64 numbers in [0, 1), shape [len(rows), *shape]."""
-        drawn = [torch.rand(shape, generator=self.generators[row], dtype=torch.float64) for row in rows.tolist()]
+    def uniform(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        """Float64 numbers in [0, 1), [b, *shape]."""
+        drawn = [torch.rand(shape, generator=self.generators[i], dtype=torch.float64) for i in pictures.tolist()]
         return torch.stack(drawn)
 
-    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        """Standard normal float32 numbers, shape [len(rows), *shape]."""
-        return torch.stack([torch.randn(shape, generator=self.generators[r]) for r in rows.tolist()])
+    def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        """Standard normal float32 numbers, [b, *shape]."""
+        return torch.stack([torch.randn(shape, generator=self.generators[i]) for i in pictures.tolist()])
 
 
-class Rows:
-    """The numbers of some of the pictures that a source has numbers for, in another order."""
+class Selected:
+    """The noise of some of the pictures of another source, `index`, renumbered from 0."""
 
-    def __init__(self, noise: Noise, chosen: Int[Tensor, "b"]):
-        self.noise, self.chosen = noise, chosen
+    def __init__(self, noise: Noise, index: Int[Tensor, "b"]):
+        self.noise, self.index = noise, index
 
-    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        return self.noise.uniform(shape, self.chosen[rows])
+    def uniform(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        return self.noise.uniform(shape, self.index[pictures])
 
-    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        return self.noise.normal(shape, self.chosen[rows])
+    def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        return self.noise.normal(shape, self.index[pictures])
 
 
 class Recorded:
-    """Numbers that somebody else drew, handed out in their order: [b, draws, ...]."""
+    """Recorded random numbers [b, draws, ...], handed out in their order, for comparison with other implementations."""
 
     def __init__(self, tensor: Tensor):
         self.tensor = tensor
         self.drawn = 0
 
-    def _next(self, shape: tuple[int, ...], rows: Tensor) -> Tensor:
+    def _next(self, shape: tuple[int, ...], pictures: Tensor) -> Tensor:
         if self.drawn >= self.tensor.shape[1]:
             raise ValueError(f"the recording holds {self.tensor.shape[1]} draws, and one more was asked for")
-        taken = self.tensor[rows, self.drawn]
+        taken = self.tensor[pictures, self.drawn]
         self.drawn += 1
-        return taken.reshape(len(rows), *shape)
+        return taken.reshape(len(pictures), *shape)
 
     uniform = _next
     normal = _next
 
 
-def pick(logits: Float[Tensor, "*b k"], uniform: Tensor) -> Int[Tensor, "*b"]:
-    """The value that `uniform` [*b] selects: how many cumulative probabilities, summed in float64, are not above it."""
+def sample_categorical(logits: Float[Tensor, "*b k"], uniform: Tensor) -> Int[Tensor, "*b"]:
+    """Sample from softmax(logits) by inverse transform: the number of cumulative probabilities, in float64, not above
+    the uniform number [*b] in [0, 1)."""
     cumulative = torch.softmax(logits, dim=-1).cumsum(-1, dtype=torch.float64)
     least = uniform.to(cumulative).unsqueeze(-1) * cumulative[..., -1:]  # below the last one, as uniform is below 1
     return torch.searchsorted(cumulative, least, right=True).squeeze(-1)

@@ -15,7 +15,7 @@ from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.code_entrance import ProjectedCodesConfig, SummedCodesConfig
 from kiloword.heads.ddpm import DDPMConfig
 from kiloword.heads.diffusion_head import DiffusionConfig
-from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, ScaleEntranceConfig, SeatedEntranceConfig
+from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, PositionEntranceConfig, ScaleEntranceConfig
 from kiloword.heads.extended_vocab import ExtendedVocabConfig, ExtendedVocabHead
 from kiloword.heads.factorised import FactorisedConfig
 from kiloword.heads.flow import FlowConfig
@@ -251,7 +251,7 @@ PARTS: dict[str, type] = {
     "row-pattern": RowPattern,
     "rq": RQConfig,
     "scale-entrance": ScaleEntranceConfig,
-    "seated-entrance": SeatedEntranceConfig,
+    "position-entrance": PositionEntranceConfig,
     "shared-adaln": SharedAdaLNConfig,
     "shared-vocab": SharedVocabConfig,
     "siglip": SigLIPConfig,
@@ -310,6 +310,7 @@ def from_json(values: Any) -> Any:
     known = [field for field in fields(PARTS[tag]) if field.init]
     names = [field.name for field in known]
     given = {aliases.field_of(name, names): from_json(value) for name, value in values.items() if name != "part"}
+    given = {name: aliases.value_of(name, value) for name, value in given.items()}
     unknown = given.keys() - set(names)
     if unknown:
         raise ValueError(f"part {tag!r} has no field {', '.join(sorted(unknown))}")

@@ -112,7 +112,7 @@ def test_an_edit_keeps_what_the_mask_covers(pulled, capsys):
 
 def test_what_cannot_be_asked_is_said_with_a_remedy(pulled, capsys):
     line = refused(capsys, "a red apple and a red pear")
-    assert "the prompt has 6 rows or more, the context holds 5: say it in fewer words" in line
+    assert "the prompt has 6 positions or more, the context holds 5: say it in fewer words" in line
     line = refused(capsys, "a pear", "--size", "40x20")
     assert "cannot draw 40x20 pixels; it draws 24x24, 32x40; the nearest is 24x24" in line
     assert "takes one step a grid" in refused(capsys, "a pear", "--steps", "3")

@@ -98,5 +98,5 @@ def test_a_drawing_paints_every_grid_once():
 def test_tokenizers_of_one_grid_have_no_canvas():
     model = tiny.model("shades", "rows", "categorical")
     canvas = RunningCanvas(model, tiny.layout_of(model))
-    with pytest.raises(ValueError, match="the tokenizer paints on one"):
+    with pytest.raises(ValueError, match="the tokenizer has a single grid"):
         canvas(torch.zeros(1, 8, dtype=torch.long), 0)

@@ -76,7 +76,7 @@ def test_other_shapes_are_those_of_the_stack_too(changes, b, seed, data):
 
 
 def run(whole: Stack, b: int, seed: int, data) -> None:
-    """Steps of one row and of several, behind rows of different lengths, told different things on the way."""
+    """Steps of one position and of several, behind sequences of different lengths, with different conditions."""
     quick, position = fused(whole), whole.config.position
     assert isinstance(quick, FusedStack) and quick.width == whole.width
     generator = torch.Generator().manual_seed(seed)

@@ -18,7 +18,7 @@ from kiloword.noise import Seeded
 
 CASES = st.fixed_dictionaries(
     {
-        "patterns": st.sampled_from(sorted(shared_vocab.PATTERNS)), "seat": st.sampled_from(["fed", "asked"]),
+        "patterns": st.sampled_from(sorted(shared_vocab.PATTERNS)), "place": st.sampled_from(["fed", "target"]),
         "path": st.sampled_from(["rows", "snake"]), "depth": st.integers(1, 3),
     }
 )  # fmt: skip
@@ -107,8 +107,8 @@ def near(row: int, column: int, pattern: str, rows: int = 4, columns: int = 2) -
 @pytest.mark.parametrize("pattern", ["row", "wrapped row", "column", "convolution"])
 @torch.no_grad()
 def test_one_layer_hears_of_the_places_of_its_pattern_and_of_all_words(pattern):
-    """Rows sit where the token that they are fed does: the row fed with token k predicts token k + 1."""
-    model = shared_vocab.model(patterns=pattern, seat="fed", depth=1)
+    """Positions sit where the token that they are fed does: the one fed with token k predicts token k + 1."""
+    model = shared_vocab.model(patterns=pattern, place="fed", depth=1)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
     before = tiny.picture_losses(model, ["a pear"], tokens)
     for token in range(layout.count - 1):

@@ -57,5 +57,5 @@ def test_a_block_that_is_not_there_is_named():
     with pytest.raises(ValueError, match="guidance after block 2: this transformer has 2, 0 to 1"):
         drawn(draw, model, replace(tiny.drawing(model, [0], 2.0), after_block=2))
     masked = tiny.way("masked vectors")
-    with pytest.raises(ValueError, match="summed up at the output only"):
+    with pytest.raises(ValueError, match="guidance at the output only"):
         drawn(draw, masked, replace(tiny.drawing(masked, [0], 2.0), after_block=0))

@@ -191,7 +191,7 @@ def test_a_transformer_that_shows_all_to_all_takes_prompts_and_pictures_only():
 @given(st.integers(1, 3), st.sampled_from([1.0, 2.0]))
 @torch.no_grad()
 def test_a_later_picture_listens_to_its_own_prompt_and_not_to_an_earlier_one(count, guidance):
-    """Texts as contexts of cross-attention: each picture hears its own."""
+    """Texts as contexts of cross-attention: each picture attends to its own."""
     model = tiny.way("bits by scale")
     layout = tiny.layout_of(model)
     tokens = tiny.tokens(model, 3)

@@ -171,7 +171,7 @@ def test_levels_that_nothing_hears_are_refused(name):
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 4)), min_size=1, max_size=5))
 def test_a_mixed_stream_is_causal_between_spans_and_full_inside_a_picture(spans):
-    """Zhou et al. 2024: a row sees those before it, and all of its own picture."""
+    """Zhou et al. 2024: a position attends to those before it, and to all of its own picture."""
     model, laid, picture = tiny.way("denoised"), [], []
     layout, none = tiny.layout_of(model), torch.zeros(1, 8, dtype=torch.bool)
     schedule = model.picture.order.schedule(layout, 1, None, None)

@@ -161,7 +161,7 @@ def test_two_files_as_they_were_published_make_a_whole_model(changes, chunk, nes
         fill(infinity.PAGE, config, copy, found)
 
 
-def test_a_shorter_memory_is_filled_up_with_zeros():
+def test_a_shorter_context_is_filled_up_with_zeros():
     assert infinity.lengthened(torch.ones(2, 3), 4).sum(1).tolist() == [3, 3, 0, 0]
 
 
@@ -248,7 +248,7 @@ def test_a_page_with_networks_draws_texts_in_several_shapes_and_offers_the_neare
     assert len({first.tobytes(), plain.tobytes(), negative.tobytes()}) == 3
     with pytest.raises(ValueError, match=r"cannot draw 100x60 pixels; it draws 64x64, .*; the nearest is 84x48$"):
         painter.generate("a cat", size=(60, 100))
-    with pytest.raises(ValueError, match="has 8 rows or more, the context holds 7: say it in fewer words"):
+    with pytest.raises(ValueError, match="has 8 positions or more, the context holds 7: say it in fewer words"):
         painter.generate("a" * 9)
 
 

@@ -218,13 +218,13 @@ def test_the_models_own_loss_is_that_of_the_stages(record):
         def __init__(self, share: float):
             self.share = share
 
-        def uniform(self, shape, rows):
+        def uniform(self, shape, pictures):
             if shape == ():
-                return torch.full((len(rows),), self.share, dtype=torch.float64)
-            return Seeded([1, 2]).uniform(shape, rows) if len(shape) == 1 else times[rows]
+                return torch.full((len(pictures),), self.share, dtype=torch.float64)
+            return Seeded([1, 2]).uniform(shape, pictures) if len(shape) == 1 else times[pictures]
 
-        def normal(self, shape, rows):
-            return noise[rows]
+        def normal(self, shape, pictures):
+            return noise[pictures]
 
     for share in (0.0, 0.5, 0.999):
         order, labels = model.picture.order, tensors["in.labels"].tolist()

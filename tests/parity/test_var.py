@@ -16,7 +16,7 @@ from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.engine.guidance import GuidanceConfig
 from kiloword.engine.painter import Painter
-from kiloword.heads.head import Sampling, soften
+from kiloword.heads.head import Sampling, gumbel_softmax
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.published import var, var_vae
@@ -185,7 +185,7 @@ def test_gumbel_noise_survives_the_way_through_uniform_numbers():
     uniform = (-(-extremes).exp()).exp()
     smooth = var_stages.smooth(Sampling(), 2)[0].soft
     wanted = (extremes / smooth.temperature).softmax(-1)
-    assert torch.allclose(soften(torch.zeros_like(extremes), smooth, uniform), wanted, rtol=1e-2, atol=1e-12)
+    assert torch.allclose(gumbel_softmax(torch.zeros_like(extremes), smooth, uniform), wanted, rtol=1e-2, atol=1e-12)
     assert torch.allclose(-(-uniform.log()).log(), extremes, rtol=0, atol=1e-3)
 
 

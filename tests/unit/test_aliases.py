@@ -9,6 +9,9 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from kiloword import checkpoint
+from kiloword.heads.entrance import PositionEntranceConfig
+from kiloword.orders.raster import RasterConfig
+from kiloword.parts import from_json
 from kiloword.recipes.dalle import dalle_64
 from kiloword.recipes.decoders import decoder_128
 from kiloword.recipes.recipe import changed
@@ -65,15 +68,29 @@ def test_settings_are_changed_under_their_old_names():
     decoder = decoder_128()
     told = changed(decoder, {"lesson.glance": "0.25"})
     assert told == changed(decoder, {"task.preview": "0.25"}) and told.task.preview == 0.25
+    order = RasterConfig(place="fed")
+    assert changed(order, {"seat": "asked"}) == changed(order, {"place": "target"}) == RasterConfig()
     with pytest.raises(ValueError, match="has no field 'glance'"):
         changed(recipe, {"glance": "1"})
 
 
+def test_values_are_read_under_their_old_names():
+    assert from_json({"part": "raster", "path": "rows", "seat": "asked"}) == RasterConfig()
+    assert from_json({"part": "raster", "seat": "fed"}) == RasterConfig(place="fed")
+    assert from_json({"part": "seated-entrance", "places": 4, "scales": 2}) == PositionEntranceConfig(4, 2)
+    with pytest.raises(ValueError, match="got 'asked'"):
+        RasterConfig(place="asked")  # it is read, and never written
+
+
 def test_a_study_goes_on_that_was_begun_under_old_names(tmp_path):
     path = tmp_path / "run.json"
-    told = [{"part": "joint", "exit_modulation": {"part": "adaln-exit"}}, {"part": "swiglu", "hidden": 8}]
+    told = [
+        {"part": "joint", "exit_modulation": {"part": "adaln-exit"}}, {"part": "swiglu", "hidden": 8},
+        {"part": "raster", "seat": "asked"},
+    ]  # fmt: skip
     path.write_text(json.dumps({"name": "joint", "model": told}))
     head = {"part": "shared-vocab", "output_modulation": {"part": "adaln-output"}}
-    check_resumed(path, {"name": "joint", "model": [head, told[1]]})
+    order = {"part": "raster", "place": "target"}
+    check_resumed(path, {"name": "joint", "model": [head, told[1], order]})
     with pytest.raises(ValueError, match="was begun with another model: remove it"):
-        check_resumed(path, {"name": "joint", "model": [head, {"part": "swiglu", "hidden": 9}]})
+        check_resumed(path, {"name": "joint", "model": [head, {"part": "swiglu", "hidden": 9}, order]})

@@ -1,4 +1,4 @@
-"""Spans laid one after the other keep their times, and packing documents into fewer rows changes nothing."""
+"""Spans laid one after the other keep their times, and packing documents into fewer sequences changes nothing."""
 
 from dataclasses import replace
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kiloword import noise
-from kiloword.noise import Recorded, Seeded, pick
+from kiloword.noise import Recorded, Seeded, sample_categorical
 
 LOGITS = st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=6)
 
@@ -20,13 +20,13 @@ def test_pick_counts_the_cumulative_probabilities_at_or_below_the_number(logits,
         if abs(total - uniform) < 1e-12:
             return  # too close to call
         wanted = value if total <= uniform else wanted
-    assert pick(torch.tensor(logits), torch.tensor(uniform, dtype=torch.float64)).item() == wanted
+    assert sample_categorical(torch.tensor(logits), torch.tensor(uniform, dtype=torch.float64)).item() == wanted
 
 
 def test_pick_never_takes_what_has_no_probability():
     logits = torch.tensor([-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf])
     uniform = torch.linspace(0, 1, 1001, dtype=torch.float64)[:-1]
-    assert set(pick(logits.expand(1000, -1), uniform).tolist()) == {1, 3}
+    assert set(sample_categorical(logits.expand(1000, -1), uniform).tolist()) == {1, 3}
 
 
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4))
@@ -39,7 +39,7 @@ def test_a_seed_gives_the_same_numbers_in_any_batch(seeds):
         assert torch.equal(alone.normal((4,), torch.tensor([0]))[0], normal[row])
 
 
-def test_rows_that_are_not_asked_for_do_not_move_on():
+def test_pictures_that_draw_nothing_do_not_move_on():
     first, second = Seeded([1, 2]), Seeded([1, 2])
     first.uniform((3,), torch.tensor([1]))
     assert torch.equal(first.uniform((3,), torch.tensor([0])), second.uniform((3,), torch.tensor([0])))

@@ -23,7 +23,7 @@ SOLVERS = ("euler", "heun", "ddim")
 
 @dataclass(frozen=True)
 class Effort:
-    """How much work a picture is worth, and in which order its parts are finished.
+    """The compute spent on a picture, and the order in which its parts are finished.
 
     Each of `groups` takes `steps` steps, and begins when the one before has done the share `overlap` of its own:
     `groups` 1 is ordinary diffusion, `overlap` 1 one group after the other. `grouping` says which parts come first.
@@ -61,7 +61,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class DecodeStep:
-    """A picture on its way out: what it is expected to be after `step` of `steps`, and the network calls so far.
+    """A picture in progress: its expected final pixels after `step` of `steps`, and the network calls so far.
 
     Its pixels are put together by `look`, and only if somebody looks.
     """
@@ -78,7 +78,7 @@ class DecodeStep:
 
 @runtime_checkable
 class Decoding(Protocol):
-    """What has a decoder network of its own: a tokenizer."""
+    """What has a decoder network: a tokenizer."""
 
     @property
     def space(self) -> TokenSpace: ...
@@ -91,7 +91,7 @@ class Decoding(Protocol):
 
 @runtime_checkable
 class Decoder(Protocol):
-    """The law: `work_from` has a default, all else is a decoder's own."""
+    """What is required of a decoder; `work_from` has a default."""
 
     scale: int  # pixels a side of its pictures for one pixel that the tokenizer takes
     stride: int  # pixels of the tokenizer's that a token of the finest grid covers
@@ -99,30 +99,31 @@ class Decoder(Protocol):
     effort: Effort  # that of its own
 
     def work_from(self, tokenizer: Decoding) -> None:
-        """Be shown what the tokenizer's own network makes of the tokens. Most decoders don't look."""
+        """Get access to the tokenizer's own decoder network. Most decoders don't use it."""
         return None
 
     def steps(self, layout: Layout, effort: Effort) -> int:
-        """Steps that painting takes beside those of the tokens; 0 if the picture comes with the last token.
+        """Decoding steps after those of the tokens; 0 if the picture is finished with the last token.
 
-        Raises ValueError for an effort that this decoder cannot make.
+        Raises ValueError for an effort that this decoder does not support.
         """
         ...
 
     def decode_steps(
         self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
-        rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
+        pictures: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
         under: Float[Tensor, "b c H W"] | None = None,
     ) -> Iterator[DecodeStep]:  # fmt: skip
-        """The picture as it is expected to be, after every step; the last one is finished.
+        """Decode tokens, of which those `known` count: the expected final picture after every step; the last is
+        finished.
 
-        `start` is a picture to be cleaned up; `under` is seen where nothing has been painted yet. Raises ValueError for
-        an effort that this decoder cannot make.
+        `pictures` are their indices in `noise`. `start` is a picture to be cleaned up, in [-1, 1]; `under` is shown
+        where nothing has been decoded yet. Raises ValueError for an effort that this decoder does not support.
         """
         ...
 
     def preview(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
-        """What can be seen at once, of the size of the finished picture: for previews."""
+        """A quick preview of the known tokens, of the size of the finished picture."""
         ...
 
 
@@ -140,7 +141,7 @@ class Own(Decoder):
 
     def decode_steps(
         self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
-        rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
+        pictures: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
         under: Float[Tensor, "b c H W"] | None = None,
     ) -> Iterator[DecodeStep]:  # fmt: skip
         if start is not None:

@@ -1,4 +1,4 @@
-"""The denoiser: a transformer over noised patches that is told tokens, and predicts the clean picture.
+"""The denoiser: a transformer over noised patches, conditioned on tokens, that predicts the clean picture.
 
 Clean patches as what is predicted: Li and He 2025 (Back to Basics: Let Denoising Generative Models Denoise). A level of
 its own for every patch: Ruhe et al. 2024. The level to which a step leads is told too, so that one network takes few
@@ -21,7 +21,7 @@ from kiloword.transformer import StackConfig, Stream
 # Axes: b pictures, n tokens, t patches, k bands, d coefficients of a patch, v width of the guide, w width of patches,
 # g numbers that guide a patch, c channels, H W pixels of a sketch.
 
-WAVES = 8  # frequencies at which a level is told, of each band
+WAVES = 8  # frequencies of the level's embedding, for each band
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class DenoiserConfig:
 
 
 class TokenEntrance(nn.Module):
-    """Tokens of any space as vectors, a sum over their factors; what is unknown is one learned vector."""
+    """Embeddings of tokens of any space, summed over their factors; one learned vector for unknown tokens."""
 
     offset: Tensor
 
@@ -94,7 +94,7 @@ class TokenEntrance(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """Tokens to a guide, and noised patches under a guide to clean ones."""
+    """From tokens to a guide, and from noised patches and the guide to clean patches."""
 
     spread: Tensor
 
@@ -111,8 +111,8 @@ class Denoiser(nn.Module):
             self.sketch = nn.Linear(d, w)
             nn.init.normal_(self.sketch.weight, std=0.02)
             nn.init.zeros_(self.sketch.bias)
-        told = torch.tensor(config.spread or (1.0,) * self.patches.bands)
-        self.register_buffer("spread", self.patches.spread(told), persistent=False)
+        spread = torch.tensor(config.spread or (1.0,) * self.patches.bands)
+        self.register_buffer("spread", self.patches.spread(spread), persistent=False)
         self.enter = nn.Linear(d, w)
         self.times = nn.Sequential(nn.Linear(2 * 2 * WAVES * self.patches.bands, w), nn.SiLU(), nn.Linear(w, w))
         self.stack = config.stack.build()
@@ -123,12 +123,13 @@ class Denoiser(nn.Module):
     def guide(
         self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], sketch: Float[Tensor, "b c H W"] | None = None
     ) -> Float[Tensor, "b t g"]:
-        """What the tokens say to every patch [w], and, if this denoiser works from a sketch, that patch of it [d]."""
+        """The conditioning vector of every patch [w], and, if this denoiser works from a sketch, that patch of it
+        [d]."""
         positions = torch.cat([torch.zeros(layout.count, 1), layout.positions()], dim=1).to(known.device)
         vectors = self.tokens(tokens, known)
-        told = self.guide_stack(Stream(vectors, positions.expand(len(vectors), -1, -1)))[:, layout.part(-1)]
+        hidden = self.guide_stack(Stream(vectors, positions.expand(len(vectors), -1, -1)))[:, layout.part(-1)]
         m, (h, w) = self.config.split, layout.sizes[-1]
-        guide = rearrange(self.guide_exit(told), "b (h w) (m n d) -> b (h m w n) d", h=h, w=w, m=m, n=m)
+        guide = rearrange(self.guide_exit(hidden), "b (h w) (m n d) -> b (h m w n) d", h=h, w=w, m=m, n=m)
         if self.sketch is None:
             return guide
         if sketch is None:
@@ -143,11 +144,11 @@ class Denoiser(nn.Module):
         return h * self.config.split, w * self.config.split
 
     def pure(self, noise: Float[Tensor, "b t d"], guide: Float[Tensor, "b t g"]) -> Float[Tensor, "b t d"]:
-        """What painting begins with: standard normal noise as wide as the spread, around the sketch if there is one."""
-        return noise * self.spread + self._told(guide)[1]
+        """The initial patches: standard normal noise times the spread, around the sketch if there is one."""
+        return noise * self.spread + self._parts(guide)[1]
 
-    def _told(self, guide: Float[Tensor, "b t g"]) -> tuple[Float[Tensor, "b t w"], Tensor | float]:
-        """What a guide holds: what the tokens say, and the patches of the sketch."""
+    def _parts(self, guide: Float[Tensor, "b t g"]) -> tuple[Float[Tensor, "b t w"], Tensor | float]:
+        """The two parts of a guide: the conditioning vectors, and the patches of the sketch (0 without one)."""
         width = self.config.stack.width
         return guide[..., :width], guide[..., width:] if self.config.sketch else 0.0
 
@@ -155,20 +156,20 @@ class Denoiser(nn.Module):
         self, noised: Float[Tensor, "b t d"], level: Float[Tensor, "b #t k"], to: Float[Tensor, "b #t k"],
         guide: Float[Tensor, "b t g"], place: Float[Tensor, "b t 2"], seen: Bool[Tensor, "b t"] | None = None,
     ) -> Float[Tensor, "b t d"]:  # fmt: skip
-        """The clean patches to head for on the way from `level` to `to`; equal, for the direction at this very point.
-        Levels are each patch's own, or said once for all.
+        """The predicted clean patches for a step from `level` to `to` (equal: for an infinitesimal one). Levels are
+        each patch's own, or one for all.
 
         `place` are their rows and columns. Patches that are not `seen` (None: all are) are pure noise that has not
         begun: no other patch looks at them. What enters is scaled to the best linear guess at a clean patch that is as
         wide as the noise, so that pure noise does not enter at all (Karras et al. 2022, section 5, on such scaling).
         """
-        guide, drawn = self._told(guide)
+        guide, drawn = self._parts(guide)
         known = 1 - self.patches.spread(level)
         guess = (noised - drawn) / self.spread * known / (known.square() + (1 - known).square())
         x = self.enter(guess) + guide
-        told = self.times(torch.cat([waves(level), waves(level - to)], dim=-1))
+        times = self.times(torch.cat([waves(level), waves(level - to)], dim=-1))
         positions = torch.cat([torch.zeros_like(place), place], dim=-1)
-        stream = Stream(x, positions, modulation=told + guide)
+        stream = Stream(x, positions, modulation=times + guide)
         if seen is not None:
             still = torch.zeros(seen.shape, dtype=torch.long, device=seen.device)
             stream = replace(stream, span=still, step=still, causal=still.bool(), present=seen)

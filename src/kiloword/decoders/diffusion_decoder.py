@@ -29,8 +29,7 @@ from kiloword.tokens import Layout, Schedule, TokenSpace, grouped, ramps
 
 @dataclass(frozen=True)
 class DiffusionDecoderConfig:
-    """A denoiser and the effort that it makes unless asked otherwise. Below the level `least` it changes what is there
-    only in part."""
+    """A denoiser and its default effort. Below the level `least` a step moves only in part to the prediction."""
 
     denoiser: DenoiserConfig
     effort: Effort = Effort()
@@ -46,8 +45,8 @@ class DiffusionDecoderConfig:
 
 @dataclass
 class Canvas:
-    """Pictures being painted: their patches, what tokens say to each, and their levels before every step and at the
-    end, said once for all patches where one group takes them all."""
+    """Pictures in progress: their patches, the guide of each, and their levels before every step and at the end (one
+    for all patches where there is one group)."""
 
     patches: Float[Tensor, "b t d"]
     expected: Float[Tensor, "b t d"]
@@ -67,18 +66,17 @@ class DiffusionDecoder(nn.Module, Decoder):
         self._sketchers: tuple[Decoding, ...] = ()  # a tuple, so that its weights do not become a part of this one
 
     def work_from(self, tokenizer: Decoding) -> None:
-        """Take sketches from this tokenizer, if the denoiser wants any."""
+        """Take sketches from this tokenizer's decoder, if the denoiser uses any."""
         self._sketchers = (tokenizer,) if self.config.denoiser.sketch else ()
 
     def sketch(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"] | None:
-        """The tokenizer's own picture, as far as its tokens are known; None where none is wanted."""
+        """The tokenizer's own reconstruction of the known tokens; None for denoisers without a sketch."""
         return self._sketchers[0].decode(tokens, layout, known).clamp(-1, 1) if self._sketchers else None
 
     def guides(
         self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], guided: bool = False
     ) -> list[Float[Tensor, "b t g"]]:
-        """What tokens, as far as they are known, say to every patch; if `guided`, also what none says beside the same
-        sketch."""
+        """The guide of every patch from the known tokens; if `guided`, also the null guide, with the same sketch."""
         sketch = self.sketch(tokens, layout, known)
         views = [known, torch.zeros_like(known)] if guided else [known]
         return [self.denoiser.guide(tokens, layout, view, sketch) for view in views]
@@ -102,11 +100,12 @@ class DiffusionDecoder(nn.Module, Decoder):
     @torch.inference_mode()
     def decode_steps(
         self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
-        rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
+        pictures: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
         under: Float[Tensor, "b c H W"] | None = None,
     ) -> Iterator[DecodeStep]:  # fmt: skip
         self.check(tokens, layout)
-        canvas, height = self._begin(tokens, layout, known, effort, noise, rows, start), self.denoiser.grid(layout)[0]
+        canvas = self._begin(tokens, layout, known, effort, noise, pictures, start)
+        height = self.denoiser.grid(layout)[0]
         if under is not None:
             canvas.expected = self._split(under, canvas.patches, layout, "seen underneath")
         steps, calls = len(canvas.levels) - 1, 0
@@ -133,7 +132,7 @@ class DiffusionDecoder(nn.Module, Decoder):
         self, x: Float[Tensor, "b a d"], level: Float[Tensor, "b #a k"], to: Float[Tensor, "b #a k"],
         guide: Float[Tensor, "b a g"], place: Float[Tensor, "b a 2"], seen: Bool[Tensor, "b a"] | None = None,
     ) -> Float[Tensor, "b a d"]:  # fmt: skip
-        """The clean patches to head for: below the level `least`, partly what is there already.
+        """The predicted clean patches; below the level `least`, in part what is there already.
 
         So a picture that is all but clean stays what it is, and errors of the network are not blown up on the last few
         steps (Karras et al. 2022, section 5, mix so at all levels).
@@ -142,7 +141,7 @@ class DiffusionDecoder(nn.Module, Decoder):
         return torch.lerp(x, self.denoiser(x, level, to, guide, place, seen), share)
 
     def check(self, tokens: Tensor, layout: Layout) -> None:
-        """Raise ValueError unless these are tokens of this decoder's space, one for each place of the layout."""
+        """Raise ValueError unless these are tokens of this decoder's space, one for each position of the layout."""
         self.space.check(tokens)
         if tokens.shape[1] != layout.count:
             raise ValueError(f"the layout {layout.sizes} has {layout.count} tokens, got {tokens.shape[1]}")
@@ -158,13 +157,13 @@ class DiffusionDecoder(nn.Module, Decoder):
         return ramps(grouped(place, effort.groups).reshape(1, -1), effort.overlap, effort.steps)
 
     def _begin(
-        self, tokens: Tensor, layout: Layout, known: Tensor, effort: Effort, noise: Noise, rows: Tensor,
+        self, tokens: Tensor, layout: Layout, known: Tensor, effort: Effort, noise: Noise, pictures: Tensor,
         start: Tensor | None,
     ) -> Canvas:  # fmt: skip
         net, schedule = self.denoiser, self.plan(layout, effort)
         h, w = net.grid(layout)
         guides = self.guides(tokens, layout, known, guided=effort.guidance != 1)
-        drawn = net.pure(noise.normal((h * w, net.patches.dim), rows).to(known.device), guides[0])
+        drawn = net.pure(noise.normal((h * w, net.patches.dim), pictures).to(known.device), guides[0])
         expected = drawn.new_zeros(()).expand_as(drawn)
         if start is not None:
             expected = self._split(start, drawn, layout, "to clean up")
@@ -177,7 +176,7 @@ class DiffusionDecoder(nn.Module, Decoder):
         return Canvas(drawn, expected, guides, places(h, w).to(drawn), levels, effort)
 
     def _split(self, pixels: Tensor, like: Tensor, layout: Layout, what: str) -> Float[Tensor, "b t d"]:
-        """A given picture's patches. Raises ValueError unless it is as large as what is painted."""
+        """A given picture's patches. Raises ValueError unless it is as large as the decoder's pictures."""
         net, side = self.denoiser, self.denoiser.config.patch
         wanted = [len(like), net.config.channels, *(count * side for count in net.grid(layout))]
         if list(pixels.shape) != wanted:
@@ -185,7 +184,7 @@ class DiffusionDecoder(nn.Module, Decoder):
         return net.patches.split(pixels.to(like))
 
     def _step(self, canvas: Canvas, layout: Layout, step: int) -> int:
-        """One step of all that is at work; how many network calls it took."""
+        """One step of all patches at work; returns the network calls that it took."""
         effort, patches = canvas.effort, canvas.patches
         level, to = (canvas.levels[moment].expand(len(patches), -1, -1) for moment in (step, step + 1))
         begun = (to < 1).any(-1)[0]  # noise that has not begun tells nobody anything
@@ -223,7 +222,7 @@ class DiffusionDecoder(nn.Module, Decoder):
         self, x: Tensor, level: Tensor, to: Tensor, moves: Bool[Tensor, "b #a k"], guides: list[Tensor], place: Tensor,
         effort: Effort,
     ) -> tuple[Float[Tensor, "b a d"], int]:  # fmt: skip
-        """What the network heads for, guided where something moves; and its calls."""
+        """The prediction of the network, with guidance where patches change, and its calls."""
         if effort.solver != "euler":
             to = level  # these solvers ask for the direction at a point, not for a whole step
         clean, calls = self.heads_for(x, level, to, guides[0], place), 1

@@ -50,14 +50,14 @@ class Patches(nn.Module):
         return turned[..., self.order]
 
     def join(self, patches: Float[Tensor, "b n d"], rows: int) -> Float[Tensor, "b c H W"]:
-        """The picture of patches that stand in so many rows."""
+        """The picture of patches that form a grid of `rows` rows."""
         plain = torch.empty_like(patches)
         plain[..., self.order] = patches
         cut = rearrange(plain, "b n (p q c) -> b n c p q", p=self.side, q=self.side)
         return rearrange(self.matrix.T @ cut @ self.matrix, "b (h w) c p q -> b c (h p) (w q)", h=rows)
 
     def spread(self, level: Float[Tensor, "*b k"]) -> Float[Tensor, "*b d"]:
-        """What is said of each band, said of each of its coefficients."""
+        """One value for each band, spread over the band's coefficients."""
         return level[..., self.band]
 
 

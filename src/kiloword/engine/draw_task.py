@@ -133,8 +133,8 @@ class AllAnew(Sending):
         else:
             stream = behind(self.opening, span, transformer.modulated, hidden_guidance)
         first = stream.vectors.shape[1] - state.layout.count
-        asked = first + visited.repeat(len(self.none) // len(visited), 1)
-        return Sent(Batchlet(replace(stream, asked=asked), self.none), visited, memo_at(memo, visited))
+        query_index = first + visited.repeat(len(self.none) // len(visited), 1)
+        return Sent(Batchlet(replace(stream, query_index=query_index), self.none), visited, memo_at(memo, visited))
 
 
 class AtWork(Sending):

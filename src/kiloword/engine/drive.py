@@ -110,7 +110,7 @@ class Together:
         parts = hidden.split([len(batchlet.stream.vectors) for _, batchlet in group])
         for (task, batchlet), part in zip(group, parts, strict=True):
             if len(group) > 1:
-                part = at(part[:, : batchlet.stream.vectors.shape[1]], batchlet.stream.asked)
+                part = at(part[:, : batchlet.stream.vectors.shape[1]], batchlet.stream.query_index)
             task.take(part)
 
 

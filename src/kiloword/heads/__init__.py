@@ -1,1 +1,1 @@
-"""Both doors of the transformer: tokens to vectors at the entrance, hidden vectors to tokens at the output."""
+"""Heads: token embeddings at the transformer's entrance, losses and sampling at its output."""

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from kiloword.heads.entrance import BareEntranceConfig, LearnedEntranceConfig, SeatedEntranceConfig
-from kiloword.heads.head import Head, Sampling, choose, keep, soften, weigh
+from kiloword.heads.entrance import BareEntranceConfig, LearnedEntranceConfig, PositionEntranceConfig
+from kiloword.heads.head import Head, Sampling, combine_views, filter_logits, gumbel_softmax, sample_from
 from kiloword.noise import Noise
 from kiloword.tokens import Categorical, Fed, Layout
 
@@ -17,17 +17,17 @@ from kiloword.tokens import Categorical, Fed, Layout
 
 @dataclass(frozen=True)
 class CategoricalConfig:
-    """`places` is the number of learned places (0: none), unless another `entrance` is named.
+    """`places`: how many position embeddings are learned (0: none), unless another `entrance` is named.
 
-    `tied` shares the matrix of embedding and output. With a `canvas` of so many channels rows are fed what has been
-    painted so far, not tokens. `bias` is the output's.
+    `tied` shares the weights of embedding and output. `canvas`: positions are fed the canvas decoded so far, of this
+    many channels, in place of tokens (0). `bias` is that of the output projection.
     """
 
     space: Categorical
     width: int
     places: int = 0
     tied: bool = False
-    entrance: BareEntranceConfig | SeatedEntranceConfig | None = None
+    entrance: BareEntranceConfig | PositionEntranceConfig | None = None
     canvas: int = 0
     bias: bool = False
 
@@ -35,14 +35,14 @@ class CategoricalConfig:
         if not isinstance(self.space, Categorical):
             raise ValueError(f"the categorical head predicts Categorical tokens, got {self.space}")
         if self.tied and self.canvas:
-            raise ValueError("a head that is fed a canvas has no matrix of tokens at its entrance to be tied")
+            raise ValueError("a head that is fed a canvas has no token embedding that the output could be tied to")
 
     def build(self) -> "CategoricalHead":
         return CategoricalHead(self)
 
 
 class CategoricalHead(Head, nn.Module):
-    """An embedding in (or a projection of the canvas), a matrix of logits out."""
+    """A token embedding (or a projection of the canvas) and a linear output over the vocabulary."""
 
     has_density = True
 
@@ -69,17 +69,18 @@ class CategoricalHead(Head, nn.Module):
 
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
-        noise: Noise, rows: Int[Tensor, "b"],
+        noise: Noise, pictures: Int[Tensor, "b"],
     ) -> Tensor:  # fmt: skip
         """Ids [b, q], or distributions over them [b, q, k] if the sampling is soft."""
-        logits = weigh(self.output(hidden).float(), weights)
+        logits = combine_views(self.output(hidden).float(), weights)
         if sampling.soft is not None:
-            return soften(keep(logits, sampling), sampling.soft, noise.uniform(logits.shape[1:], rows))
-        return choose(logits, sampling, noise.uniform((hidden.shape[2],), rows))
+            uniform = noise.uniform(logits.shape[1:], pictures)
+            return gumbel_softmax(filter_logits(logits, sampling), sampling.soft, uniform)
+        return sample_from(logits, sampling, noise.uniform((hidden.shape[2],), pictures))
 
     def log_prob(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q"],
         sampling: Sampling,
     ) -> Float[Tensor, "b q"]:  # fmt: skip
-        logits = keep(weigh(self.output(hidden).float(), weights), sampling)
+        logits = filter_logits(combine_views(self.output(hidden).float(), weights), sampling)
         return torch.log_softmax(logits, -1).gather(-1, tokens[..., None])[..., 0]

@@ -1,4 +1,4 @@
-"""Entrances of tokens that are several codes: from the codes of one token to the one vector that stands for it.
+"""Embeddings of tokens that are several codes: one vector for all codes of a token.
 
 Ma et al. 2025 (UniTok, section 3.3): summed embeddings in its LlamaGen, the tokenizer's own codes projected in its
 language model.
@@ -18,14 +18,14 @@ from kiloword.tokens import Codes
 
 @dataclass(frozen=True)
 class SummedCodesConfig:
-    """Every code of every codebook has a learned vector; those of a token's codes are added up."""
+    """A learned embedding for every code of every codebook; a token's embedding is their sum."""
 
     def build(self, space: Codes, width: int) -> "SummedCodes":
         return SummedCodes(space, width)
 
 
 class SummedCodes(nn.Module):
-    """All codebooks' vectors below each other."""
+    """One embedding table, all codebooks stacked."""
 
     offsets: Tensor
 
@@ -42,7 +42,7 @@ class SummedCodes(nn.Module):
 @dataclass(frozen=True)
 class ProjectedCodesConfig:
     """A codebook's code is a direction of `code_dim` numbers, as the tokenizer has it; those of a token stand side by
-    side, are normed and go through a network of two matrices."""
+    side, are normalised and go through a two-layer network."""
 
     code_dim: int
 
@@ -55,7 +55,7 @@ class ProjectedCodesConfig:
 
 
 class ProjectedCodes(nn.Module):
-    """A copy of the tokenizer's codebooks, below each other, which goes on learning, and a connector."""
+    """A trainable copy of the tokenizer's codebooks, stacked, and a connector (two-layer network)."""
 
     offsets: Tensor
 
@@ -73,5 +73,5 @@ class ProjectedCodes(nn.Module):
 
 
 def offsets(sizes: tuple[int, ...]) -> Int[Tensor, "k"]:
-    """Where each codebook begins if all stand below each other."""
+    """The first row of each codebook in the stacked table."""
     return torch.tensor([sum(sizes[:book]) for book in range(len(sizes))], dtype=torch.long)

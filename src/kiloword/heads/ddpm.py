@@ -1,4 +1,4 @@
-"""DDPM: noise a token in a thousand steps and take it away in fewer, with a learned variance.
+"""DDPM: diffusion over a thousand timesteps, sampled in fewer, with a learned variance.
 
 Ho et al. 2020; cosine schedule, learned range of variances, variational bound and respacing of Nichol and Dhariwal
 2021 (improved DDPM).
@@ -17,12 +17,12 @@ from torch import Tensor
 # Axes: c numbers of a token (2*c: its predicted noise and where in the range its variance lies), * any axes before it
 # or none. An index counts the kept timesteps from 0, the cleanest; a timestep counts all of them.
 
-Predict = Callable[[Tensor, Tensor], Tensor]  # noised tokens and their timesteps to the network's outputs
+Predict = Callable[[Tensor, Tensor], Tensor]  # (noised tokens, their timesteps) -> the network's outputs
 
 
 @dataclass(frozen=True)
 class DDPMConfig:
-    """`steps` timesteps to learn; `respacing` says which of them are kept to draw.
+    """`steps` timesteps in training; `respacing` says which of them are kept for sampling.
 
     "100" keeps 100 timesteps evenly, "10,20" so many of each of two halves, "ddim50" every 20th of 1000; a tuple names
     them.
@@ -53,7 +53,7 @@ class DDPMConfig:
 
 
 def spaced(steps: int, respacing: str) -> tuple[int, ...]:
-    """Which of `steps` timesteps are kept. Raises ValueError for what cannot be had."""
+    """The timesteps that `respacing` keeps of `steps`. Raises ValueError for a respacing that they do not allow."""
     stride, counts = respacing.startswith("ddim"), respacing.removeprefix("ddim").split(",")
     if not all(count.isdecimal() for count in counts) or (stride and len(counts) > 1):
         raise ValueError(f"respacing is a number, numbers with commas between them or ddim and a number: {respacing!r}")
@@ -76,7 +76,7 @@ def spaced(steps: int, respacing: str) -> tuple[int, ...]:
 
 
 def cosine(steps: int, offset: float = 0.008, limit: float = 0.999) -> np.ndarray:
-    """Betas that let the share of the clean token fall like a squared cosine (Nichol and Dhariwal 2021, eq. 17)."""
+    """The betas of the cosine schedule: alpha-bar falls like a squared cosine (Nichol and Dhariwal 2021, eq. 17)."""
 
     def share(time: float) -> float:
         return math.cos((time + offset) / (1 + offset) * math.pi / 2) ** 2
@@ -85,7 +85,7 @@ def cosine(steps: int, offset: float = 0.008, limit: float = 0.999) -> np.ndarra
 
 
 class Chain:
-    """The noise schedule seen at its kept timesteps: float64 tables, copied to a device when first asked for there."""
+    """The noise schedule seen at its kept timesteps: float64 tables, copied to a device on first use there."""
 
     def __init__(self, steps: int, kept: tuple[int, ...]):
         share = np.cumprod(1 - cosine(steps))[list(kept)]
@@ -118,7 +118,7 @@ class Chain:
         return self.copies[key][index]
 
     def timestep(self, index: Int[Tensor, "*i"]) -> Float[Tensor, "*i"]:
-        """The original number of a kept timestep, as the network was taught it."""
+        """The original number of a kept timestep, which conditions the network."""
         return self._at("timestep", index)
 
     def noised(
@@ -137,16 +137,16 @@ class Chain:
     def posterior_mean(
         self, clean: Float[Tensor, "*t c"], noised: Float[Tensor, "*t c"], index: Int[Tensor, "*i"]
     ) -> Float[Tensor, "*t c"]:
-        """The mean of the token one kept timestep before (Ho et al. 2020, eq. 7)."""
+        """The mean of q(x[t-1] | x[t], clean), one kept timestep before (Ho et al. 2020, eq. 7)."""
         i = index[..., None]
         return self._at("mean from clean", i) * clean + self._at("mean from noised", i) * noised
 
     def least_log_variance(self, index: Int[Tensor, "*i"]) -> Float[Tensor, "*i 1"]:
-        """That of the token one kept timestep before, the clean one known; at index 0 the one of index 1."""
+        """The log variance of q(x[t-1] | x[t], clean); at index 0, where it is 0, that of index 1."""
         return self._at("least log variance", index[..., None])
 
     def log_variance(self, within: Float[Tensor, "*t c"], index: Int[Tensor, "*i"]) -> Float[Tensor, "*t c"]:
-        """Between the least (-1) and the most (1) that is sensible (Nichol and Dhariwal 2021, eq. 15)."""
+        """Interpolated between the lower bound (-1) and the upper (1) (Nichol and Dhariwal 2021, eq. 15)."""
         share = (within + 1) / 2
         return share * self._at("most log variance", index[..., None]) + (1 - share) * self.least_log_variance(index)
 
@@ -154,7 +154,8 @@ class Chain:
         self, noised: Float[Tensor, "*t c"], outputs: Float[Tensor, "*t 2*c"], index: Int[Tensor, ""],
         noise: Float[Tensor, "*t c"],
     ) -> tuple[Float[Tensor, "*t c"], Float[Tensor, "*t c"]]:  # fmt: skip
-        """The token one kept timestep before, and the clean token as far as it can be guessed; 0 adds no noise."""
+        """One sampling step: the token one kept timestep before, and the predicted clean token; index 0 adds no
+        noise."""
         predicted, within = outputs.chunk(2, dim=-1)
         clean = self.clean(noised, predicted, index)
         deviation = torch.exp(self.log_variance(within, index) / 2) * (index > 0)
@@ -162,7 +163,7 @@ class Chain:
 
 
 class DDPM:
-    """All timesteps to learn and the kept ones to draw; the network predicts noise and variance."""
+    """All timesteps in training and the kept ones in sampling; the network predicts noise and variance."""
 
     outputs = 2
 
@@ -175,7 +176,7 @@ class DDPM:
     ) -> tuple[Float[Tensor, "*t"], Float[Tensor, "*t"]]:
         """The squared error of the noise and the variational bound in bits, each a mean over a token's numbers.
 
-        The bound teaches the variance only.
+        The bound trains the variance only: the mean in it has no gradient.
         """
         chain = self.learned
         noised = chain.noised(clean, noise, index)
@@ -190,7 +191,7 @@ class DDPM:
     def loss(
         self, predict: Predict, clean: Float[Tensor, "*t c"], uniform: Float[Tensor, "*t"], noise: Float[Tensor, "*t c"]
     ) -> Float[Tensor, "*t"]:
-        """At the timesteps that `uniform` selects."""
+        """The hybrid loss (error + bound) at the timesteps that `uniform` in [0, 1) selects."""
         index = (uniform * len(self.learned)).long().clamp(max=len(self.learned) - 1)
         error, bound = self.terms(predict, clean, index, noise)
         return error + bound
@@ -198,7 +199,8 @@ class DDPM:
     def sample(
         self, predict: Predict, draw: Callable[[], Float[Tensor, "*t c"]], temperature: float
     ) -> Float[Tensor, "*t c"]:
-        """One draw to begin with and one each step, `temperature` times as loud; the last one is not heard."""
+        """A sample by ancestral sampling: one normal `draw` to begin with and one each step, scaled by `temperature`
+        (the last is unused)."""
         x = draw()
         for i in reversed(range(len(self.drawn))):
             index = torch.tensor(i, device=x.device)
@@ -208,14 +210,14 @@ class DDPM:
 
 
 def divergence(mean: Tensor, log_variance: Tensor, other_mean: Tensor, other_log_variance: Tensor) -> Tensor:
-    """From one normal distribution to another, in nats (Kullback and Leibler 1951)."""
+    """The KL divergence of two normal distributions, in nats (Kullback and Leibler 1951)."""
     spread = torch.exp(log_variance - other_log_variance)
     distance = (mean - other_mean).square() * torch.exp(-other_log_variance)
     return (other_log_variance - log_variance - 1 + spread + distance) / 2
 
 
 def log_likelihood(x: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
-    """Of a number in [-1, 1] known to one part in 255 (Ho et al. 2020, eq. 13), with an approximate normal integral."""
+    """In nats, of numbers in [-1, 1] in 255 bins (Ho et al. 2020, eq. 13), with an approximate normal integral."""
 
     def integral(z: Tensor) -> Tensor:
         return (1 + torch.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3))) / 2

@@ -18,9 +18,9 @@ PERIOD = 10000
 
 
 class DenoisingMLP(nn.Module):
-    """What a token's noise (or velocity) looks like, from the noised token, the time and the hidden vector.
+    """Predicts a token's noise (or velocity) from the noised token, the time and the hidden vector.
 
-    Before it is trained it gives zeros, as published.
+    Its output is initialised to zero, as published.
     """
 
     def __init__(self, dim: int, outputs: int, width: int, depth: int, hidden: int):
@@ -32,7 +32,7 @@ class DenoisingMLP(nn.Module):
         self.final = Final(hidden, outputs)
 
     def forward(
-        self, noised: Float[Tensor, "*tokens c"], time: Num[Tensor, "*times"], hidden: Float[Tensor, "*rows w"]
+        self, noised: Float[Tensor, "*tokens c"], time: Num[Tensor, "*times"], hidden: Float[Tensor, "*hidden w"]
     ) -> Float[Tensor, "*all o"]:
         x, y = self.input(noised), nn.functional.silu(self.time(waves(time)) + self.condition(hidden))
         for block in self.blocks:
@@ -41,7 +41,7 @@ class DenoisingMLP(nn.Module):
 
 
 class Block(nn.Module):
-    """Norm, two layers, and what they say added; shifted, scaled and gated by y, which has gone through a SiLU."""
+    """A residual block: norm and two layers; shifted, scaled and gated by y, which has gone through a SiLU."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -49,7 +49,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(_linear(width, width), nn.SiLU(), _linear(width, width))
         self.modulation = _linear(width, 3 * width, 0)
 
-    def forward(self, x: Float[Tensor, "*tokens h"], y: Float[Tensor, "*rows h"]) -> Float[Tensor, "*all h"]:
+    def forward(self, x: Float[Tensor, "*tokens h"], y: Float[Tensor, "*hidden h"]) -> Float[Tensor, "*all h"]:
         shift, scale, gate = self.modulation(y).chunk(3, dim=-1)
         return x + gate * self.mlp(self.norm(x) * (1 + scale) + shift)
 
@@ -63,13 +63,13 @@ class Final(nn.Module):
         self.modulation = _linear(width, 2 * width, 0)
         self.linear = _linear(width, outputs, 0)
 
-    def forward(self, x: Float[Tensor, "*tokens h"], y: Float[Tensor, "*rows h"]) -> Float[Tensor, "*all o"]:
+    def forward(self, x: Float[Tensor, "*tokens h"], y: Float[Tensor, "*hidden h"]) -> Float[Tensor, "*all o"]:
         shift, scale = self.modulation(y).chunk(2, dim=-1)
         return self.linear(self.norm(x) * (1 + scale) + shift)
 
 
 def _linear(inside: int, outside: int, std: float | None = None) -> nn.Linear:
-    """A layer whose weights start normal with this deviation, or as Glorot and Bengio 2010 have it."""
+    """A layer with normal weights of this standard deviation, or Xavier-uniform ones (Glorot and Bengio 2010)."""
     layer = nn.Linear(inside, outside)
     nn.init.xavier_uniform_(layer.weight) if std is None else nn.init.normal_(layer.weight, std=std)
     nn.init.zeros_(layer.bias)
@@ -77,7 +77,7 @@ def _linear(inside: int, outside: int, std: float | None = None) -> nn.Linear:
 
 
 def waves(time: Num[Tensor, "*times"]) -> Float[Tensor, "*times k"]:
-    """Cosines, then sines, of the time at frequencies that fall from 1 to almost 1 / PERIOD."""
+    """Sinusoidal embedding of the time: cosines, then sines, at frequencies from 1 down to almost 1 / PERIOD."""
     half = WAVES // 2
     frequencies = torch.exp(-math.log(PERIOD) * torch.arange(half, dtype=torch.float32, device=time.device) / half)
     angles = time[..., None].float() * frequencies

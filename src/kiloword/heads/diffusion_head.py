@@ -1,4 +1,4 @@
-"""Diffusion head: a small network takes the noise out of one token at a time, told by its hidden vector.
+"""Diffusion head: a small network denoises each token on its own, conditioned on its hidden vector.
 
 Li et al. 2024 (MAR: Autoregressive Image Generation without Vector Quantization, diffusion loss).
 """
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from kiloword.heads.ddpm import DDPMConfig
 from kiloword.heads.denoising_mlp import DenoisingMLP
 from kiloword.heads.flow import FlowConfig
-from kiloword.heads.head import Head, Sampling, weigh
+from kiloword.heads.head import Head, Sampling, combine_views
 from kiloword.noise import Noise
 from kiloword.tokens import Fed, Layout, Vector
 
@@ -21,9 +21,10 @@ from kiloword.tokens import Fed, Layout, Vector
 
 @dataclass(frozen=True)
 class DiffusionConfig:
-    """A network of `depth` blocks of width `hidden`, and `process`, which says how tokens are noised and drawn.
+    """A network of `depth` blocks of width `hidden`, and `process`, which says how tokens are noised and sampled.
 
-    A token's loss is the mean of `repeat` draws; `places` learned places (0: none) are added to the hidden vectors.
+    A token's loss is the mean of `repeat` draws of time and noise; `places` learned position embeddings (0: none) are
+    added to the hidden vectors.
     """
 
     space: Vector
@@ -48,7 +49,7 @@ class DiffusionConfig:
 
 
 class DiffusionHead(Head, nn.Module):
-    """A matrix in, a diffusion out; which places the rows have is what loss and sampling must remember."""
+    """A linear embedding in, a diffusion out. The memo is the position of each token."""
 
     space: Vector
 
@@ -66,7 +67,7 @@ class DiffusionHead(Head, nn.Module):
         self.net = DenoisingMLP(config.space.dim, outputs, config.width, config.depth, config.hidden)
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Int[Tensor, "b q"]]:
-        """Rows with no real token are zeros."""
+        """Embeddings, zeros where nothing is fed, and the positions of the tokens."""
         if self.place is not None and layout.count > self.place.num_embeddings:
             learned = self.place.num_embeddings
             raise ValueError(f"the picture has {layout.count} tokens, this head has learned {learned} places")
@@ -83,15 +84,15 @@ class DiffusionHead(Head, nn.Module):
         self, hidden: Float[Tensor, "b q w"], target: Float[Tensor, "b q c"], memo: Int[Tensor, "b q"] | None,
         noise: Noise | None = None,
     ) -> Float[Tensor, "b q"]:  # fmt: skip
-        """Without `noise`, the times and the noise are drawn by torch's own generator."""
+        """The mean over `repeat` draws. `noise` None: times and noise by torch's own generator."""
         hidden = self._placed(hidden, memo)
         (b, q, c), r, device = target.shape, self.repeat, target.device
         if noise is None:
             uniform, drawn = torch.rand(r, b, q, device=device), torch.randn(r, b, q, c, device=device)
         else:
-            rows = torch.arange(b)
-            uniform = noise.uniform((r, q), rows).transpose(0, 1).to(device)
-            drawn = noise.normal((r, q, c), rows).transpose(0, 1).to(device)
+            pictures = torch.arange(b)
+            uniform = noise.uniform((r, q), pictures).transpose(0, 1).to(device)
+            drawn = noise.normal((r, q, c), pictures).transpose(0, 1).to(device)
 
         def predict(noised: Tensor, time: Tensor) -> Tensor:
             return self.net(noised, time, hidden).float()
@@ -101,17 +102,18 @@ class DiffusionHead(Head, nn.Module):
     @torch.no_grad()
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: Int[Tensor, "b q"] | None,
-        sampling: Sampling, noise: Noise, rows: Int[Tensor, "b"],
+        sampling: Sampling, noise: Noise, pictures: Int[Tensor, "b"],
     ) -> Float[Tensor, "b q c"]:  # fmt: skip
-        """The views see the same noised tokens; their noises (or velocities) are weighed, the first says how sure."""
+        """All views denoise the same tokens: predicted noise (or velocity) is combined over the views, the variance is
+        the first view's."""
         hidden, c = self._placed(hidden, memo), self.space.dim
         q = hidden.shape[2]
 
         def predict(noised: Tensor, time: Tensor) -> Tensor:
             outputs = self.net(noised, time, hidden).float()
-            return torch.cat([weigh(outputs[..., :c], weights), outputs[0, ..., c:]], dim=-1)
+            return torch.cat([combine_views(outputs[..., :c], weights), outputs[0, ..., c:]], dim=-1)
 
         def draw() -> Tensor:
-            return noise.normal((q, c), rows).to(hidden.device)
+            return noise.normal((q, c), pictures).to(hidden.device)
 
         return self.process.sample(predict, draw, sampling.temperature)

@@ -1,6 +1,7 @@
-"""Entrances: what is added to a token's vector at the door of the transformer, and what stands where nothing is fed.
+"""Entrances: what is added to a token's embedding, such as position embeddings, and the vector where nothing is fed.
 
-Learned places as in Vaswani et al. 2017 and Chen et al. 2020 (Image GPT), learned scales as in Tian et al. 2024 (VAR).
+Learned positions as in Vaswani et al. 2017 and Chen et al. 2020 (Image GPT), learned scales as in Tian et al. 2024
+(VAR).
 """
 
 from dataclasses import dataclass
@@ -19,13 +20,13 @@ class EntranceConfig(Protocol):
     """The settings that an entrance is built from."""
 
     def build(self, width: int) -> nn.Module:
-        """A module that turns (vectors [b, q, w], fed, layout) into the picture's rows [b, q, w]."""
+        """A module from (embeddings [b, q, w], fed, layout) to the transformer's input [b, q, w]."""
         ...
 
 
 @dataclass(frozen=True)
 class LearnedEntranceConfig:
-    """`places` is the number of learned places (0: none)."""
+    """`places`: how many position embeddings are learned (0: none)."""
 
     places: int = 0
 
@@ -34,7 +35,7 @@ class LearnedEntranceConfig:
 
 
 class LearnedEntrance(nn.Module):
-    """Adds a token's place in the picture, whether it is there, and its unknown share."""
+    """Adds a learned position embedding and the level times a learned vector; a learned start where nothing is fed."""
 
     def __init__(self, width: int, places: int):
         super().__init__()
@@ -55,7 +56,7 @@ class LearnedEntrance(nn.Module):
 
 @dataclass(frozen=True)
 class BareEntranceConfig:
-    """Tokens as they are, and zeros where nothing is fed: the prompt's `start` stands there (LlamaGen, MAR)."""
+    """Embeddings as they are, zeros where nothing is fed: the prompt's `start` is added there (LlamaGen, MAR)."""
 
     def build(self, width: int) -> "BareEntrance":
         return BareEntrance()
@@ -70,7 +71,8 @@ class BareEntrance(nn.Module):
 
 @dataclass(frozen=True)
 class AxialEntranceConfig:
-    """Learned `rows` and `columns`, and zeros where nothing is fed (Ramesh et al. 2021, DALL-E, figure 10)."""
+    """Learned embeddings of `rows` and `columns`, zeros where nothing is fed (Ramesh et al. 2021, DALL-E, figure
+    10)."""
 
     rows: int
     columns: int
@@ -80,7 +82,7 @@ class AxialEntranceConfig:
 
 
 class AxialEntrance(nn.Module):
-    """Adds the learned vectors of the row and of the column that are asked for, each learned by itself."""
+    """Adds the embeddings of the picture row and the column of the token that is predicted."""
 
     def __init__(self, config: AxialEntranceConfig, width: int):
         super().__init__()
@@ -99,20 +101,21 @@ class AxialEntrance(nn.Module):
 
 
 @dataclass(frozen=True)
-class SeatedEntranceConfig:
-    """`places` learned places, of all grids together, and `scales` learned scales (0: none); a learned start."""
+class PositionEntranceConfig:
+    """`places` learned position embeddings, of all grids together, and `scales` of the grids (0: none); a learned start
+    where nothing is fed."""
 
     places: int
     scales: int = 0
 
-    def build(self, width: int) -> "SeatedEntrance":
-        return SeatedEntrance(self, width)
+    def build(self, width: int) -> "PositionEntrance":
+        return PositionEntrance(self, width)
 
 
-class SeatedEntrance(nn.Module):
-    """Adds the learned vectors of the place, and of the grid, that a row asks for."""
+class PositionEntrance(nn.Module):
+    """Adds the learned embeddings of the position, and of the grid, of the token that is predicted."""
 
-    def __init__(self, config: SeatedEntranceConfig, width: int):
+    def __init__(self, config: PositionEntranceConfig, width: int):
         super().__init__()
         self.config = config
         self.start = nn.Parameter(torch.empty(width))
@@ -134,7 +137,7 @@ class SeatedEntrance(nn.Module):
 
 @dataclass(frozen=True)
 class ScaleEntranceConfig:
-    """`scales` learned grids, no places, and a learned start (Han et al. 2024, Infinity)."""
+    """`scales` learned grid embeddings, no positions, and a learned start (Han et al. 2024, Infinity)."""
 
     scales: int
 
@@ -143,7 +146,7 @@ class ScaleEntranceConfig:
 
 
 class ScaleEntrance(nn.Module):
-    """Adds the learned vector of the grid that a row asks for, so that pictures may have any shape."""
+    """Adds the learned embedding of the grid of the token that is predicted, so that pictures may have any shape."""
 
     def __init__(self, config: ScaleEntranceConfig, width: int):
         super().__init__()

@@ -1,6 +1,6 @@
-"""Extended vocabulary: the vocabulary of a language model with the tokens of pictures behind its words.
+"""Extended vocabulary: a language model's vocabulary with picture tokens appended.
 
-Wu et al. 2024 (Liquid, section 3.1): 8,192 rows are appended to what is otherwise Gemma, Qwen or Llama.
+Wu et al. 2024 (Liquid, section 3.1): 8,192 embeddings are appended to those of Gemma, Qwen or Llama.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from kiloword.heads.head import Head, Sampling, choose, keep, weigh
+from kiloword.heads.head import Head, Sampling, combine_views, filter_logits, sample_from
 from kiloword.noise import Noise
 from kiloword.tokens import Categorical, Fed, Layout
 
@@ -19,9 +19,9 @@ from kiloword.tokens import Categorical, Fed, Layout
 
 @dataclass(frozen=True)
 class ExtendedVocabConfig:
-    """Ids of `text`, then ids of `picture`. Both modalities name one and the same config and share what is built of it.
+    """Ids of `text`, then ids of `picture`. Both modalities name the same config and share the module built of it.
 
-    `tied` shares the matrix of embedding and output; embeddings are multiplied by `gain` (Gemma's is the root of the
+    `tied` shares the weights of embedding and output; embeddings are multiplied by `gain` (Gemma's is the root of the
     width).
     """
 
@@ -45,9 +45,9 @@ class ExtendedVocabConfig:
 
 
 class ExtendedVocabHead(Head, nn.Module):
-    """One vocabulary. This is the head of pictures and owns it; `text` is the head of texts.
+    """One vocabulary. This is the head of pictures and owns the weights; `text` is the head of texts.
 
-    Rows that are fed nothing are zeros: what the prompt ends with stands there.
+    Where nothing is fed the embedding is zero: the prompt's last position is added there.
     """
 
     has_density = True
@@ -70,25 +70,25 @@ class ExtendedVocabHead(Head, nn.Module):
 
     @property
     def matrix(self) -> Float[Tensor, "c w"]:
-        """Of the output projection."""
+        """The weights of the output projection."""
         return self.embedding.weight if self.output is None else self.output.weight
 
     def vectors(self, ids: Int[Tensor, "b q"], fed: Fed) -> Float[Tensor, "b q w"]:
-        """Of ids of the whole vocabulary, where anything is fed."""
+        """Embeddings of ids of the whole vocabulary, zeros where nothing is fed."""
         return torch.where(fed.real[..., None], self.embedding(ids) * self.config.gain, 0)
 
     def logits(self, hidden: Float[Tensor, "*b q w"], ids: slice = slice(None)) -> Float[Tensor, "*b q k"]:
-        """Of some ids of the vocabulary; the others are not worked out at all."""
+        """Logits of a slice of the vocabulary; the others are not computed."""
         return self.output_projection(hidden, self.matrix[ids]).float()
 
     @property
     def pictures(self) -> slice:
-        """The ids that are legal in rows of pictures."""
+        """The ids that are legal in pictures."""
         return slice(self.config.first, None)
 
     @property
     def words(self) -> slice:
-        """The ids that are legal in rows of texts."""
+        """The ids that are legal in texts."""
         return slice(0, self.config.first)
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
@@ -97,27 +97,27 @@ class ExtendedVocabHead(Head, nn.Module):
     def loss(
         self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q"], memo: None = None, noise: Noise | None = None
     ) -> Float[Tensor, "b q"]:
-        """Among all ids: a language model learns when to draw and when to speak."""
-        return self.surprise(hidden, target + self.config.first)
+        """Cross-entropy over all ids, so that the model learns when to draw and when to write."""
+        return self.cross_entropy(hidden, target + self.config.first)
 
-    def surprise(self, hidden: Float[Tensor, "b q w"], ids: Int[Tensor, "b q"]) -> Float[Tensor, "b q"]:
-        """-log p of ids among all."""
+    def cross_entropy(self, hidden: Float[Tensor, "b q w"], ids: Int[Tensor, "b q"]) -> Float[Tensor, "b q"]:
+        """-log p of ids over the whole vocabulary, in nats."""
         logits = self.logits(hidden)
         return cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none").view(ids.shape)
 
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
-        noise: Noise, rows: Int[Tensor, "b"],
+        noise: Noise, pictures: Int[Tensor, "b"],
     ) -> Int[Tensor, "b q"]:  # fmt: skip
-        logits = weigh(self.logits(hidden, self.pictures), weights)
-        return choose(logits, sampling, noise.uniform((hidden.shape[2],), rows))
+        logits = combine_views(self.logits(hidden, self.pictures), weights)
+        return sample_from(logits, sampling, noise.uniform((hidden.shape[2],), pictures))
 
     def log_prob(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q"],
         sampling: Sampling,
     ) -> Float[Tensor, "b q"]:  # fmt: skip
-        """Among the tokens of pictures, as they are sampled."""
-        logits = keep(weigh(self.logits(hidden, self.pictures), weights), sampling)
+        """Over the ids of pictures only, as they are sampled."""
+        logits = filter_logits(combine_views(self.logits(hidden, self.pictures), weights), sampling)
         return torch.log_softmax(logits, -1).gather(-1, tokens[..., None])[..., 0]
 
 
@@ -140,11 +140,11 @@ class ExtendedVocabText(Head):
     def loss(
         self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q"], memo: None = None, noise: Noise | None = None
     ) -> Float[Tensor, "b q"]:
-        return self.extended.surprise(hidden, target)
+        return self.extended.cross_entropy(hidden, target)
 
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
-        noise: Noise, rows: Int[Tensor, "b"],
+        noise: Noise, pictures: Int[Tensor, "b"],
     ) -> Int[Tensor, "b q"]:  # fmt: skip
-        logits = weigh(self.extended.logits(hidden, self.extended.words), weights)
-        return choose(logits, sampling, noise.uniform((hidden.shape[2],), rows))
+        logits = combine_views(self.extended.logits(hidden, self.extended.words), weights)
+        return sample_from(logits, sampling, noise.uniform((hidden.shape[2],), pictures))

@@ -1,6 +1,6 @@
 """Factorised head: a token that is a tuple of small codes is predicted code by code.
 
-Larochelle and Murray 2011 (NADE): one hidden layer a factor, which hears of the factors before it through a masked
+Larochelle and Murray 2011 (NADE): one hidden layer a factor, conditioned on the factors before it by a masked
 matrix. A flat softmax over 12,800 codes would be half of a small transformer; this one has a few logits a factor.
 """
 
@@ -13,18 +13,19 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from kiloword.heads.entrance import LearnedEntrance
-from kiloword.heads.head import Head, Sampling, choose, log_prob_of_codes, loss_of_codes, weigh
+from kiloword.heads.head import Head, Sampling, combine_views, log_prob_of_codes, loss_of_codes, sample_from
 from kiloword.noise import Noise
 from kiloword.tokens import Codes, Fed, Layout
 
-# Axes: v views, b pictures, q tokens, w width, f factors, u hidden units of a factor, k values of a factor (padded).
+# Axes: v views, b pictures, q tokens, w width, f factors, u hidden units of a factor, k values of a factor (padded), s
+# of all factors together.
 
 NEVER = -1e4  # a logit whose probability is 0 in every number format, and stays so in a weighted sum of views
 
 
 @dataclass(frozen=True)
 class FactorisedConfig:
-    """`units` hidden units for each factor; `places` learned places (0: none)."""
+    """`units` hidden units for each factor; `places` learned position embeddings (0: none)."""
 
     space: Codes
     width: int
@@ -68,20 +69,20 @@ class FactorisedHead(Head, nn.Module):
         nn.init.normal_(self.output, std=units**-0.5)
         self.bias = nn.Parameter(torch.zeros(factors, max(sizes)))
 
-    def _spread(self, tokens: Int[Tensor, "b q f"]) -> Float[Tensor, "b q s"]:
-        """All factors as one long vector of zeros and ones."""
-        rows = (tokens + self.offsets).flatten(0, 1)
-        spread = torch.zeros(len(rows), len(self.embedding), device=tokens.device)
-        return spread.scatter_(1, rows, 1.0).view(*tokens.shape[:2], len(self.embedding))
+    def _one_hot(self, tokens: Int[Tensor, "b q f"]) -> Float[Tensor, "b q s"]:
+        """The concatenated one-hot vectors of all factors, s values."""
+        ids = (tokens + self.offsets).flatten(0, 1)
+        one_hot = torch.zeros(len(ids), len(self.embedding), device=tokens.device)
+        return one_hot.scatter_(1, ids, 1.0).view(*tokens.shape[:2], len(self.embedding))
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
-        return self.entrance(self._spread(fed.tokens) @ self.embedding, fed, layout), None
+        return self.entrance(self._one_hot(fed.tokens) @ self.embedding, fed, layout), None
 
     def logits(self, hidden: Float[Tensor, "*b q w"], tokens: Int[Tensor, "b q f"]) -> Float[Tensor, "*b q f k"]:
-        """Logits of every factor given the true factors before it."""
-        heard = self._spread(tokens) @ (self.before * self.earlier)
-        thought = silu(self.hidden(hidden) + heard).unflatten(-1, (-1, self.config.units))
-        logits = torch.einsum("...fu,fuk->...fk", thought, self.output.to(thought.dtype)).float() + self.bias
+        """Logits of every factor given the true factors before it (teacher forcing)."""
+        earlier = self._one_hot(tokens) @ (self.before * self.earlier)
+        units = silu(self.hidden(hidden) + earlier).unflatten(-1, (-1, self.config.units))
+        logits = torch.einsum("...fu,fuk->...fk", units, self.output.to(units.dtype)).float() + self.bias
         return logits.masked_fill(~self.legal, -math.inf)
 
     def loss(
@@ -93,18 +94,18 @@ class FactorisedHead(Head, nn.Module):
     @torch.no_grad()
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
-        noise: Noise, rows: Int[Tensor, "b"],
+        noise: Noise, pictures: Int[Tensor, "b"],
     ) -> Int[Tensor, "b q f"]:  # fmt: skip
         sizes = self.space.sizes
-        uniform = noise.uniform((hidden.shape[2], len(sizes)), rows).to(hidden.device)
-        thought = self.hidden(hidden)  # a choice is told to all factors: those before it have spoken already
-        mine, said = thought.split(self.config.units, dim=-1), self.before.split(sizes)
+        uniform = noise.uniform((hidden.shape[2], len(sizes)), pictures).to(hidden.device)
+        units = self.hidden(hidden)  # a sampled factor is added to all units: those before it are done already
+        each, earlier = units.split(self.config.units, dim=-1), self.before.split(sizes)
         bias = self.bias.masked_fill(~self.legal, NEVER)
         tokens = []
-        for part, matrix, b, before, u in zip(mine, self.output, bias, said, uniform.unbind(-1), strict=True):
-            logits = weigh((silu(part) @ matrix + b).float(), weights)
-            tokens.append(choose(logits, sampling, u))
-            thought += before[tokens[-1]]
+        for part, matrix, b, before, u in zip(each, self.output, bias, earlier, uniform.unbind(-1), strict=True):
+            logits = combine_views((silu(part) @ matrix + b).float(), weights)
+            tokens.append(sample_from(logits, sampling, u))
+            units += before[tokens[-1]]
         return torch.stack(tokens, dim=-1)
 
     def log_prob(

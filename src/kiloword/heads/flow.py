@@ -1,4 +1,4 @@
-"""Flow matching: the network predicts the velocity from the clean token to noise, and Euler steps follow it back.
+"""Flow matching: the network predicts the velocity from the clean token to noise; Euler steps integrate it.
 
 Lipman et al. 2022; Liu et al. 2022 (rectified flow); logit-normal levels of Esser et al. 2024 (Stable Diffusion 3).
 """
@@ -17,14 +17,14 @@ from kiloword.noise import euler, mix, velocity
 
 # Axes: c numbers of a token, * any axes before it or none.
 
-TIMES = 1000  # the network is told a level as a time from 0 to this, at which its waves are made
+TIMES = 1000  # the network is conditioned on the level times this, embedded by `waves`
 
-Predict = Callable[[Tensor, Tensor], Tensor]  # noised tokens and their times to the network's outputs
+Predict = Callable[[Tensor, Tensor], Tensor]  # (noised tokens, their times) -> the network's outputs
 
 
 @dataclass(frozen=True)
 class FlowConfig:
-    """`steps` Euler steps to draw; the levels to learn are uniform or, for more in the middle, logit-normal."""
+    """`steps` Euler steps in sampling; the levels in training are uniform or, for more in the middle, logit-normal."""
 
     steps: int = 50
     levels: Literal["uniform", "logit-normal"] = "uniform"
@@ -64,7 +64,7 @@ class Flow:
     def sample(
         self, predict: Predict, draw: Callable[[], Float[Tensor, "*t c"]], temperature: float
     ) -> Float[Tensor, "*t c"]:
-        """One draw to begin with, `temperature` times as loud; the steps add none."""
+        """A sample from one normal `draw`, scaled by `temperature`; the steps add no noise."""
         x = draw() * temperature
         levels = torch.linspace(1, 0, self.config.steps + 1, device=x.device)
         for level, to in pairwise(levels):

@@ -1,4 +1,4 @@
-"""The law of heads, and how logits are turned into one choice.
+"""The law of heads, and sampling from logits.
 
 Temperature; top-k (Fan et al. 2018); nucleus sampling (Holtzman et al. 2019); guidance on logits as a weighted sum of
 views (Ho and Salimans 2022).
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from kiloword.noise import Noise, pick
+from kiloword.noise import Noise, sample_categorical
 from kiloword.tokens import Fed, Layout, TokenSpace
 
 # Axes: v views, b pictures, q tokens, w width, k values, or codes of c values each.
@@ -22,7 +22,8 @@ from kiloword.tokens import Fed, Layout, TokenSpace
 
 @dataclass(frozen=True)
 class Soft:
-    """A distribution in place of a choice: softmax((logits * gain + Gumbel noise) / temperature).
+    """Settings of soft tokens, a distribution in place of one id: softmax((logits * gain + Gumbel noise) /
+    temperature).
 
     Gumbel-softmax (Jang et al. 2016) as VAR's "more smooth" uses it to draw (Tian et al. 2024).
     """
@@ -32,14 +33,14 @@ class Soft:
 
     def __post_init__(self):
         if not (math.isfinite(self.temperature) and self.temperature > 0):
-            raise ValueError(f"a soft choice needs a finite temperature above 0, got {self.temperature}")
+            raise ValueError(f"soft sampling needs a finite temperature above 0, got {self.temperature}")
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a value is chosen: temperature 0 takes the likeliest; top_k 0 and top_p 1 leave nothing out.
+    """How a value is sampled: temperature 0 is greedy; top_k 0 and top_p 1 filter nothing.
 
-    `soft` choices are for tokenizers that paint with distributions over their codes.
+    `soft` tokens are for tokenizers that decode distributions over their codes.
     """
 
     temperature: float = 1.0
@@ -64,17 +65,21 @@ class HeadConfig(Protocol):
 
 
 class Head:
-    """Both doors of the transformer: tokens in, losses or tokens out. What has a value or a body here is a default.
+    """Embeds tokens at the transformer's entrance; computes losses or samples at its output. Values and bodies are
+    defaults.
 
-    `canvas`: channels of what has been painted so far, if positions are fed that; 0 if they are fed tokens.
-    `guidable`: predictions can be summed over the views of guidance.
-    `has_density`: `log_prob` says how likely a token is.
-    `denoising`: `sample` leads part-noised tokens to the level that they were fed with as `to`.
-    `modulates`: the level of a token is told to the blocks by `modulation`.
-    `whole`: all tokens of a picture enter and leave together, and all see each other.
+    `canvas`: channels of the canvas, if positions are fed what has been decoded so far; 0 if they are fed tokens.
+    `guidable`: predictions can be combined over the views of guidance.
+    `has_density`: `log_prob` gives the log-likelihood of tokens.
+    `denoising`: `sample` denoises part-noised tokens by one step, to the level `Fed.to`.
+    `modulates`: the blocks are conditioned on the level of a token by the vectors of `modulation`.
+    `whole`: all tokens of a picture enter and leave together, and attend to each other.
 
-    `enter` gives the vectors and a memo, what the exit needs to remember of the positions: None, a tensor [b, q, ...],
-    or something with a method `at(index)`.
+    `enter` gives the embeddings and a memo, what `loss` and `sample` need of the input: None, a tensor [b, q, ...], or
+    an object with a method `at(index)`.
+
+        vectors, memo = head.enter(fed, layout)
+        loss = head.loss(hidden, target, memo, noise)  # [b, q]
     """
 
     space: TokenSpace
@@ -87,36 +92,37 @@ class Head:
     whole: bool = False
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Any]:
-        """The vectors of positions that are fed this, and the memo."""
+        """The embeddings of the positions that are fed this, and the memo."""
         raise NotImplementedError
 
     def loss(self, hidden: Float[Tensor, "b q w"], target: Tensor, memo: Any, noise: Noise | None) -> Tensor:
-        """The loss of each token [b, q], whether it is wanted or not."""
+        """The unreduced loss of every token [b, q], in nats where it is a likelihood; the caller masks it."""
         raise NotImplementedError
 
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: Any, sampling: Sampling,
-        noise: Noise, rows: Int[Tensor, "b"],
+        noise: Noise, pictures: Int[Tensor, "b"],
     ) -> Tensor:  # fmt: skip
-        """One token for each position, the views weighted; `rows` says which pictures of the noise these are."""
+        """One token for each position, from the views combined with `weights` (summing to 1 over views). `pictures` are
+        the indices of these pictures in `noise`."""
         raise NotImplementedError
 
     def log_prob(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Tensor, sampling: Sampling
     ) -> Float[Tensor, "b q"]:
-        """How likely each token is drawn."""
-        raise ValueError("this head says of no token how likely it is")
+        """The log-probability, in nats, with which each token is sampled. Raises ValueError unless `has_density`."""
+        raise ValueError("this head has no likelihood of tokens")
 
     def modulation(self, fed: Fed) -> Float[Tensor, "b q w"] | None:
-        """What the levels of tokens say to the blocks."""
+        """The vectors by which the tokens' levels modulate the blocks; None unless `modulates`."""
         return None
 
     def refuse_guidance(self, weights: Float[Tensor, "*s v b"]) -> None:
-        """Raise ValueError if a head that cannot be guided would have to be."""
+        """Raise ValueError for weights of guidance, in heads that are not `guidable`."""
 
 
 def memo_at(memo: Any, index: Int[Tensor, "b q"]) -> Any:
-    """The memo of some of the positions that it is of."""
+    """The memo of the positions of `index`."""
     if memo is None:
         return None
     if isinstance(memo, Tensor):
@@ -124,8 +130,8 @@ def memo_at(memo: Any, index: Int[Tensor, "b q"]) -> Any:
     return memo.at(index)
 
 
-def weigh(logits: Float[Tensor, "v b q k"], weights: Float[Tensor, "v b"]) -> Float[Tensor, "b q k"]:
-    """The weighted sum over views; with one view, or weight 1 on the first, this is that view's logits."""
+def combine_views(logits: Float[Tensor, "v b q k"], weights: Float[Tensor, "v b"]) -> Float[Tensor, "b q k"]:
+    """Classifier-free guidance: the weighted sum of logits over the views. With one view, its logits as they are."""
     if len(logits) == 1:
         return logits[0]
     first, *others = weights.unsqueeze(-1).unsqueeze(-1)
@@ -135,19 +141,22 @@ def weigh(logits: Float[Tensor, "v b q k"], weights: Float[Tensor, "v b"]) -> Fl
     return total
 
 
-def choose(logits: Float[Tensor, "*b k"], sampling: Sampling, uniform: Tensor) -> Int[Tensor, "*b"]:
-    """The value that `uniform` [*b] selects; at temperature 0 the likeliest one, of equal ones the first."""
-    return logits.argmax(-1) if sampling.temperature == 0 else pick(keep(logits, sampling), uniform)
+def sample_from(logits: Float[Tensor, "*b k"], sampling: Sampling, uniform: Tensor) -> Int[Tensor, "*b"]:
+    """Sample a value by the uniform numbers [*b] in [0, 1); at temperature 0 the likeliest one, of equal ones the
+    first."""
+    if sampling.temperature == 0:
+        return logits.argmax(-1)
+    return sample_categorical(filter_logits(logits, sampling), uniform)
 
 
-def soften(logits: Float[Tensor, "*b k"], soft: Soft, uniform: Tensor) -> Float[Tensor, "*b k"]:
-    """The distribution that `uniform` [*b, k] in [0, 1) selects: a choice that is not quite made."""
+def gumbel_softmax(logits: Float[Tensor, "*b k"], soft: Soft, uniform: Tensor) -> Float[Tensor, "*b k"]:
+    """Gumbel-softmax of logits by the uniform numbers [*b, k] in [0, 1): distributions in place of ids."""
     gumbel = -(-uniform.clamp(min=1e-300).log()).log()
     return ((logits * soft.gain + gumbel.to(logits)) / soft.temperature).softmax(-1)
 
 
-def keep(logits: Float[Tensor, "*b k"], sampling: Sampling) -> Float[Tensor, "*b k"]:
-    """Logits with temperature applied and all but the top k and the top p set to minus infinity."""
+def filter_logits(logits: Float[Tensor, "*b k"], sampling: Sampling) -> Float[Tensor, "*b k"]:
+    """Logits divided by the temperature, all but the top k and the top p (nucleus) set to minus infinity."""
     if sampling.temperature == 0:
         return torch.where(logits == logits.amax(-1, keepdim=True), 0.0, -math.inf)
     if sampling.temperature != 1:
@@ -167,7 +176,7 @@ def keep(logits: Float[Tensor, "*b k"], sampling: Sampling) -> Float[Tensor, "*b
 
 
 def loss_of_codes(logits: Float[Tensor, "b q k c"], target: Int[Tensor, "b q k"]) -> Float[Tensor, "b q"]:
-    """The loss of tokens of k codes: minus the sum of what `logits`, given the codes before, say of each."""
+    """The cross-entropy of tokens of k codes, summed over the codes; `logits` are conditioned on the codes before."""
     return cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none").view(target.shape).sum(-1)
 
 
@@ -175,9 +184,10 @@ def log_prob_of_codes(
     logits: Float[Tensor, "v b q k c"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q k"],
     sizes: Sequence[int], sampling: Sampling,
 ) -> Float[Tensor, "b q"]:  # fmt: skip
-    """How likely tokens of k codes, of so many values each, are drawn, given logits of each code after those before."""
+    """The log-probability with which tokens of k codes, of `sizes` values each, are sampled; `logits` are conditioned
+    on the codes before."""
     total = torch.zeros(tokens.shape[:2], device=logits.device)
     for code, size in enumerate(sizes):
-        kept = keep(weigh(logits[..., code, :size], weights), sampling)
+        kept = filter_logits(combine_views(logits[..., code, :size], weights), sampling)
         total = total + torch.log_softmax(kept, -1).gather(-1, tokens[..., code, None])[..., 0]
     return total

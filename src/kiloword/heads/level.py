@@ -1,4 +1,4 @@
-"""How the blocks are told the level of a part-noised token: added to its row, or modulating it.
+"""How the blocks are conditioned on the level of a part-noised token: by addition to its input, or by modulation.
 
 A vector of the level added: Zhou et al. 2024 (Transfusion); shifts, scales and gates made of it: Peebles and Xie 2022
 (DiT). The level's waves are those of Nichol and Dhariwal 2021.
@@ -16,7 +16,7 @@ from kiloword.heads.flow import TIMES
 
 
 class Level(nn.Module):
-    """A level from 0 to 1 as a vector."""
+    """The embedding of a level from 0 to 1."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -28,33 +28,33 @@ class Level(nn.Module):
 
 @dataclass(frozen=True)
 class AddedLevelConfig:
-    """For stacks that nothing modulates."""
+    """The level's embedding is added to the input, for stacks without adaptive layer norm."""
 
     def build(self) -> "AddedLevel":
         return AddedLevel()
 
 
 class AddedLevel(nn.Module):
-    """Of a level's vector, what is added to the row and what modulates it: all and nothing."""
+    """(what is added to the input, what modulates the blocks): the embedding and None."""
 
     modulates = False
 
-    def forward(self, told: Float[Tensor, "b q w"]) -> tuple[Tensor | None, Tensor | None]:
-        return told, None
+    def forward(self, embedding: Float[Tensor, "b q w"]) -> tuple[Tensor | None, Tensor | None]:
+        return embedding, None
 
 
 @dataclass(frozen=True)
 class ModulatingLevelConfig:
-    """For stacks whose blocks are modulated."""
+    """The level's embedding modulates the blocks, for stacks with adaptive layer norm."""
 
     def build(self) -> "ModulatingLevel":
         return ModulatingLevel()
 
 
 class ModulatingLevel(nn.Module):
-    """Of a level's vector, what is added to the row and what modulates it: nothing and all."""
+    """(what is added to the input, what modulates the blocks): None and the embedding."""
 
     modulates = True
 
-    def forward(self, told: Float[Tensor, "b q w"]) -> tuple[Tensor | None, Tensor | None]:
-        return None, told
+    def forward(self, embedding: Float[Tensor, "b q w"]) -> tuple[Tensor | None, Tensor | None]:
+        return None, embedding

@@ -1,4 +1,4 @@
-"""Linear patches: one matrix from a part-noised token to its row, and one from the hidden vector to its velocity.
+"""Linear patches: a linear embedding of part-noised tokens, and a linear map from hidden vectors to velocities.
 
 Zhou et al. 2024 (Transfusion, section 3.1); Peebles and Xie 2022 (DiT). A token may hold several latents: see
 `tokenizers/patched.py`.
@@ -17,32 +17,33 @@ from kiloword.tokens import Layout
 
 @runtime_checkable
 class Patches(Protocol):
-    """The law of patches: rows from tokens and back. Where they are `whole`, all tokens of a picture go in together.
+    """What is required of patches: from tokens to the transformer's input, and from hidden vectors back.
 
-    `told` is the vector of each token's level; what `enter` says beside the rows is wanted again by `leave`.
+    `whole`: all tokens of a picture must enter together. `level` is the embedding of each token's level. `enter` gives
+    the input and what `leave` needs again, such as a U-Net's skip connections.
     """
 
     whole: bool
 
     def enter(
-        self, tokens: Float[Tensor, "b q c"], told: Float[Tensor, "b q w"], layout: Layout
+        self, tokens: Float[Tensor, "b q c"], level: Float[Tensor, "b q w"], layout: Layout
     ) -> tuple[Float[Tensor, "b q w"], Any]: ...
 
     def leave(
-        self, hidden: Float[Tensor, "v b q w"], skips: Any, told: Float[Tensor, "b q w"], layout: Layout
+        self, hidden: Float[Tensor, "v b q w"], skips: Any, level: Float[Tensor, "b q w"], layout: Layout
     ) -> Float[Tensor, "v b q c"]: ...
 
 
 @dataclass(frozen=True)
 class LinearPatchesConfig:
-    """Nothing to choose."""
+    """Nothing to set."""
 
     def build(self, dim: int, width: int) -> "LinearPatches":
         return LinearPatches(dim, width)
 
 
 class LinearPatches(nn.Module):
-    """Each token for itself."""
+    """Each token on its own."""
 
     whole = False
 
@@ -53,11 +54,11 @@ class LinearPatches(nn.Module):
         nn.init.zeros_(self.output.bias)
 
     def enter(
-        self, tokens: Float[Tensor, "b q c"], told: Float[Tensor, "b q w"], layout: Layout
+        self, tokens: Float[Tensor, "b q c"], level: Float[Tensor, "b q w"], layout: Layout
     ) -> tuple[Float[Tensor, "b q w"], None]:
         return self.entrance(tokens), None
 
     def leave(
-        self, hidden: Float[Tensor, "v b q w"], skips: None, told: Float[Tensor, "b q w"], layout: Layout
+        self, hidden: Float[Tensor, "v b q w"], skips: None, level: Float[Tensor, "b q w"], layout: Layout
     ) -> Float[Tensor, "v b q c"]:
         return self.output(hidden)

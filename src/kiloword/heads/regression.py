@@ -1,7 +1,7 @@
-"""Regression head: a token is a vector that the transformer works out, with no chance in it.
+"""Regression head: a token is a vector that the transformer predicts, without sampling.
 
-Tong et al. 2024 (MetaMorph, section 2): features of a frozen encoder, entered through a connector and regressed by a
-network of two matrices. What they mean is drawn by a decoder.
+Tong et al. 2024 (MetaMorph, section 2): features of a frozen encoder, embedded by a connector and regressed by a
+two-layer network. A decoder turns them into pixels.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 
-from kiloword.heads.entrance import BareEntranceConfig, LearnedEntranceConfig, SeatedEntranceConfig
+from kiloword.heads.entrance import BareEntranceConfig, LearnedEntranceConfig, PositionEntranceConfig
 from kiloword.heads.head import Head, Sampling
 from kiloword.noise import Noise
 from kiloword.tokens import Fed, Layout, Vector
@@ -20,10 +20,10 @@ from kiloword.tokens import Fed, Layout, Vector
 
 @dataclass(frozen=True)
 class DirectionConfig:
-    """Tokens of length 1, judged by their angle: 1 - cosine."""
+    """Tokens of unit length; the loss is 1 - cosine similarity."""
 
-    def finished(self, worked_out: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
-        return normalize(worked_out, dim=-1)
+    def finished(self, predicted: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
+        return normalize(predicted, dim=-1)
 
     def error(self, finished: Float[Tensor, "*b c"], target: Float[Tensor, "*b c"]) -> Float[Tensor, "*b"]:
         return 1 - cosine_similarity(finished, target, dim=-1)
@@ -31,10 +31,10 @@ class DirectionConfig:
 
 @dataclass(frozen=True)
 class ValueConfig:
-    """Tokens of any length, judged by the mean distance of their numbers: what the authors' code falls back to."""
+    """Tokens of any length; the loss is the mean absolute error, what the authors' code falls back to."""
 
-    def finished(self, worked_out: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
-        return worked_out
+    def finished(self, predicted: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
+        return predicted
 
     def error(self, finished: Float[Tensor, "*b c"], target: Float[Tensor, "*b c"]) -> Float[Tensor, "*b"]:
         return (finished - target).abs().mean(-1)
@@ -42,14 +42,14 @@ class ValueConfig:
 
 @dataclass(frozen=True)
 class RegressionConfig:
-    """`aim` says what tokens are and when one is right; `places` learned places (0: none), unless another `entrance`
-    is named."""
+    """`aim` is the loss and what it requires of tokens; `places` learned position embeddings (0: none), unless another
+    `entrance` is named."""
 
     space: Vector
     width: int
     aim: DirectionConfig | ValueConfig = DirectionConfig()
     places: int = 0
-    entrance: BareEntranceConfig | SeatedEntranceConfig | None = None
+    entrance: BareEntranceConfig | PositionEntranceConfig | None = None
 
     def __post_init__(self):
         if not isinstance(self.space, Vector):
@@ -60,7 +60,7 @@ class RegressionConfig:
 
 
 class RegressionHead(Head, nn.Module):
-    """A network of two matrices at each door."""
+    """A two-layer network at the entrance and at the output."""
 
     guidable = False
 
@@ -79,7 +79,7 @@ class RegressionHead(Head, nn.Module):
         return self.entrance(self.connector(fed.tokens), fed, layout), None
 
     def regressed(self, hidden: Float[Tensor, "b q w"]) -> Float[Tensor, "b q c"]:
-        """The tokens that hidden vectors stand for."""
+        """The tokens predicted from hidden vectors."""
         return self.aim.finished(self.output(hidden).float())
 
     def loss(
@@ -90,14 +90,14 @@ class RegressionHead(Head, nn.Module):
 
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
-        noise: Noise, rows: Int[Tensor, "b"],
+        noise: Noise, pictures: Int[Tensor, "b"],
     ) -> Float[Tensor, "b q c"]:  # fmt: skip
-        """The first view's token: there is nothing to choose, so `sampling` and `noise` are not looked at."""
+        """The first view's token: there is nothing to sample_from, so `sampling` and `noise` are not looked at."""
         self.refuse_guidance(weights)
         return self.regressed(hidden[0])
 
     def refuse_guidance(self, weights: Float[Tensor, "*s v b"]) -> None:
-        """Raise ValueError unless the first view counts alone."""
+        """Raise ValueError unless the first view has weight 1 and all others 0."""
         first = weights[..., 0, :]
         if bool((first != 1).any()) or bool((weights[..., 1:, :] != 0).any()):
             wrong = float(first.flatten()[(first - 1).abs().argmax()])

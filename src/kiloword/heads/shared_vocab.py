@@ -1,6 +1,6 @@
-"""Shared vocabulary: text and pictures out of one, each row allowed the ids of its own kind only.
+"""Shared vocabulary of text and pictures; each position may predict ids of its own kind only.
 
-Ramesh et al. 2021 (DALL-E, section 2.2 and figure 10): 16,384 words, 256 paddings and 8,192 codes in one matrix.
+Ramesh et al. 2021 (DALL-E, section 2.2 and figure 10): 16,384 text tokens, 256 paddings and 8,192 codes in one matrix.
 """
 
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, SeatedEntranceConfig
-from kiloword.heads.head import Head, Sampling, choose, keep, weigh
+from kiloword.heads.entrance import AxialEntranceConfig, BareEntranceConfig, PositionEntranceConfig
+from kiloword.heads.head import Head, Sampling, combine_views, filter_logits, sample_from
 from kiloword.noise import Noise
 from kiloword.tokens import Categorical, Fed, Layout
 
@@ -20,17 +20,17 @@ from kiloword.tokens import Categorical, Fed, Layout
 
 @dataclass(frozen=True)
 class SharedVocabConfig:
-    """Ids of `text`, then a padding for each of `limit` places of a text, then ids of `picture`.
+    """Ids of `text`, then a padding id for each of the `limit` positions of a text, then ids of `picture`.
 
-    Both modalities name one and the same config, and share what is built of it. `pad` is the id of a text that stands
-    for "here is no more"; `entrance` is that of pictures.
+    Both modalities name the same config and share the module built of it. `pad` is the padding id in texts; `entrance`
+    is that of pictures.
     """
 
     text: Categorical
     picture: Categorical
     width: int
     limit: int
-    entrance: AxialEntranceConfig | BareEntranceConfig | SeatedEntranceConfig
+    entrance: AxialEntranceConfig | BareEntranceConfig | PositionEntranceConfig
     pad: int = 0
 
     def __post_init__(self):
@@ -52,7 +52,7 @@ class SharedVocabConfig:
 
 
 class SharedVocabHead(Head, nn.Module):
-    """One matrix in, one out. This is the head of pictures and owns both; `text` is the head of texts."""
+    """One embedding, one output projection. This is the head of pictures and owns both; `text` is the head of texts."""
 
     has_density = True
 
@@ -78,7 +78,7 @@ class SharedVocabHead(Head, nn.Module):
         return self.entrance(self.embedding(fed.tokens + self.config.first), fed, layout), None
 
     def logits(self, hidden: Float[Tensor, "*b q w"], texts: bool = False) -> Float[Tensor, "*b q k"]:
-        """Logits of the ids that are legal in rows of pictures, or of texts; the others are not worked out at all."""
+        """Logits of the ids that are legal in pictures, or in `texts`; the others are not computed."""
         first = self.config.first
         return linear(hidden, self.output.weight[:first] if texts else self.output.weight[first:]).float()
 
@@ -90,20 +90,21 @@ class SharedVocabHead(Head, nn.Module):
 
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: None, sampling: Sampling,
-        noise: Noise, rows: Int[Tensor, "b"],
+        noise: Noise, pictures: Int[Tensor, "b"],
     ) -> Int[Tensor, "b q"]:  # fmt: skip
-        return choose(weigh(self.logits(hidden), weights), sampling, noise.uniform((hidden.shape[2],), rows))
+        logits = combine_views(self.logits(hidden), weights)
+        return sample_from(logits, sampling, noise.uniform((hidden.shape[2],), pictures))
 
     def log_prob(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], tokens: Int[Tensor, "b q"],
         sampling: Sampling,
     ) -> Float[Tensor, "b q"]:  # fmt: skip
-        logits = keep(weigh(self.logits(hidden), weights), sampling)
+        logits = filter_logits(combine_views(self.logits(hidden), weights), sampling)
         return torch.log_softmax(logits, -1).gather(-1, tokens[..., None])[..., 0]
 
 
 class SharedVocabText(Head):
-    """The shared vocabulary as the head of texts: no module, for it owns nothing. The memo is places of rows."""
+    """The shared vocabulary as the head of texts: no module, for it owns nothing. The memo is the positions."""
 
     space: Categorical
 
@@ -111,7 +112,8 @@ class SharedVocabText(Head):
         self.shared, self.space, self.width = shared, shared.config.text, shared.width
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], Int[Tensor, "b q"]]:
-        """A row is fed the token of the place before its own."""
+        """Embeddings of tokens, each at the position after its own, and the positions. Raises ValueError for too long
+        texts."""
         shared = self.shared
         if int(fed.place.max()) >= len(shared.word_place.weight):
             raise ValueError(f"this head has learned texts of {shared.config.limit} tokens: the text is too long")
@@ -119,23 +121,23 @@ class SharedVocabText(Head):
         return torch.where(fed.real[..., None], words, shared.start) + shared.word_place(fed.place), fed.place
 
     def placed(self, ids: Int[Tensor, "b q"], place: Int[Tensor, "b q"]) -> Int[Tensor, "b q"]:
-        """Ids of a text in the vocabulary: each padding becomes that of its place."""
+        """Ids of the shared vocabulary: each padding becomes that of its position."""
         return torch.where(ids == self.shared.config.pad, self.space.size + place, ids)
 
     def loss(
         self, hidden: Float[Tensor, "b q w"], target: Int[Tensor, "b q"], memo: Int[Tensor, "b q"] | None = None,
         noise: Noise | None = None,
     ) -> Float[Tensor, "b q"]:  # fmt: skip
-        """Without a memo the rows are those of whole texts, from the first place on."""
+        """`memo` None: whole texts, from the first position on."""
         place = torch.arange(target.shape[1], device=target.device).expand_as(target) if memo is None else memo
-        wanted, logits = self.placed(target, place), self.shared.logits(hidden, texts=True)
-        return cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view(target.shape)
+        ids, logits = self.placed(target, place), self.shared.logits(hidden, texts=True)
+        return cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none").view(target.shape)
 
     def sample(
         self, hidden: Float[Tensor, "v b q w"], weights: Float[Tensor, "v b"], memo: Int[Tensor, "b q"] | None,
-        sampling: Sampling, noise: Noise, rows: Int[Tensor, "b"],
+        sampling: Sampling, noise: Noise, pictures: Int[Tensor, "b"],
     ) -> Int[Tensor, "b q"]:  # fmt: skip
-        """Whichever padding is drawn, it ends the text."""
-        logits = weigh(self.shared.logits(hidden, texts=True), weights)
-        drawn = choose(logits, sampling, noise.uniform((hidden.shape[2],), rows))
+        """One id for each position; whichever padding is sampled, it ends the text."""
+        logits = combine_views(self.shared.logits(hidden, texts=True), weights)
+        drawn = sample_from(logits, sampling, noise.uniform((hidden.shape[2],), pictures))
         return torch.where(drawn < self.space.size, drawn, self.shared.config.pad)

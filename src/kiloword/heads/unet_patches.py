@@ -1,4 +1,4 @@
-"""U-Net patches: a convolutional net shrinks part-noised latents to rows, and its mirror makes velocities of them.
+"""U-Net patches: a convolutional encoder from part-noised latents to tokens, its decoder from tokens to velocities.
 
 Zhou et al. 2024 (Transfusion, section 3.1: U-Net down and up blocks around the transformer); the net is that of
 Ronneberger et al. 2015 with the blocks of Ho et al. 2020. A token holds `patch` rows and columns of latents, as
@@ -21,7 +21,7 @@ from kiloword.tokens import Layout
 
 @dataclass(frozen=True)
 class UNetPatchesConfig:
-    """`channels` of the net; sides are halved until of the `patch` latents a side of a token one is left."""
+    """`channels` of the net; sides are halved until one of the `patch` latents a side of a token is left."""
 
     patch: int = 2
     channels: int = 64
@@ -39,7 +39,7 @@ class UNetPatchesConfig:
 
 
 class Block(nn.Module):
-    """Two convolutions, told each place's level between them, and what they say added."""
+    """A residual block of two convolutions, with the level's embedding added between them."""
 
     def __init__(self, inside: int, outside: int, width: int):
         super().__init__()
@@ -49,14 +49,14 @@ class Block(nn.Module):
         self.level = nn.Linear(width, outside)
         self.past = nn.Conv2d(inside, outside, 1) if inside != outside else nn.Identity()
 
-    def forward(self, x: Float[Tensor, "r d y x"], told: Float[Tensor, "r w h k"]) -> Float[Tensor, "r e y x"]:
-        level = self.level(silu(told).movedim(1, -1)).movedim(-1, 1)
-        y = self.first(silu(self.before(x))) + interpolate(level, size=x.shape[-2:], mode="nearest")
+    def forward(self, x: Float[Tensor, "r d y x"], level: Float[Tensor, "r w h k"]) -> Float[Tensor, "r e y x"]:
+        shift = self.level(silu(level).movedim(1, -1)).movedim(-1, 1)
+        y = self.first(silu(self.before(x))) + interpolate(shift, size=x.shape[-2:], mode="nearest")
         return self.past(x) + self.second(silu(self.after(y)))
 
 
 class UNetPatches(nn.Module):
-    """What is kept for the way out is the picture at every resolution on the way in."""
+    """A U-Net around the transformer, with skip connections at every resolution."""
 
     whole = True
 
@@ -75,31 +75,31 @@ class UNetPatches(nn.Module):
         nn.init.normal_(self.last.weight, std=0.1 * (2 * d * 9) ** -0.5)
 
     def enter(
-        self, tokens: Float[Tensor, "b q c"], told: Float[Tensor, "b q w"], layout: Layout
+        self, tokens: Float[Tensor, "b q c"], level: Float[Tensor, "b q w"], layout: Layout
     ) -> tuple[Float[Tensor, "b q w"], list[Float[Tensor, "b d _ _"]]]:
         """Raises ValueError unless all tokens of one grid are there."""
         if len(layout.sizes) != 1 or tokens.shape[1] != layout.count:
-            raise ValueError(f"a U-Net sees one grid as a whole: {layout.sizes}, got {tokens.shape[1]} tokens")
+            raise ValueError(f"a U-Net takes one whole grid: {layout.sizes}, got {tokens.shape[1]} tokens")
         (h, w), p = layout.sizes[0], self.patch
-        level = rearrange(told, "b (h k) w -> b w h k", h=h)
+        levels = rearrange(level, "b (h k) w -> b w h k", h=h)
         x = self.first(rearrange(tokens, "b (h k) (c p q) -> b c (h p) (k q)", h=h, k=w, p=p, q=p))
         skips = [x]
         for block, shrink in zip(self.down, self.shrink, strict=True):
-            x = block(x, level)
+            x = block(x, levels)
             skips.append(x)
             x = shrink(x)
         return self.into(rearrange(x, "b d h k -> b (h k) d")), skips
 
     def leave(
-        self, hidden: Float[Tensor, "v b q w"], skips: list[Float[Tensor, "b d _ _"]], told: Float[Tensor, "b q w"],
+        self, hidden: Float[Tensor, "v b q w"], skips: list[Float[Tensor, "b d _ _"]], level: Float[Tensor, "b q w"],
         layout: Layout,
     ) -> Float[Tensor, "v b q c"]:  # fmt: skip
-        """All views came from the same tokens, so they share what was kept."""
+        """All views have the same input, so they share the skip connections."""
         v, h, p = len(hidden), layout.sizes[0][0], self.patch
-        level = rearrange(told, "b (h k) w -> b w h k", h=h).repeat(v, 1, 1, 1)
+        levels = rearrange(level, "b (h k) w -> b w h k", h=h).repeat(v, 1, 1, 1)
         x = rearrange(self.out_of(hidden), "v b (h k) d -> (v b) d h k", h=h)
         for block, grow, kept in zip(self.up, self.grow, reversed(skips[1:]), strict=True):
             x = grow(interpolate(x, scale_factor=2, mode="nearest"))
-            x = block(torch.cat([x, kept.repeat(v, 1, 1, 1)], dim=1), level)
+            x = block(torch.cat([x, kept.repeat(v, 1, 1, 1)], dim=1), levels)
         x = self.last(torch.cat([silu(x), skips[0].repeat(v, 1, 1, 1)], dim=1))
         return rearrange(x, "(v b) c (h p) (k q) -> v b (h k) (c p q)", v=v, p=p, q=p)

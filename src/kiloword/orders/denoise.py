@@ -1,10 +1,10 @@
-"""Denoise order: tokens that become known little by little, all at once or group after group, as ramps of a schedule.
+"""Denoise order: diffusion inside the transformer, all tokens at once or group after group, as ramps of a schedule.
 
 Zhou et al. 2024 (Transfusion) for latents noised inside the transformer; Lee et al. 2023 (groupwise diffusion) and Ruhe
 et al. 2024 (rolling diffusion) for groups, see `tokens/ramps.py`; logit-normal levels of Esser et al. 2024, eq. 19.
 
-Network calls: N = ceil(steps (1 + overlap (groups - 1))), one a step. A token is worked on for `steps` of them, and
-looked at once when it is known.
+Network calls: N = ceil(steps (1 + overlap (groups - 1))), one a step. A token is denoised in `steps` of them, and
+passed once more, clean, when it is known.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from kiloword.tokens import Fed, Layout, Schedule, grouped, ramps
 
 # Axes: b pictures, n tokens, q tokens of them, c numbers of a token.
 
-OVERLAPS = (1.0, 0.5, 0.25)  # that are learned, beside all others
+OVERLAPS = (1.0, 0.5, 0.25)  # that are trained most, beside all others
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ class DenoiseConfig:
     """A group takes `steps` steps and begins when the one before has done the share `overlap` of its own: 0 is all at
     once, 1 one after the other.
 
-    So all can be chosen afterwards, the share `grouped` of the pictures to learn from is in any groups with any
-    overlap; the others are all at once, at levels that are "logit-normal" or "uniform". Of the share `kept`, some
-    tokens are known, as when a part of a picture is drawn anew. With `upwards` the last row comes first.
+    So that groups can be chosen after training, the share `grouped` of the training pictures has random groups and
+    overlaps; the others are denoised all at once, at levels that are "logit-normal" or "uniform". In the share `kept`
+    of them some tokens are known, for inpainting. With `upwards` the last row of the picture comes first.
     """
 
     steps: int = 50
@@ -58,7 +58,7 @@ class DenoiseConfig:
 
 
 class Denoise(Order):
-    """A token is fed as it is, part noise; it is asked for at every step of its ramp."""
+    """A token is fed as it is, part noise; it is predicted at every step of its ramp."""
 
     gradual = True
 
@@ -66,7 +66,7 @@ class Denoise(Order):
         self.config = config
 
     def place(self, layout: Layout) -> Int[Tensor, "n"]:
-        """Row after row, from the top or from the bottom."""
+        """The place of each token in raster order, from the top or from the bottom."""
         if len(layout.sizes) != 1:
             raise ValueError(f"denoise order draws one grid, this layout has {len(layout.sizes)}")
         place = torch.arange(layout.count)
@@ -81,7 +81,7 @@ class Denoise(Order):
         return ramps(rank.expand(batch, -1), self.config.overlap, self.config.steps if steps is None else steps)
 
     def training_schedule(self, layout: Layout, batch: int, noise: Noise | None, done: float = 1.0) -> Schedule:
-        """Ramps of one step: of each picture all tokens at once, or in any groups with any overlap."""
+        """Ramps of one step: for each picture all tokens at once, or in random groups with a random overlap."""
         n = layout.count
         chance, which, overlapping, free = uniforms((4,), batch, noise).T
         legal = torch.tensor([g for g in range(2, n + 1) if n % g == 0] or [1])
@@ -93,7 +93,8 @@ class Denoise(Order):
         return Schedule(start, start + 1)
 
     def training_levels(self, schedule: Schedule, noise: Noise | None) -> Float[Tensor, "b n"]:
-        """At a moment of each picture, which is uniform where it is in groups; some tokens of some pictures known."""
+        """Levels at a random moment of each picture, which is uniform where it is in groups; some tokens of some
+        pictures are known."""
         drawn = uniforms((2 + schedule.start.shape[1],), len(schedule.start), noise)
         moment, keeping, each = drawn[:, :1], drawn[:, 1:2], drawn[:, 2:]
         at_once = schedule.start.amax(1, keepdim=True) == 0
@@ -106,7 +107,7 @@ class Denoise(Order):
     def noised(
         self, tokens: Float[Tensor, "b n c"], level: Float[Tensor, "b n"], noise: Noise | None, loudness: float = 1.0
     ) -> Float[Tensor, "b n c"]:
-        """`loudness` is the deviation of the noise."""
+        """`loudness` is the standard deviation of the noise."""
         if noise is None:
             drawn = torch.randn_like(tokens)
         else:
@@ -117,8 +118,8 @@ class Denoise(Order):
         self, schedule: Schedule, layout: Layout, given: Bool[Tensor, "b n"], known: Bool[Tensor, "b n"],
         at_work: Bool[Tensor, "b n"],
     ) -> Int[Tensor, "b n"]:  # fmt: skip
-        """Known tokens see the known ones before them, tokens at work all of these and each other; what has not begun
-        is noise, which tells nobody anything. So what is known stays as it has been seen."""
+        """Known tokens attend to the known ones before them, tokens at work to all of these and to each other; what has
+        not begun is pure noise, and nothing attends to it. So the hidden vectors of known tokens never change."""
         n, place = layout.count, self.place(layout).to(given.device).expand_as(given)
         rank = torch.where(known, place, torch.full_like(place, n + 1)).masked_fill(at_work, n)
         return torch.where(given, place - n, rank)
@@ -131,7 +132,7 @@ class Denoise(Order):
 
 
 def uniforms(shape: tuple[int, ...], batch: int, noise: Noise | None) -> Float[Tensor, "b *k"]:
-    """Numbers in [0, 1) of each picture; `noise` None is torch's own generator."""
+    """Uniform numbers in [0, 1) for each picture; `noise` None: torch's own generator."""
     if noise is None:
         return torch.rand(batch, *shape)
     return noise.uniform(shape, torch.arange(batch)).float()

@@ -21,7 +21,7 @@ class DraftConfig:
 
 
 class Draft(OneByOne, Ranked):
-    """For layouts of at least two grids."""
+    """One token after the other, grid by grid, for layouts of at least two grids."""
 
     def rank(self, layout: Layout) -> Int[Tensor, "n"]:
         """The step of each token."""

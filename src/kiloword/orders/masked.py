@@ -20,9 +20,10 @@ from kiloword.tokens import Fed, Layout, Schedule
 
 @dataclass(frozen=True)
 class MaskedConfig:
-    """`steps` to a picture if nobody asks for another number.
+    """`steps` is the default number of steps a picture.
 
-    In training the masked share is drawn from a normal distribution around 1, cut off at `least` and 1.
+    In training the masked share is sampled from a normal distribution of mean 1 and standard deviation `deviation`,
+    truncated to [`least`, 1].
     """
 
     steps: int = 64
@@ -38,13 +39,13 @@ class MaskedConfig:
 
 
 class Masked(Order):
-    """Known tokens are fed themselves, unknown ones nothing; all see each other."""
+    """Masked prediction with full attention: known tokens are fed themselves, unknown ones nothing."""
 
     def __init__(self, config: MaskedConfig = MaskedConfig()):
         self.config = config
 
     def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
-        """So many steps, but never more than tokens; `noise` None shuffles by torch's own generator."""
+        """A random order in `steps` steps, at most one a token; `noise` None: torch's own generator."""
         return in_order(shuffled(layout, batch, noise), steps or self.config.steps)
 
     def training_schedule(self, layout: Layout, batch: int, noise: Noise | None, done: float = 1.0) -> Schedule:
@@ -52,7 +53,7 @@ class Masked(Order):
         return self.schedule(layout, batch, layout.count, noise)
 
     def training_levels(self, schedule: Schedule, noise: Noise | None) -> Float[Tensor, "b n"]:
-        """Before the step at which the masked share is left: one share for all pictures, rounded up to whole tokens."""
+        """The levels at which the sampled share is masked: one share for all pictures, rounded up to whole tokens."""
         uniform = torch.rand(()) if noise is None else noise.uniform((), torch.arange(1))[0]
         share = truncated_normal(self.config.least, self.config.deviation, uniform)
         tokens = schedule.start.shape[1]
@@ -86,7 +87,7 @@ def in_order(order: Int[Tensor, "b n"], steps: int) -> Schedule:
 
 
 def shuffled(layout: Layout, batch: int, noise: Noise | None) -> Int[Tensor, "b n"]:
-    """An order of the tokens for each picture."""
+    """A random permutation of the tokens for each picture."""
     if noise is None:
         return torch.rand(batch, layout.count).argsort(1)
     return noise.uniform((layout.count,), torch.arange(batch)).argsort(1)

@@ -24,7 +24,7 @@ class NextScaleConfig:
 
 
 class NextScale(Ranked):
-    """Every grid is fed what those before it have painted, so only the first one is fed nothing."""
+    """One grid a step; every grid is fed the canvas of those before it, the first one nothing."""
 
     painted = True
 
@@ -42,15 +42,16 @@ class NextScale(Ranked):
         self, shown: Tensor, schedule: Schedule, level: Float[Tensor, "b n"], index: Int[Tensor, "b q"], layout: Layout,
         canvas: Callable[[Tensor, int], Tensor] | None = None,
     ) -> Fed:  # fmt: skip
-        """The cell of the canvas in a token's place; the tokens of `index` are the same in all pictures."""
+        """The canvas at each token's grid cell; the tokens of `index` are the same in all pictures. Raises ValueError
+        without a canvas."""
         if canvas is None:
-            raise ValueError("next-scale order feeds what coarser grids have painted, and no canvas is there")
+            raise ValueError("next-scale order feeds the canvas of coarser grids, and no canvas is there")
         rank = schedule.start[0].long()
-        asked = index[0].tolist()
+        targets = index[0].tolist()
         cells = []
         for scale in rank[index[0]].unique().tolist():
             part = layout.part(scale)
-            cell = [place - part.start for place in asked if part.start <= place < part.stop]
+            cell = [place - part.start for place in targets if part.start <= place < part.stop]
             painted = rearrange(canvas(shown, scale), "b c s t -> b (s t) c")
             cells.append(painted if len(cell) == painted.shape[1] else painted[:, cell])
         pictures = torch.arange(len(index), device=index.device)[:, None]

@@ -1,7 +1,7 @@
-"""The law of orders: the schedule of a picture's tokens and what the transformer is shown at each.
+"""The law of orders: when each token of a picture is generated, and what its position is fed.
 
-Every known way of drawing is a table of unknown shares (see `tokens/schedule.py`) and a rule for the feed. A schedule
-is drawn once for each picture, and everything else is worked out from it.
+Every known way of generating is a table of levels (the unknown share of each token, see `tokens/schedule.py`) and a
+rule for the input. A schedule is sampled once for each picture, and everything else follows from it.
 """
 
 from abc import ABC, abstractmethod
@@ -25,16 +25,18 @@ class OrderConfig(Protocol):
     def build(self) -> "Order": ...
 
 
-NOWHERE = -1  # the position of a token that sits nowhere
+NOWHERE = -1  # the token index of a position that sits at no token
 
 
 class Order(ABC):
-    """What an order has to say. Those below with a body are defaults.
+    """What is required of an order. Methods with a body are defaults.
 
-    `causal`: a token's position in the stream must not see positions of later steps of its own picture.
-    `painted`: tokens are not fed tokens but what has been painted so far: `canvas(shown, scale)` is that of the grids
+    `causal`: a position does not attend to those of later steps of its own picture.
+    `painted`: the input is not tokens but the canvas: `canvas(shown, scale)` gives the latents decoded from the grids
     before `scale`, [b, c, h, w], at the size of that grid.
-    `gradual`: tokens become known little by little, and are part noise until then.
+    `gradual`: tokens are denoised over several steps, and are part noise until then.
+
+        schedule = order.schedule(layout, batch=2, steps=None, noise=Seeded([0, 1]))
     """
 
     causal: bool = False
@@ -43,18 +45,18 @@ class Order(ABC):
 
     @abstractmethod
     def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
-        """When each token of `batch` pictures becomes known; `steps` None is as many as the order has by itself.
+        """When each token of `batch` pictures is generated; `steps` None: the order's default.
 
-        Raises ValueError for layouts and numbers of steps that the order does not go with.
+        Raises ValueError for layouts and numbers of steps that the order does not support.
         """
 
     def training_schedule(self, layout: Layout, batch: int, noise: Noise | None, done: float = 1.0) -> Schedule:
-        """The schedule of pictures to be learned; `done` says how much of a training has passed, from 0 to 1."""
+        """The schedule of pictures in training; `done` is the share of the training that has passed, from 0 to 1."""
         return self.schedule(layout, batch, None, noise)
 
     def training_levels(self, schedule: Schedule, noise: Noise | None) -> Float[Tensor, "b n"]:
-        """The unknown share of each token, as it is learned: 0 is known and not learned. By default all are unknown,
-        each of them at its own step."""
+        """The level at which each token is trained, from 1 (unknown) to 0 (known, and no loss). By default all are
+        unknown, each of them at its own step."""
         return torch.ones_like(schedule.start)
 
     @abstractmethod
@@ -62,39 +64,40 @@ class Order(ABC):
         self, shown: Tensor, schedule: Schedule, level: Float[Tensor, "b n"], index: Int[Tensor, "b q"], layout: Layout,
         canvas: Callable | None = None,
     ) -> Fed:  # fmt: skip
-        """What the positions that predict the tokens of `index` are fed, given the tokens `shown` [b, n, ...]."""
+        """The input of the positions that predict the tokens of `index`, given the tokens `shown` [b, n, ...]."""
 
     def row_positions(self, schedule: Schedule, layout: Layout) -> Int[Tensor, "b n"]:
-        """The token of the layout in whose place the position that predicts each token sits; `NOWHERE` for none."""
+        """For the position that predicts each token: the token whose coordinates it has; `NOWHERE` for none."""
         return torch.arange(layout.count, device=schedule.start.device).expand_as(schedule.start)
 
     def attention_rank(
         self, schedule: Schedule, layout: Layout, given: Bool[Tensor, "b n"], known: Bool[Tensor, "b n"],
         at_work: Bool[Tensor, "b n"],
     ) -> Int[Tensor, "b n"]:  # fmt: skip
-        """Who sees whom: a token those of its own rank and of lower ones. What is `known` has become so here; what is
-        `given` was so from the start; `at_work` is what changes in this step."""
+        """The rank of each token in attention: it attends to tokens of its own rank and of lower ones. `given` tokens
+        were known from the start, `known` ones have been generated, `at_work` are those that change in this step."""
         return schedule.start.long()
 
     def times(self, layout: Layout) -> Int[Tensor, "n"] | None:
-        """When each token comes, from the picture's beginning on, in orders whose tokens take time like those of text;
-        None where all stand at one time."""
+        """The time coordinate of each token from the picture's start, in orders whose tokens advance time like text;
+        None where all tokens of a picture share one time."""
         return None
 
     def noised(
         self, tokens: Float[Tensor, "b n c"], level: Float[Tensor, "b n"], noise: Noise | None, loudness: float = 1.0
     ) -> Float[Tensor, "b n c"]:
-        """Tokens of which the share `level` is noise of deviation `loudness`, drawn once a picture; `noise` None is
-        torch's own generator. Of gradual orders only."""
+        """Tokens mixed with noise: (1 - level) token + level * loudness * normal noise. `noise` None: torch's own
+        generator. Raises ValueError for orders that are not gradual."""
         raise ValueError("this order makes each token known at once: there is no noise in its tokens")
 
     def in_groups(self, groups: int, overlap: float) -> "Order":
-        """The same order in so many groups. Raises ValueError if it knows none, and for an overlap outside 0 to 1."""
+        """The same order in `groups` groups that overlap by `overlap` (see `tokens/ramps.py`). Raises ValueError for
+        orders without groups, and for an overlap outside [0, 1]."""
         raise ValueError(f"{groups} groups: this order makes each token known at once, so it draws in no groups")
 
 
 class Ranked(Order):
-    """Orders in which the tokens of rank r become known in step r."""
+    """Orders whose layout says the step of each token: those of rank r are generated in step r."""
 
     causal = True
 
@@ -109,7 +112,7 @@ class Ranked(Order):
 
 
 class OneByOne(Order):
-    """Orders in which no two tokens of a picture share a step: each is fed the one before it."""
+    """Orders of one token a step: ordinary autoregression, each position is fed the token before."""
 
     causal = True
 
@@ -117,21 +120,21 @@ class OneByOne(Order):
         self, shown: Tensor, schedule: Schedule, level: Float[Tensor, "b n"], index: Int[Tensor, "b q"], layout: Layout,
         canvas: Callable | None = None,
     ) -> Fed:  # fmt: skip
-        """The token that became known just before; the first one nothing."""
+        """The token generated just before; nothing for the first one."""
         ranks, before = before_each(schedule, index)
         pictures = torch.arange(len(index), device=index.device)[:, None]
         return Fed(shown[pictures, before], ranks > 0, level[pictures, index], index)
 
 
 def before_each(schedule: Schedule, index: Int[Tensor, "b q"]) -> tuple[Int[Tensor, "b q"], Int[Tensor, "b q"]]:
-    """The steps of some tokens, and the token one step before each (of the first one itself), in schedules of one token
-    a step."""
+    """In schedules of one token a step: the steps of the tokens of `index`, and the token one step before each (the
+    first one's is itself)."""
     ranks = schedule.start.gather(1, index).long()
     return ranks, schedule.order.gather(1, (ranks - 1).clamp(min=0))
 
 
 def place_of_fed(schedule: Schedule) -> Int[Tensor, "b n"]:
-    """Each position in the place of the token that it is fed, the first one nowhere."""
+    """For the position that predicts each token: the token that it is fed; `NOWHERE` for the first one."""
     everything = torch.arange(schedule.start.shape[1], device=schedule.start.device).expand_as(schedule.start)
     ranks, before = before_each(schedule, everything)
     return torch.where(ranks > 0, before, NOWHERE)
@@ -140,25 +143,27 @@ def place_of_fed(schedule: Schedule) -> Int[Tensor, "b n"]:
 def rank_at(
     order: Order, schedule: Schedule, step: int, layout: Layout, given: Bool[Tensor, "b n"]
 ) -> Int[Tensor, "b n"]:
-    """Who sees whom in a step of a drawing: a token those of its own rank and of lower ones."""
+    """The rank of each token in attention at a step of generation (see `Order.attention_rank`)."""
     known, at_work = schedule.known(step) & ~given, schedule.visited(step) & ~given
     return order.attention_rank(schedule, layout, given, known, at_work)
 
 
 def grouped_as(order: Order, groups: tuple[int, float] | None) -> Order:
-    """An order in so many groups that overlap so far (None: as it is). Raises ValueError if it knows no groups."""
+    """An order in these `groups` (a number and an overlap; None: as it is). Raises ValueError for orders without
+    groups."""
     return order if groups is None else order.in_groups(*groups)
 
 
 def itself(shown: Tensor) -> Fed:
-    """Feed every token itself: for a picture that is only read."""
+    """The input of a picture that is only read: every position is fed its own token."""
     b, n = shown.shape[:2]
     place = torch.arange(n, device=shown.device).expand(b, -1)
     return Fed(shown, torch.ones_like(place, dtype=torch.bool), torch.zeros(b, n, device=shown.device), place)
 
 
 def fed_itself(shown: Tensor, level: Float[Tensor, "b n"], index: Int[Tensor, "b q"]) -> Fed:
-    """Known tokens, or what is known of them, in their own places; unknown ones are nothing real."""
+    """Every position is fed its own token as it is (in part noise, if gradual); `real` are those that are fully
+    known."""
     pictures = torch.arange(len(index), device=index.device)[:, None]
     here = level[pictures, index]
     return Fed(shown[pictures, index], here == 0, here, index)

@@ -1,9 +1,8 @@
-"""Random order: one token after the other, in an order by chance of each picture, which training turns into raster.
+"""Random order: one token after the other in a permutation of each picture, annealed to raster in training.
 
-Yu et al. 2024 (Randomized Autoregressive Visual Generation, RAR): every token learns to be predicted from any others;
-the share of pictures in a random order falls from 1 to 0 between two moments of a training, so that raster is what is
-drawn in the end. Which token comes next is told to the position that predicts it (their target-aware embedding): it
-sits in that token's place.
+Yu et al. 2024 (Randomized Autoregressive Visual Generation, RAR): the share of permuted pictures
+falls from 1 to 0 between two moments of a training, so that the final model generates in raster order. A position knows
+which token it predicts, as it has that token's coordinates (their target-aware embedding).
 """
 
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ class RandomConfig:
     """Up to the share `start` of a training all pictures are in a random order, from the share `stop` on `last` of them
     (0: all in raster; 1: random throughout, as in RandAR, Pang et al. 2024). Drawing is like the end of a training.
 
-    A position sits in the place of the token that it predicts ("target"), or of the one that it is fed ("fed").
+    `place`: a position has the coordinates of the token that it predicts ("target"), or of the one that it is "fed".
     """
 
     start: float = 0.5
@@ -39,7 +38,7 @@ class RandomConfig:
             raise ValueError(f'a position sits with its "target" or with the token it is "fed", got {self.place!r}')
 
     def share(self, done: float) -> float:
-        """Of the pictures that are in a random order when so much of a training has passed (RAR, eq. 5)."""
+        """The share of pictures that are permuted after the share `done` of a training (RAR, eq. 5)."""
         if done >= self.stop:
             return self.last
         return 1.0 if done <= self.start else 1 - (1 - self.last) * (done - self.start) / (self.stop - self.start)
@@ -49,7 +48,7 @@ class RandomConfig:
 
 
 class Random(OneByOne):
-    """For layouts of one grid."""
+    """One token after the other in a permutation of each picture, for layouts of one grid."""
 
     def __init__(self, config: RandomConfig = RandomConfig()):
         self.config = config
@@ -71,5 +70,5 @@ class Random(OneByOne):
         return Schedule(start, start + 1)
 
     def row_positions(self, schedule: Schedule, layout: Layout) -> Int[Tensor, "b n"]:
-        """Each in the place of the token that it predicts, or of the token before, which it is fed."""
+        """The token that each position predicts, or the one before, which it is fed."""
         return super().row_positions(schedule, layout) if self.config.place == "target" else place_of_fed(schedule)

@@ -32,7 +32,7 @@ def snake(h: int, w: int) -> Int[Tensor, "h w"]:
 
 
 def spiral(h: int, w: int) -> Int[Tensor, "h w"]:
-    """From the middle outwards: the way in along the edges, backwards."""
+    """From the middle outwards: a spiral along the edges, reversed."""
     left, rank = torch.arange(h * w).view(h, w), torch.empty(h * w, dtype=torch.long)
     last = h * w
     while left.numel():
@@ -44,7 +44,7 @@ def spiral(h: int, w: int) -> Int[Tensor, "h w"]:
 
 
 def random(h: int, w: int) -> Int[Tensor, "h w"]:
-    """A path by chance, always the same one."""
+    """One fixed random path."""
     return torch.randperm(h * w, generator=torch.Generator().manual_seed(0)).view(h, w)
 
 
@@ -55,11 +55,11 @@ PATHS = {"rows": rows, "columns": columns, "snake": snake, "spiral": spiral, "ra
 class RasterConfig:
     """`path` is one of `PATHS`, or the rank of every token in a grid: all numbers from 0 on, each once.
 
-    Rows of the transformer sit in the place of the token that is "asked" for, or of the one that they are "fed".
+    `place`: a position has the coordinates of the token that it predicts ("target"), or of the one that it is "fed".
     """
 
     path: str | tuple[int, ...] = "rows"
-    seat: str = "asked"
+    place: str = "target"
 
     def __post_init__(self):
         if isinstance(self.path, str):
@@ -69,15 +69,15 @@ class RasterConfig:
             object.__setattr__(self, "path", tuple(self.path))
             if sorted(self.path) != list(range(len(self.path))):
                 raise ValueError(f"the ranks of a path are 0 to {len(self.path) - 1}, each once; got {self.path}")
-        if self.seat not in ("asked", "fed"):
-            raise ValueError(f'a row sits with the token that is "asked" or "fed", got {self.seat!r}')
+        if self.place not in ("target", "fed"):
+            raise ValueError(f'a position sits with its "target" or with the token it is "fed", got {self.place!r}')
 
     def build(self) -> "Raster":
         return Raster(self)
 
 
 class Raster(OneByOne, Ranked):
-    """For layouts of one grid, and for text, which is a grid of one row."""
+    """One token after the other, for layouts of one grid; text is a grid of one row."""
 
     def __init__(self, config: RasterConfig = RasterConfig()):
         self.config = config
@@ -93,7 +93,5 @@ class Raster(OneByOne, Ranked):
         return torch.tensor(self.config.path)
 
     def row_positions(self, schedule: Schedule, layout: Layout) -> Int[Tensor, "b n"]:
-        """Each in the place of the token that it predicts, or of the token before, which it is fed."""
-        if self.config.seat == "asked":
-            return super().row_positions(schedule, layout)
-        return place_of_fed(schedule)
+        """The token that each position predicts, or the one before, which it is fed."""
+        return super().row_positions(schedule, layout) if self.config.place == "target" else place_of_fed(schedule)

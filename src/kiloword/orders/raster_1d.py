@@ -1,6 +1,6 @@
-"""1D raster order: a picture's tokens follow each other in time like the letters of a word, row by row.
+"""1D raster order: a picture's tokens advance the time coordinate one by one, like those of text, row by row.
 
-Language models draw so, to whom a picture is more text: Chameleon Team 2024; Wu et al. 2024 (Liquid).
+So language models treat pictures, as more text: Chameleon Team 2024; Wu et al. 2024 (Liquid).
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Raster1DConfig:
 
 
 class Raster1D(Raster):
-    """Raster order whose rows take a unit of time each, when they are drawn and when they are read."""
+    """Raster order whose positions take a unit of time each, when they are generated and when they are read."""
 
     def times(self, layout: Layout) -> Int[Tensor, "n"]:
         return self.rank(layout)

@@ -1,1 +1,1 @@
-"""What a picture is asked for with: a text, a class. Each reads prompts into a condition and knows its null."""
+"""Prompts: from a text, a class or features to the condition of a picture, and its null for guidance."""

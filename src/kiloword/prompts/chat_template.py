@@ -1,4 +1,4 @@
-"""Chat template: what a language model is told before it draws, and round a picture that it is shown.
+"""Chat template: the special tokens and phrases around a language model's prompts and pictures.
 
 Wu et al. 2024 (Liquid): begin, text, a phrase that asks for a picture, open; after a picture close, and a phrase that
 asks for its caption.
@@ -19,8 +19,8 @@ from kiloword.tokens.words import Words
 
 @dataclass(frozen=True)
 class ChatTemplateConfig:
-    """Ids of special words: `begin` starts all (None: nothing does), `open` and `close` stand round pictures, `nothing`
-    stands for a text that is left out. `request` ends prompts, `cue` stands between a picture and its caption.
+    """Ids of special tokens: `begin` starts all (None: nothing does), `open` and `close` stand round pictures,
+    `nothing` stands for the null prompt. `request` ends prompts, `cue` stands between a picture and its caption.
 
     Prompts have at most `limit` tokens, their request included.
     """
@@ -38,14 +38,14 @@ class ChatTemplateConfig:
             raise ValueError(f"the limit of a prompt must be at least 1 token, got {self.limit}")
 
     def build(self, embedder: TextEmbedder, words: Words) -> "ChatTemplate":
-        """`embedder` is the entrance of the model's text, `words` its tokenizer."""
+        """`embedder` is the head of the model's text, `words` its tokenizer."""
         return ChatTemplate(self, embedder, words)
 
 
 class ChatTemplate(Prompt, nn.Module):
     """Prompts are texts; the ids of a whole prompt, from `begin` to `open`, as a vector; or None.
 
-    Rows are causal. The last one, `open`, predicts the picture's first token and so is the picture's first row.
+    The prefix is causal. Its last token, `open`, predicts the picture's first token and so is the picture's start.
     """
 
     device: Tensor
@@ -58,7 +58,8 @@ class ChatTemplate(Prompt, nn.Module):
         self.register_buffer("device", torch.empty(0), persistent=False)
 
     def ids(self, prompt: Any) -> list[int]:
-        """A whole prompt, from `begin` to `open`. Raises ValueError for what is none."""
+        """The ids of a whole prompt, from `begin` to `open`. Raises ValueError for ids that are no vector of
+        integers."""
         config = self.config
         if isinstance(prompt, Tensor):
             ids = prompt.tolist()
@@ -67,7 +68,7 @@ class ChatTemplate(Prompt, nn.Module):
             return ids
         if prompt is None:
             return [*self._begin(), config.nothing, config.open]
-        return [*self._begin(), *self._said(prompt, True), config.open]
+        return [*self._begin(), *self._text(prompt, True), config.open]
 
     def check(self, prompt: Any) -> None:
         self.ids(prompt)
@@ -79,13 +80,13 @@ class ChatTemplate(Prompt, nn.Module):
         return self.read([None] * len(condition.prefix))
 
     def script(self, document: Document) -> list[Segment | Prompted]:
-        """The special words stand round pictures; a text that follows a picture at once is asked for by the cue. Ids
+        """The special tokens stand around pictures; a text that follows a picture at once is asked for by the cue. Ids
         that are given as a text are a whole prompt, with all that stands before its picture."""
         config, laid, ids = self.config, list[Segment | Prompted](), self._begin()
         for before, segment, after in zip([None, *document], document, [*document[1:], None], strict=False):
             if isinstance(segment, Text) and not segment.asked:
                 draws = isinstance(after, Picture) and after.asked
-                ids = self.ids(segment.words) if self._whole(segment) else ids + self._said(segment.words, draws)
+                ids = self.ids(segment.words) if self._whole(segment) else ids + self._text(segment.words, draws)
                 continue
             if isinstance(segment, Picture):
                 ids = ids if self._whole(before) else [*ids, config.open]
@@ -102,8 +103,8 @@ class ChatTemplate(Prompt, nn.Module):
     def _prompted(self, ids: list[int]) -> list[Segment | Prompted]:
         return [Prompted(torch.tensor(ids))] if ids else []
 
-    def _said(self, prompt: Any, draws: bool) -> list[int]:
-        """A text, with the phrase that asks for a picture if one is drawn from it."""
+    def _text(self, prompt: Any, draws: bool) -> list[int]:
+        """The ids of a text, with the phrase that asks for a picture if it `draws`."""
         if prompt is None:
             return [self.config.nothing]
         return self._encoded(prompt + self.config.request if draws else prompt)
@@ -116,13 +117,13 @@ class ChatTemplate(Prompt, nn.Module):
         return ids[present].tolist()
 
     def _condition(self, texts: list[list[int]]) -> Condition:
-        """Positions of texts, the last of each as the first of what follows."""
+        """The condition of texts: all tokens but the last as a prefix, the last one as the start."""
         device = self.device.device
         counts = torch.tensor([len(text) for text in texts], device=device)
         longest = int(counts.max())
         ids = torch.tensor([text + [0] * (longest - len(text)) for text in texts], device=device)
         place = torch.arange(longest, device=device).expand_as(ids)
         fed = Fed(ids, torch.ones_like(ids, dtype=torch.bool), torch.zeros(ids.shape, device=device), place)
-        rows, _ = self.embedders[0].enter(fed, Layout(((1, longest),)))
-        start = rows[torch.arange(len(texts), device=device), counts - 1]
-        return Condition(rows[:, :-1], place[:, :-1] < counts[:, None] - 1, start=start, causal=True)
+        vectors, _ = self.embedders[0].enter(fed, Layout(((1, longest),)))
+        start = vectors[torch.arange(len(texts), device=device), counts - 1]
+        return Condition(vectors[:, :-1], place[:, :-1] < counts[:, None] - 1, start=start, causal=True)

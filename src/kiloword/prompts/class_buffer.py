@@ -1,4 +1,4 @@
-"""Class labels as a buffer: many equal rows before the picture, room for an encoder to think (Li et al. 2024, MAR)."""
+"""Class labels as a buffer: the class embedding repeated at many positions before the picture (Li et al. 2024, MAR)."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from kiloword.prompts.prompt import Condition, Prompt, class_ids
 
 @dataclass(frozen=True)
 class ClassBufferConfig:
-    """Classes 0 to `classes` - 1, each as `rows` rows."""
+    """Classes 0 to `classes` - 1, each repeated at `rows` positions."""
 
     classes: int
     width: int
@@ -18,7 +18,7 @@ class ClassBufferConfig:
 
     def __post_init__(self):
         if self.classes < 1 or self.rows < 1:
-            raise ValueError(f"there must be at least one class and one row, got {self.classes} and {self.rows}")
+            raise ValueError(f"there must be at least one class and one position, got {self.classes} and {self.rows}")
 
     def build(self) -> "ClassBuffer":
         return ClassBuffer(self)

@@ -1,4 +1,4 @@
-"""Class labels as prompts: one learned row a class (Esser et al. 2021; LlamaGen, Sun et al. 2024)."""
+"""Class labels as prompts: one learned position a class (Esser et al. 2021; LlamaGen, Sun et al. 2024)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,5 @@
-"""Class labels in the picture's first row: LlamaGen (Sun et al. 2024); as modulation too, VAR (Tian et al. 2024)."""
+"""Class labels at the picture's first position: LlamaGen (Sun et al. 2024); as modulation too, VAR (Tian et al.
+2024)."""
 
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ class ClassStartConfig:
 
 
 class ClassStart(Prompt, nn.Module):
-    """Prompts are class numbers, or None. There are no rows before the picture: its own first row is the class's."""
+    """Prompts are class numbers, or None. There is no prefix: the class embedding is the picture's start."""
 
     required = modulates = True
 

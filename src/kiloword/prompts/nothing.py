@@ -1,4 +1,4 @@
-"""No prompt at all: pictures are drawn as they come (Chen et al. 2020, Image GPT)."""
+"""No prompt: unconditional generation (Chen et al. 2020, Image GPT)."""
 
 from dataclasses import dataclass
 
@@ -29,9 +29,9 @@ class Nothing(Prompt, nn.Module):
         self.register_buffer("device", torch.empty(0), persistent=False)
 
     def read(self, prompts: list) -> Condition:
-        asked = next((prompt for prompt in prompts if prompt is not None), None)
-        if asked is not None:
-            raise ValueError(f"this model draws without a prompt; it cannot be asked for {asked!r}")
+        prompt = next((prompt for prompt in prompts if prompt is not None), None)
+        if prompt is not None:
+            raise ValueError(f"this model draws without a prompt; it cannot be asked for {prompt!r}")
         prefix = self.device.new_zeros(len(prompts), 0, self.width)
         return Condition(prefix, torch.ones(len(prompts), 0, dtype=torch.bool, device=prefix.device))
 

@@ -1,4 +1,4 @@
-"""The law of prompts: from what the user says to what the transformer is given.
+"""The law of prompts: from texts, classes or features to what conditions the transformer.
 
 The null condition is for classifier-free guidance (Ho and Salimans 2022).
 """
@@ -13,15 +13,15 @@ from torch import Tensor
 from kiloword.tokens import Document, Fed, Layout, Picture, Prompted, Segment, Text
 from kiloword.transformer import Context
 
-# Axes: b pictures, m rows of the condition, w width.
+# Axes: b pictures, m positions of the condition, w width.
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Rows that stand before the picture (present ones first), and vectors that are not rows.
+    """What conditions b pictures: a `prefix` of positions before the picture (padding last), and vectors.
 
-    The rows see each other, unless they are `causal`; where they are not `placed` they sit nowhere. `start` is added
-    to the picture's rows that are fed nothing; `vector` modulates the blocks, which attend to the `context`.
+    Attention within the prefix is full, or `causal`; `placed` False: its y and x are NaN. `start` is added to the
+    picture's positions that are fed nothing; `vector` modulates the blocks (adaLN), which cross-attend to `context`.
     """
 
     prefix: Float[Tensor, "b m w"]
@@ -34,11 +34,10 @@ class Condition:
 
 
 class Prompt:
-    """Reads a batch of prompts; None stands for no prompt at all. What has a value or a body here is a default.
+    """Embeds a batch of prompts; None is the null prompt. Values and bodies are defaults.
 
-    `required`: a picture is drawn behind a condition only, since its first token, its modulation or its context is made
-    of it.
-    `predicted`: the model may learn to say its prompts itself: `target` is what the positions of a prefix predict.
+    `required`: a picture needs a condition, since its first token, its modulation or its context depends on it.
+    `predicted`: the model can be trained to predict its prompts too: `target` is what a prefix's positions predict.
     `modulates`: its conditions have a vector that modulates the blocks.
     `context_positions`: how many positions of context a condition has at most; 0 if it has none.
     """
@@ -50,11 +49,11 @@ class Prompt:
     context_positions: int = 0
 
     def read(self, prompts: list) -> Condition:
-        """The condition of each prompt. Raises ValueError for what is none."""
+        """The condition of each prompt. Raises ValueError for a prompt of the wrong kind."""
         raise NotImplementedError
 
     def null(self, condition: Condition) -> Condition:
-        """The condition that stands for no prompt beside this one, for classifier-free guidance."""
+        """The null condition of the same size as this one, for classifier-free guidance."""
         raise NotImplementedError
 
     def check(self, prompt: Any) -> None:
@@ -65,7 +64,7 @@ class Prompt:
         raise ValueError("these prompts are read, not predicted")
 
     def script(self, document: Document) -> list[Segment | Prompted]:
-        """A document with what the prompt reads in place of given texts, and of predicted ones before a picture."""
+        """The document with `Prompted` segments in place of given texts, and of predicted ones before a picture."""
         script: list[Segment | Prompted] = []
         for segment, after in zip(document, [*document[1:], None], strict=True):
             if isinstance(segment, Text) and self.reads(segment, after):
@@ -75,13 +74,13 @@ class Prompt:
         return script
 
     def reads(self, text: Text, after: Segment | None) -> bool:
-        """Whether a text is the prompt's business: it is given, or it is predicted and a picture is drawn from it."""
+        """Whether this prompt embeds a text: it is given, or it is predicted and a picture is generated from it."""
         return not text.asked or (self.predicted and isinstance(after, Picture) and after.asked)
 
 
 @runtime_checkable
 class TextEmbedder(Protocol):
-    """What turns text tokens into vectors: the head of the model's own text."""
+    """What embeds text tokens: the head of the model's own text."""
 
     @property
     def width(self) -> int: ...
@@ -90,7 +89,7 @@ class TextEmbedder(Protocol):
 
 
 def class_ids(prompts: list, classes: int) -> Int[Tensor, "b"]:
-    """The numbers of classes; None becomes `classes`, the one behind the last. Raises ValueError for anything else."""
+    """Class indices; None becomes `classes`, the null class. Raises ValueError for anything else."""
     for prompt in prompts:
         if prompt is not None and not (isinstance(prompt, int) and 0 <= prompt < classes):
             raise ValueError(f"class {prompt!r} is not a whole number from 0 to {classes - 1}")

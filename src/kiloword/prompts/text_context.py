@@ -1,4 +1,4 @@
-"""Text as context for cross-attention: rows of any number, and one vector that they are pooled into.
+"""Text as context for cross-attention: features of any length, and one vector that they are pooled into.
 
 Han et al. 2024 (Infinity: Scaling Bitwise AutoRegressive Modeling), with features of a foreign encoder, T5 (Raffel et
 al. 2019).
@@ -17,15 +17,15 @@ from kiloword.prompts.prompt import Condition, Prompt
 from kiloword.prompts.text_encoder import TextEncoder
 from kiloword.transformer import Context, KeyValues, RMSNormConfig, attend
 
-# Axes: b pictures, m rows of a text (_: texts of different lengths), c channels of the foreign encoder, w width.
+# Axes: b pictures, m positions of a text (_: of different lengths), c channels of the text encoder, w width.
 
 
 @dataclass(frozen=True)
 class TextContextConfig:
-    """Prompts of at most `rows` rows of so many `channels`, pooled by so many `heads`.
+    """Prompts of at most `rows` positions of `channels` features each, pooled by attention with `heads` heads.
 
-    `encoder` is the text encoder that they are the features of, a folder or owner/name on the hub; it is not part of
-    the model, and opened when the first text comes. "": texts are not read, only features.
+    `encoder` is the text encoder whose features these are, a folder or owner/name on the hub; it is not part of the
+    model, and loaded with the first text. "": prompts can only be features.
     """
 
     channels: int
@@ -37,7 +37,7 @@ class TextContextConfig:
 
     def __post_init__(self):
         if self.channels < 1 or self.rows < 1:
-            raise ValueError(f"features need at least one channel and one row, got {self.channels} and {self.rows}")
+            raise ValueError(f"features need at least one channel and position, got {self.channels} and {self.rows}")
         if self.heads < 1 or self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
 
@@ -46,10 +46,10 @@ class TextContextConfig:
 
 
 class TextContext(Prompt, nn.Module):
-    """Prompts are features [m, c]; features with a mask, a pair; texts, which the encoder reads; or None.
+    """Prompts are features [m, c]; a pair of features and a mask [m]; texts, which the encoder embeds; or None.
 
-    The pooled vector starts the picture and modulates the blocks. The null condition has learned features, as many rows
-    as the condition that it stands beside.
+    The pooled vector is the picture's start and modulates the blocks. The null condition has learned features, of the
+    same length as the condition that it stands beside.
     """
 
     required = modulates = True
@@ -69,30 +69,30 @@ class TextContext(Prompt, nn.Module):
 
     def read(self, prompts: list) -> Condition:
         texts = list(dict.fromkeys(prompt for prompt in prompts if isinstance(prompt, str)))
-        told = dict(zip(texts, self.encoder.read(texts, self.nothing.device), strict=True)) if texts else {}
-        return self._condition([self._features(told[p] if isinstance(p, str) else p) for p in prompts])
+        encoded = dict(zip(texts, self.encoder.read(texts, self.nothing.device), strict=True)) if texts else {}
+        return self._condition([self._features(encoded[p] if isinstance(p, str) else p) for p in prompts])
 
     def null(self, condition: Condition) -> Condition:
         assert condition.context is not None
         return self._condition([self.nothing[:count] for count in condition.context.present.sum(1).tolist()])
 
     def _features(self, prompt: Any) -> Float[Tensor, "m c"]:
-        """The rows that count. Raises ValueError for too many, for features of another size, and where none counts."""
+        """The features that the mask keeps. Raises ValueError for too many, for another size, and for an empty mask."""
         features, mask = prompt if isinstance(prompt, tuple) else (prompt, None)
         if features is None:
             return self.nothing
         if not isinstance(features, Tensor):
             raise ValueError(f"a prompt is a text or features of an encoder, got {features!r}")
-        rows, channels = self.config.rows, self.config.channels
+        most, channels = self.config.rows, self.config.channels
         if features.ndim != 2 or features.shape[1] != channels or not len(features):
-            raise ValueError(f"features have 1 to {rows} rows of {channels} channels, got {list(features.shape)}")
+            raise ValueError(f"features have 1 to {most} positions of {channels} channels, got {list(features.shape)}")
         if mask is not None:
             if mask.shape != features.shape[:1] or not mask.any():
-                raise ValueError(f"a mask says of each of {len(features)} rows whether it counts, and one has to")
+                raise ValueError(f"a mask says of each of {len(features)} positions whether it counts, and one has to")
             features = features[mask.bool()]
-        if len(features) > rows:
-            found = f"{len(features)} rows or more"
-            raise ValueError(f"the prompt has {found}, the context holds {rows}: say it in fewer words")
+        if len(features) > most:
+            found = f"{len(features)} positions or more"
+            raise ValueError(f"the prompt has {found}, the context holds {most}: say it in fewer words")
         return features.to(self.nothing)
 
     def _condition(self, texts: list[Float[Tensor, "_ c"]]) -> Condition:
@@ -100,13 +100,13 @@ class TextContext(Prompt, nn.Module):
         lengths = torch.tensor([len(text) for text in texts], device=features.device)
         present = torch.arange(features.shape[1], device=features.device) < lengths[:, None]
         vector = self.pool(features, present)
-        rows = self.out(gelu(self.enter(features), approximate="tanh"))
+        vectors = self.out(gelu(self.enter(features), approximate="tanh"))
         none = present[:, :0]
-        return Condition(rows[:, :0], none, vector, start=vector, context=Context(rows, present))
+        return Condition(vectors[:, :0], none, vector, start=vector, context=Context(vectors, present))
 
 
 class Pool(nn.Module):
-    """One learned query attends to all rows of a text."""
+    """Attention pooling: one learned query attends to all positions of a text."""
 
     def __init__(self, channels: int, width: int, heads: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""A foreign text encoder, opened through the transformers library: T5 and its kin (Raffel et al. 2019).
+"""A pre-trained text encoder, loaded through the transformers library: T5 and its kin (Raffel et al. 2019).
 
 It is no part of a model: its weights are neither trained here nor kept in our checkpoints.
 """
@@ -16,15 +16,14 @@ from kiloword.prompts.caption import plain
 
 
 def twice_plain(text: str) -> str:
-    """As LlamaGen words it."""
+    """LlamaGen's preprocessing."""
     return plain(plain(text))
 
 
 class TextEncoder:
     """`name` is a folder or owner/name on the hub; texts are cut off after `limit` tokens.
 
-    It is opened by the first text that comes, in bfloat16, as LlamaGen's authors run it; `wording` is what they make of
-    a text before.
+    It is loaded with the first text, in bfloat16, as LlamaGen's authors run it; `wording` preprocesses each text.
     """
 
     def __init__(self, name: str, limit: int, wording: Callable[[str], str] = twice_plain):
@@ -47,9 +46,9 @@ class TextEncoder:
 
 
 def opened(name: str) -> tuple[Any, Any]:
-    """The encoder's tokenizer and network, from safetensors only."""
+    """The encoder's tokenizer and network, from safetensors only. Raises ValueError if they cannot be loaded."""
     if not name:
-        raise ValueError("this model knows no text encoder: it can be asked for features, not for texts")
+        raise ValueError("this model names no text encoder: its prompts are features, not texts")
     try:
         from transformers import AutoTokenizer, T5EncoderModel
     except ImportError as error:

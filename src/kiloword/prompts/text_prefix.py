@@ -27,7 +27,7 @@ class TextPrefixConfig:
 
 
 class TextPrefix(Prompt, nn.Module):
-    """Prompts are texts, or None; the null condition is one learned row."""
+    """Prompts are texts, or None; the null condition is one learned position."""
 
     def __init__(self, config: TextPrefixConfig):
         super().__init__()

@@ -1,7 +1,7 @@
 """Text in the stream: the prompt's tokens stand before the picture's and are predicted as these are.
 
-Ramesh et al. 2021 (DALL-E, section 2): 256 text tokens and 1,024 picture tokens, all of them learned, so that the
-model knows p(text, picture).
+Ramesh et al. 2021 (DALL-E, section 2): 256 text tokens and 1,024 picture tokens, all of them predicted, so
+that the model learns p(text, picture).
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from kiloword.tokens import Fed, Layout
 
 @dataclass(frozen=True)
 class TextStreamConfig:
-    """Prompts of exactly `limit` text tokens: shorter ones are padded, and the padding is learned too."""
+    """Prompts of exactly `limit` text tokens: shorter ones are padded, and the padding is predicted too."""
 
     text: BPEConfig
     limit: int = 64
@@ -30,15 +30,15 @@ class TextStreamConfig:
             raise ValueError(f"the limit of a prompt must be at least 1 token, got {self.limit}")
 
     def build(self, embedder: TextEmbedder) -> "TextStream":
-        """`embedder` is the entrance of the model's text."""
+        """`embedder` is the head of the model's text."""
         return TextStream(self, embedder)
 
 
 class TextStream(Prompt, nn.Module):
     """Prompts are texts; None is a text of padding alone.
 
-    Row i is fed token i - 1 and predicts token i. The picture's first row predicts its first token, so it is fed the
-    text's last one: that is the condition's `start`.
+    Position i is fed token i - 1 and predicts token i. The picture's first position is fed the text's last token: that
+    is the condition's `start`.
     """
 
     device: Tensor
@@ -52,7 +52,7 @@ class TextStream(Prompt, nn.Module):
         self.register_buffer("device", torch.empty(0), persistent=False)
 
     def target(self, prompts: list) -> Int[Tensor, "b m"]:
-        """The token that each row of the condition is to predict."""
+        """The token that each position of the condition predicts."""
         limit = self.config.limit
         ids, _ = self.text.encode(["" if prompt is None else prompt for prompt in prompts], limit)
         return pad(ids, (0, limit - ids.shape[1]), value=END).to(self.device.device)
@@ -64,8 +64,8 @@ class TextStream(Prompt, nn.Module):
         ids = self.target(prompts)
         line = torch.arange(self.config.limit + 1, device=ids.device).expand(len(ids), -1)
         fed = Fed(pad(ids, (1, 0)), line > 0, torch.ones(line.shape, device=ids.device), line)
-        rows, _ = self.embedders[0].enter(fed, Layout(((1, line.shape[1]),)))
-        prefix, start = rows[:, :-1], rows[:, -1]
+        vectors, _ = self.embedders[0].enter(fed, Layout(((1, line.shape[1]),)))
+        prefix, start = vectors[:, :-1], vectors[:, -1]
         present = torch.ones(prefix.shape[:2], dtype=torch.bool, device=prefix.device)
         return Condition(prefix, present, start=start, causal=True)
 

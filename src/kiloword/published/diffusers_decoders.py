@@ -85,19 +85,19 @@ class ConsistencyDecoder(Decoder):
 
     def decode_steps(
         self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"], effort: Effort, noise: Noise,
-        rows: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
+        pictures: Int[Tensor, "b"], start: Float[Tensor, "b c H W"] | None = None,
         under: Float[Tensor, "b c H W"] | None = None,
     ) -> Iterator[DecodeStep]:  # fmt: skip
         if start is not None:
             raise ValueError("this decoder cannot clean up a picture: that takes a decoder by flow matching")
         steps, told = self.steps(layout, effort), self._told(tokens, layout, known)
-        times, x = self._times(told), noise.normal(tuple(told[0, :3].shape), rows).to(told)
+        times, x = self._times(told), noise.normal(tuple(told[0, :3].shape), pictures).to(told)
         x = x * self.network.decoder_scheduler.init_noise_sigma
         for step, time in enumerate(times):
             clean = self._clean(x, time, told)
             yield DecodeStep(clean.detach, step + 1, steps, step + 1)
             if step + 1 < len(times):
-                x = self._noised(clean, times[step + 1], noise.normal(tuple(clean.shape[1:]), rows).to(clean))
+                x = self._noised(clean, times[step + 1], noise.normal(tuple(clean.shape[1:]), pictures).to(clean))
 
     def preview(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b 3 H W"]:
         """The first of its calls, from the middle of all noise."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from kiloword.engine.card import Card
 from kiloword.heads.categorical import CategoricalConfig
-from kiloword.heads.entrance import SeatedEntranceConfig
+from kiloword.heads.entrance import PositionEntranceConfig
 from kiloword.orders.raster import RasterConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.nothing import NothingConfig
@@ -32,7 +32,7 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     width, palette = arguments["n_embd"], PALETTE.parts(arguments)
     hidden = arguments.get("n_inner") or 4 * width
     colours = Categorical(palette.quantizer.size)
-    head = CategoricalConfig(colours, width, entrance=SeatedEntranceConfig(places))
+    head = CategoricalConfig(colours, width, entrance=PositionEntranceConfig(places))
     stack = StackConfig(
         width,
         arguments["n_layer"],

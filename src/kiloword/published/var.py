@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kiloword.engine.card import Card
 from kiloword.heads.categorical import CategoricalConfig
-from kiloword.heads.entrance import SeatedEntranceConfig
+from kiloword.heads.entrance import PositionEntranceConfig
 from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.class_start import ClassStartConfig
@@ -58,7 +58,7 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     head = CategoricalConfig(
         Categorical(arguments["V"]),
         width,
-        entrance=SeatedEntranceConfig(sum(side**2 for side in sides), len(sides)),
+        entrance=PositionEntranceConfig(sum(side**2 for side in sides), len(sides)),
         canvas=arguments["Cvae"],
         bias=True,
     )

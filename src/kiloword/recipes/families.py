@@ -12,7 +12,7 @@ from dataclasses import replace
 from kiloword.heads.bitwise import BitwiseConfig
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.heads.diffusion_head import DiffusionConfig
-from kiloword.heads.entrance import ScaleEntranceConfig, SeatedEntranceConfig
+from kiloword.heads.entrance import PositionEntranceConfig, ScaleEntranceConfig
 from kiloword.heads.flow import FlowConfig
 from kiloword.heads.multicode_head import MulticodeHeadConfig
 from kiloword.heads.regression import RegressionConfig
@@ -120,7 +120,7 @@ def picked(size: int, width: int = WIDTH, **changes) -> CategoricalConfig:
 
 def painted(width: int = WIDTH) -> CategoricalConfig:
     """A softmax over the ids of VAR's grids, fed what coarser ones have painted."""
-    entrance = SeatedEntranceConfig(sum(side**2 for side in SCALES), len(SCALES))
+    entrance = PositionEntranceConfig(sum(side**2 for side in SCALES), len(SCALES))
     return picked(1024, width, canvas=SPREAD.code_dim, bias=True, entrance=entrance)
 
 
@@ -144,7 +144,7 @@ def with_flips(tokenizer: AutoencoderConfig) -> AutoencoderConfig:
 # name: quantizer of the tokenizer, order, head, blocks, whose way it is
 FAMILIES = {
     "emoji-igpt": (
-        "palette", RasterConfig(), picked(512, entrance=SeatedEntranceConfig(16 * 16)), quick, "Image GPT",
+        "palette", RasterConfig(), picked(512, entrance=PositionEntranceConfig(16 * 16)), quick, "Image GPT",
     ),
     "emoji-llamagen": (
         "vq", RasterConfig(), picked(1024, places=GRID), llama, "LlamaGen",

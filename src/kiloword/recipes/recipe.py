@@ -72,7 +72,7 @@ def _set(config: Any, path: list[str], value: str, whole: str) -> Any:
     if is_dataclass(old):
         inner = ", ".join(field.name for field in dataclasses.fields(old))
         raise ValueError(f"{whole} is a group of settings: set one of {inner}")
-    return replace(config, **{path[0]: _read(value, old, whole)})
+    return replace(config, **{path[0]: _read(aliases.value_of(path[0], value), old, whole)})
 
 
 def _read(value: str, old: Any, path: str) -> Any:

@@ -47,8 +47,8 @@ class Counted(nn.Module):
     def modulated(self) -> bool:
         return self.inner.modulated
 
-    def cache(self, rows: int, capacity: int) -> KeyValueCache:
-        return self.inner.cache(rows, capacity)
+    def cache(self, batch: int, capacity: int) -> KeyValueCache:
+        return self.inner.cache(batch, capacity)
 
     def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
         self.passes += 1

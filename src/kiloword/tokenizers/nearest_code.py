@@ -21,7 +21,7 @@ def nearest(places: Float[Tensor, "p c"], codes: Float[Tensor, "v c"]) -> Int[Te
 
 
 def table_of(codes: Float[Tensor, "v c"]) -> Float[Tensor, "d u"]:
-    """Codes made ready for several searches: a column a code, below it -|e|^2/2; columns that fill up never win."""
+    """Codes prepared for several searches: a column a code, below it -|e|^2/2; padding columns never win."""
     table = torch.cat([codes, -codes.square().sum(1, keepdim=True) / 2], dim=1)
     table = pad(table.t(), (0, -len(codes) % BLOCK))
     table[-1, len(codes) :] = -torch.inf
@@ -30,11 +30,11 @@ def table_of(codes: Float[Tensor, "v c"]) -> Float[Tensor, "d u"]:
 
 def nearest_in(table: Float[Tensor, "d u"], places: Float[Tensor, "p c"]) -> Int[Tensor, "p"]:
     """Ids of the nearest codes of a table."""
-    rows = max(1, SCORES.get(places.device.type, MANY_SCORES) // table.shape[1])
+    batch = max(1, SCORES.get(places.device.type, MANY_SCORES) // table.shape[1])
     with torch.no_grad(), torch.autocast(places.device.type, enabled=False):
         ids = torch.empty(len(places), dtype=torch.long, device=places.device)
-        scores = places.new_empty(min(rows, len(places)), table.shape[1])  # one room for all
-        for some, found in zip(places.split(rows), ids.split(rows), strict=True):
+        scores = places.new_empty(min(batch, len(places)), table.shape[1])  # one room for all
+        for some, found in zip(places.split(batch), ids.split(batch), strict=True):
             found.copy_(_largest(torch.mm(pad(some, (0, 1), value=1.0), table, out=scores[: len(some)])))
     return ids
 

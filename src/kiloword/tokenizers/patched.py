@@ -64,7 +64,7 @@ class Patched(nn.Module, Tokenizer):
 
     @property
     def multiscale(self) -> "PatchedScales | None":
-        """What paints on several grids, if the tokenizer inside does."""
+        """The multi-scale quantizer, if the tokenizer inside has one."""
         scales = self.tokenizer.multiscale
         return PatchedScales(self, scales) if scales else None
 
@@ -110,7 +110,7 @@ class Patched(nn.Module, Tokenizer):
 
 
 class PatchedScales(Multiscale):
-    """A quantizer of several grids, asked in patches. What is painted has the size of its own grids."""
+    """A multi-scale quantizer over patches; the canvas has the size of its own grids."""
 
     def __init__(self, patched: Patched, quantizer: Multiscale):
         self.patched, self.quantizer = patched, quantizer
@@ -139,7 +139,7 @@ class PatchedScales(Multiscale):
 
 
 def frame_of(layout: Layout) -> tuple[int, int]:
-    """The grid in whose units places are counted."""
+    """The grid in whose units positions are counted."""
     return layout.frame or layout.sizes[-1]
 
 

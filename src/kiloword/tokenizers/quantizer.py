@@ -20,7 +20,7 @@ UNKNOWN = -1  # a token, or a factor of one, that is not known; it looks up to z
 
 @dataclass(frozen=True)
 class Quantized:
-    """What a picture became: `target` is to be predicted, `shown` is what later tokens see (mostly the same)."""
+    """Quantized pictures: `target` tokens are to be predicted, `shown` is what later tokens see (mostly the same)."""
 
     target: Tensor
     shown: Tensor
@@ -52,7 +52,7 @@ class Quantizer(Protocol):
 
     @property
     def multiscale(self) -> "Multiscale | None":
-        """What paints on several grids: itself, or None where all tokens lie on one."""
+        """The multi-scale quantizer: itself, or None for a single grid."""
         return None
 
     def quantize(self, latent: Float[Tensor, "b e h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
@@ -68,33 +68,32 @@ class Quantizer(Protocol):
         ...
 
     def fit(self, pixels: Float[Tensor, "p c"]) -> None:
-        """Take everything over from latents, if it `fits_at_once`."""
+        """Fit the codebook to latents in one call, if it `fits_at_once`."""
         raise AssertionError(f"a {type(self).__name__} is trained, not fitted at once")
 
 
 @runtime_checkable
 class Multiscale(Protocol):
-    """What quantizers can whose tokens lie on several grids, coarse to fine (Tian et al. 2024, VAR)."""
+    """Quantizers whose tokens lie on several grids, coarse to fine (Tian et al. 2024, VAR)."""
 
     def grids(self, height: int, width: int) -> tuple[tuple[int, int], ...]:
         """The grids for a latent of that size; the last one is that size itself."""
         ...
 
     def frame(self, height: int, width: int) -> tuple[int, int]:
-        """The finest grid that there is for any picture of that shape: in its units places are counted."""
+        """The finest grid that there is for any picture of that shape, in whose units positions are counted."""
         ...
 
     def canvas(self, shown: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
-        """What the tokens of the scales before `scale` have painted so far, at the size of grid `scale`: the sum of
-        their strokes, shrunk."""
+        """The canvas: the sum of the latents of all scales before `scale`, resized to grid `scale`."""
         ...
 
     def stroke(self, tokens: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c h w"]:
-        """What the tokens of one grid, and no others, add to the finest one."""
+        """The latents that the tokens of one grid add to the canvas, at the size of the finest grid."""
         ...
 
     def shrink(self, painted: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
-        """The finest grid as it is seen at the size of grid `scale`."""
+        """A canvas of the finest grid's size, resized to grid `scale`."""
         ...
 
 

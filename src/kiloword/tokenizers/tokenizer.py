@@ -39,7 +39,7 @@ class Tokenizer(Protocol):
 
     @property
     def multiscale(self) -> Multiscale | None:
-        """What paints on several grids; None where one grid says it all."""
+        """The multi-scale quantizer; None for a single grid."""
         return None
 
     def layout(self, height: int, width: int) -> Layout: ...

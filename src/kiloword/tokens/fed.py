@@ -1,6 +1,6 @@
-"""Fed: what the rows of some tokens are made of, agreed between an order and a head.
+"""Fed: the input of some tokens' positions, agreed between an order and a head.
 
-The token before (van den Oord et al. 2016), what has been painted so far (Tian et al. 2024), the token itself, a
+The token before (van den Oord et al. 2016), the canvas decoded so far (Tian et al. 2024), the token itself, a
 part-noised latent (Zhou et al. 2024), or nothing.
 """
 
@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-# Axes: b pictures, q tokens picked.
+# Axes: b pictures, q tokens.
 
 
 @dataclass(frozen=True)
 class Fed:
-    """What the picked tokens' rows are made of: a token each (where `real`), its unknown share, and their place.
+    """The inputs of `q` positions: `tokens` [b, q, ...], which of them are `real` (False: nothing is fed), their level
+    (the unknown share, 0 known to 1 unknown), and `place`, the index in the layout of the token predicted there.
 
-    Orders that feed what has been painted so far put vectors [b, q, channels] in the tokens' stead. `to` is the unknown
-    share that a step leads to, where it leads only a part of the way.
+    Orders that feed the canvas put its vectors [b, q, channels] in place of tokens. `to` is the level that a denoising
+    step leads to.
     """
 
     tokens: Tensor

@@ -17,7 +17,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Layout:
-    """Grid sizes (rows, columns) from coarse to fine; `frame` is the grid in whose units places are counted."""
+    """Grid sizes (rows, columns) from coarse to fine; `frame` is the grid in whose units positions are counted."""
 
     sizes: tuple[tuple[int, int], ...]
     frame: tuple[int, int] | None = None  # None: the finest grid
@@ -42,7 +42,7 @@ class Layout:
         return sum(self.counts)
 
     def part(self, scale: int) -> slice:
-        """Which of the n tokens belong to grid `scale` (0 is the coarsest; -1 the finest)."""
+        """The slice of the n tokens that belongs to grid `scale` (0 is the coarsest; -1 the finest)."""
         scale = range(len(self.sizes))[scale]
         start = sum(self.counts[:scale])
         return slice(start, start + self.counts[scale])
@@ -63,13 +63,13 @@ def in_proportion(sizes: Sequence[tuple[int, int]], height: int, width: int) -> 
 
 
 @lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is kept may be learned from
+@torch.inference_mode(False)  # cached tensors may be used in training
 def _positions(layout: Layout) -> Tensor:
     assert layout.frame is not None
     height, width = layout.frame
-    places = []
+    positions = []
     for scale, (h, w) in enumerate(layout.sizes):
         y = torch.arange(h).mul(height / h)
         x = torch.arange(w).mul(width / w)
-        places.append(torch.cartesian_prod(torch.tensor([float(scale)]), y, x).view(-1, 3))
-    return torch.cat(places)
+        positions.append(torch.cartesian_prod(torch.tensor([float(scale)]), y, x).view(-1, 3))
+    return torch.cat(positions)

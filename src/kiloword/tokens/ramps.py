@@ -19,7 +19,8 @@ from kiloword.tokens.schedule import Schedule
 
 @dataclass(frozen=True)
 class Ramps:
-    """Groups, each of `steps` steps (None: as many as there are otherwise), and how far they overlap."""
+    """Draw in `groups` groups of `steps` steps each (None: the order's default), `overlap` from 0 (all at once) to 1
+    (one after the other)."""
 
     groups: int
     overlap: float = 1.0
@@ -27,7 +28,10 @@ class Ramps:
 
 
 def ramps(rank: Int[Tensor, "b n"], overlap: float, steps: int) -> Schedule:
-    """Every unit takes `steps` steps, and those of rank r begin `overlap` r times as many after the first."""
+    """The schedule in which every unit takes `steps` steps and those of rank r begin at step `overlap` * r * `steps`.
+
+    Raises ValueError for an overlap outside [0, 1], and for less than 1 step.
+    """
     if not 0 <= overlap <= 1:
         raise ValueError(f"the overlap is from 0 (all groups at once) to 1 (one after the other), got {overlap}")
     if steps < 1:
@@ -39,7 +43,7 @@ def ramps(rank: Int[Tensor, "b n"], overlap: float, steps: int) -> Schedule:
 def levels_at(
     progress: Float[Tensor, "b"], rank: Int[Tensor, "b n"], overlap: Float[Tensor, "b"]
 ) -> Float[Tensor, "b n"]:
-    """The unknown share of every unit, picture by picture: for training, at any `progress` from 0 to T.
+    """The level of every unit of each picture at any `progress` from 0 to T, for training.
 
     Progress is counted in ramps: T (1 - t), or the step over `steps`.
     """
@@ -47,7 +51,7 @@ def levels_at(
 
 
 def grouped(place: Int[Tensor, "*n"], groups: int) -> Int[Tensor, "*n"]:
-    """Ranks from the places 0, 1, .. of units in an order: groups of equally many places that follow each other.
+    """The group of each unit, given its `place` 0, 1, .. in an order: consecutive groups of equal size.
 
     Raises ValueError if the groups do not divide the places.
     """

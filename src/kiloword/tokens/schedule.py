@@ -1,4 +1,4 @@
-"""Schedule: when each token becomes known. Every published way of drawing is such a table.
+"""Schedule: when each token becomes known. Every published way of generating is such a table.
 
 Raster, next-scale and masked orders are steps from 1 to 0; diffusion is a common ramp, groupwise diffusion
 (Lee et al. 2023) and rolling diffusion (Ruhe et al. 2024) are ramps that follow each other.
@@ -50,15 +50,15 @@ class Schedule:
         return ((self.stop - step) / (self.stop - self.start)).clamp(0, 1)
 
     def known(self, step: float) -> Bool[Tensor, "b n"]:
-        """Which tokens are known before `step`: nothing of them is unknown."""
+        """Which tokens are fully known before `step`."""
         return self.stop <= step
 
     def visited(self, step: int) -> Bool[Tensor, "b n"]:
-        """Which tokens change during `step`: the ones a model has to be asked about."""
+        """Which tokens change during `step`: the ones that the model predicts."""
         return self.level(step) > self.level(step + 1)
 
     def table(self) -> Float[Tensor, "b s n"]:
-        """The whole table, one row a step and one more for the end, to be looked at."""
+        """The whole table of levels, one line a step and one more for the end, to be looked at."""
         moments = torch.arange(self.steps + 1).to(self.stop)[:, None]
         start, stop = self.start[:, None], self.stop[:, None]
         return ((stop - moments) / (stop - start)).clamp(0, 1)

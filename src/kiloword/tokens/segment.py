@@ -19,7 +19,7 @@ from kiloword.tokens.layout import Layout
 @dataclass(frozen=True)
 class Text:
     """A text. A given one may be whatever the model's prompt reads: words, the number of a class, features of a foreign
-    encoder, or None for a prompt that is left out; one that is asked for is words."""
+    encoder, or None for the null prompt; one that is `asked` for (to be predicted) is words."""
 
     words: Any
     asked: bool = False
@@ -29,8 +29,8 @@ class Text:
 class Picture:
     """The tokens of one picture, [n] or [n, tail], in its layout; None where they are still to be drawn.
 
-    One that is asked for may be `shown` otherwise than it is to be predicted: with some tokens changed, as its own
-    later tokens see it. What comes after it sees `tokens`.
+    `asked`: it is to be predicted. Its own later tokens may then see `shown` in place of `tokens`: the same with some
+    tokens corrupted (teacher forcing with errors). What comes after the picture sees `tokens`.
     """
 
     layout: Layout
@@ -41,8 +41,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Prompted:
-    """What a model's prompt reads into a condition at this place of a document; `asked` if its tokens are predicted
-    too."""
+    """A part of a document that the model's prompt turns into a condition; `asked` if its tokens are predicted too."""
 
     prompt: Any
     asked: bool = False

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Axes: b pictures, n tokens of a span. Tokens are [b, n] for ids and [b, n, tail] for all other spaces.
+# Axes: b pictures, n tokens of each. Tokens are [b, n] for ids and [b, n, *tail] for all other spaces; `bits` is the
+# information of one token.
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Codes:
-    """A tuple of ids a token; factor f takes values in [0, sizes[f])."""
+    """A tuple of ids a token; its factor f is in [0, sizes[f])."""
 
     sizes: tuple[int, ...]
 

@@ -28,9 +28,9 @@ from kiloword.transformer.pattern import (
     WrappedRowPattern,
 )
 from kiloword.transformer.position import MutedConfig, RotaryConfig, RoundedConfig, StretchedConfig
-from kiloword.transformer.rows import Stream, Transformer, at, visible
 from kiloword.transformer.slots import Slots
 from kiloword.transformer.stack import Stack, StackConfig
+from kiloword.transformer.stream import Stream, Transformer, at, visible
 
 __all__ = [
     "AdaLNConfig", "AdaLNOutputConfig", "AttentionConfig", "Cache", "ColumnPattern", "Context", "ConvolutionPattern",

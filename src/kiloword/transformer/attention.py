@@ -10,18 +10,19 @@ from torch.nn.functional import linear, rms_norm, scaled_dot_product_attention
 from kiloword.transformer.cache import Cache
 from kiloword.transformer.norm import LayerNormConfig, RMSNorm, RMSNormConfig, UnitConfig, UnitKeys, UnitQueries
 from kiloword.transformer.position import rotate
-from kiloword.transformer.rows import at
+from kiloword.transformer.stream import at
 
-# Axes: b rows of the batch, h heads, d channels of a head, q places now, a of them that are asked for, n = a or q, c
-# places attended to, w width, p queries, keys and values together.
+# Axes: b batch, h heads, d channels of a head, q new positions, a positions of the query index, n = a or q, c positions
+# attended to, w width, p channels of queries, keys and values together.
 
 
 @dataclass(frozen=True)
 class AttentionConfig:
-    """`heads` queries share `key_heads` keys and values; `query_norm` normalises queries and keys a head.
+    """Grouped-query attention: `heads` query heads share `key_heads` heads of keys and values.
 
-    Without a `key_bias` a bias is added to queries and values only, without an `out_bias` none to what is mixed (Qwen2,
-    Bai et al. 2023). Queries times keys are divided by sqrt(head_dim) and multiplied by `gain`.
+    `query_norm` normalises the queries and keys of each head (QK-norm). With a `bias`, `key_bias` False leaves it out
+    of the keys, `out_bias` False out of the output projection (Qwen2, Bai et al. 2023). Scores are divided by
+    sqrt(head_dim) and multiplied by `gain`.
     """
 
     heads: int
@@ -44,7 +45,7 @@ class AttentionConfig:
 
 
 class Attention(nn.Module):
-    """Queries, keys and values from one matrix, in that order."""
+    """Self-attention; queries, keys and values come from one matrix, in that order."""
 
     def __init__(self, config: AttentionConfig, width: int):
         super().__init__()
@@ -75,36 +76,36 @@ class Attention(nn.Module):
         mask: Bool[Tensor, "b q c"] | None,
         cache: Cache | None = None,
         layer: int = 0,
-        asked: Int[Tensor, "b a"] | None = None,
+        query_index: Int[Tensor, "b a"] | None = None,
     ) -> Float[Tensor, "b n w"]:
-        """Attend where `mask` is true (None: everywhere), over what `cache` holds for `layer` as well; what the rows
-        `asked` for hear (None: all)."""
+        """Attention output at the positions of `query_index` (None: all), attending where `mask` is true (None:
+        everywhere), to what `cache` holds for `layer` too. `angles` are cosines and sines of rotary positions."""
         b, q, _ = x.shape
         parts = self._project(x).view(b, q, self.heads + 2 * self.key_heads, self.head_dim)
-        turned, values = parts.split([self.heads + self.key_heads, self.key_heads], dim=2)
+        queries_keys, values = parts.split([self.heads + self.key_heads, self.key_heads], dim=2)
         if self.normed:
-            turned = self._norm(turned).to(values.dtype)
+            queries_keys = self._norm(queries_keys).to(values.dtype)
         if angles is not None:
-            turned = rotate(turned, angles)
-        queries, keys = turned.transpose(1, 2).split([self.heads, self.key_heads], dim=1)
+            queries_keys = rotate(queries_keys, angles)
+        queries, keys = queries_keys.transpose(1, 2).split([self.heads, self.key_heads], dim=1)
         values = values.transpose(1, 2)
         if cache is not None:
-            keys, values = cache.append(layer, keys.detach(), values.detach())  # nothing is learned through a cache
-        if asked is not None:
-            queries = at(queries.transpose(1, 2), asked).transpose(1, 2)
-            mask = None if mask is None else at(mask, asked)
-        mixed = scaled_dot_product_attention(
+            keys, values = cache.append(layer, keys.detach(), values.detach())  # no gradients through a cache
+        if query_index is not None:
+            queries = at(queries.transpose(1, 2), query_index).transpose(1, 2)
+            mask = None if mask is None else at(mask, query_index)
+        attended = scaled_dot_product_attention(
             queries, keys, values, None if mask is None else mask[:, None], scale=self.scale,
             enable_gqa=self.heads != self.key_heads,
         )  # fmt: skip
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return self.out(attended.transpose(1, 2).flatten(2))
 
-    def _norm(self, turned: Float[Tensor, "b q h d"]) -> Float[Tensor, "b q h d"]:
-        """Queries and keys normed, at once where both are divided by their root mean square."""
+    def _norm(self, queries_keys: Float[Tensor, "b q h d"]) -> Float[Tensor, "b q h d"]:
+        """Normalised queries and keys (QK-norm), in one call if both are RMSNorms."""
         if isinstance(self.query_norm, RMSNorm):
-            normed = rms_norm(turned, turned.shape[3:], eps=self.query_norm.eps)
+            normed = rms_norm(queries_keys, queries_keys.shape[3:], eps=self.query_norm.eps)
             return normed * self.gains().to(normed.dtype)
-        queries, keys = turned.split([self.heads, self.key_heads], dim=2)
+        queries, keys = queries_keys.split([self.heads, self.key_heads], dim=2)
         return torch.cat([self.query_norm(queries), self.key_norm(keys)], dim=2)
 
     def _project(self, x: Float[Tensor, "b q w"]) -> Float[Tensor, "b q p"]:
@@ -112,13 +113,13 @@ class Attention(nn.Module):
         return self.qkv(x) if self.query_bias is None else linear(x, self.qkv.weight, self.bias())
 
     def gains(self) -> Float[Tensor, "h d"]:
-        """Of all queries and then of all keys, if each is divided by its root mean square."""
+        """The gains of QK-norm by RMSNorm: of all query heads, then of all key heads."""
         assert isinstance(self.query_norm, RMSNorm) and isinstance(self.key_norm, RMSNorm)
         queries, keys = self.query_norm.weight, self.key_norm.weight
         return torch.cat([queries.expand(self.heads, -1), keys.expand(self.key_heads, -1)])
 
     def bias(self) -> Float[Tensor, "p"] | None:
-        """What is added to queries, keys and values, where keys may have none."""
+        """The bias of queries, keys and values; zeros for the keys if they have none."""
         if self.query_bias is None or self.value_bias is None:
             return self.qkv.bias
         none = self.query_bias.new_zeros(self.key_heads * self.head_dim)

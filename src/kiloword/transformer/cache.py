@@ -1,6 +1,7 @@
-"""The cache of keys and values that were computed before, with a length of its own for every row.
+"""The key-value cache, with a length of its own for every sequence of the batch.
 
-Pope et al. 2022 (Efficiently Scaling Transformer Inference) for the idea; preallocated, so that nothing grows.
+Pope et al. 2022 (Efficiently Scaling Transformer Inference) for the idea; preallocated, so that no step allocates
+memory.
 """
 
 import math
@@ -13,39 +14,40 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-# Axes: b rows of the batch, q new places, h key heads, d channels of a head, c places held.
+# Axes: b batch, q new positions, h key heads, d channels of a head, c cached positions.
 
 
 @runtime_checkable
 class Cache(Protocol):
-    """What a transformer needs of a cache."""
+    """What a transformer needs of a key-value cache."""
 
     def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]: ...
 
     def mask(self, new: Bool[Tensor, "b q q"] | None, count: int) -> Bool[Tensor, "b q c"] | None: ...
 
-    def place(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]: ...
+    def append_positions(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]: ...
 
-    def cached_context(self, layer: int, told: object, read: Callable[[], Tensor]) -> Tensor: ...
+    def cached_context(self, layer: int, context: object, project: Callable[[], Tensor]) -> Tensor: ...
 
     def advance(self, lengths: Int[Tensor, "b"]) -> None: ...
 
 
 class KeyValueCache:
-    """Room for `capacity` places a row; row r holds `lengths[r]` of them.
+    """Room for `capacity` positions in each of `batch` sequences; sequence i holds `lengths[i]` of them.
 
-    A forward pass appends its new keys behind what is held; `advance` says how many of them stay. Places that are
-    not kept are overwritten by the next pass. Rows are compact: absent places must stand last among the new ones.
+    A forward pass appends its new keys and values behind what is held; `advance` says how many of them stay. Positions
+    that are not kept are overwritten by the next pass. Sequences are compact: padding must come last among the new
+    positions.
     """
 
-    def __init__(self, layers: int, rows: int, capacity: int, heads: int, head_dim: int):
-        self.keys, self.values = (untouched(layers, rows, heads, capacity, head_dim) for _ in range(2))
-        self.places = Places(rows, capacity)
-        self._told: object = None
-        self._recalled: dict[int, Tensor] = {}
-        self._numbers = list(range(rows))  # of the rows, among all that there is room for
-        self._scattered: Tensor | None = None  # their numbers, where they do not lie beside each other
-        self.hold([0] * rows)
+    def __init__(self, layers: int, batch: int, capacity: int, heads: int, head_dim: int):
+        self.keys, self.values = (untouched(layers, batch, heads, capacity, head_dim) for _ in range(2))
+        self.positions = PositionTable(batch, capacity)
+        self._context: object = None
+        self._projected: dict[int, Tensor] = {}
+        self._numbers = list(range(batch))  # of the sequences, in the whole cache
+        self._scattered: Tensor | None = None  # the same where they are not adjacent
+        self.hold([0] * batch)
 
     @property
     def capacity(self) -> int:
@@ -58,16 +60,16 @@ class KeyValueCache:
         return self
 
     def reserve(self, count: int) -> int:
-        """Where `count` new places begin, which is behind the longest row. Raises ValueError if there is no room."""
+        """Where `count` new positions begin: behind the longest sequence. Raises ValueError if there is no room."""
         held, room = self._longest, self.capacity
         if held + count > room:
-            raise ValueError(f"the cache has room for {room} places; {held} are held and {count} more come")
+            raise ValueError(f"the cache has room for {room} positions; {held} are held and {count} more come")
         return held
 
     def append(
         self, layer: int, keys: Float[Tensor, "b h q d"], values: Float[Tensor, "b h q d"]
     ) -> tuple[Float[Tensor, "b h c d"], Float[Tensor, "b h c d"]]:
-        """Write new keys and values behind those held; all that a query may look at."""
+        """Write new keys and values behind those held; returns all keys and values up to and with the new ones."""
         if self._scattered is not None:
             return self._append_scattered(layer, keys, values)
         new_keys, new_values, all_keys, all_values = self._rooms(keys.shape[2])[layer]
@@ -75,74 +77,77 @@ class KeyValueCache:
             new_keys.copy_(keys)
             new_values.copy_(values)
         else:
-            rows, places = self._behind(keys.shape[2])
-            self.keys[layer][rows, :, places] = keys.transpose(1, 2)
-            self.values[layer][rows, :, places] = values.transpose(1, 2)
+            batch, positions = self._behind(keys.shape[2])
+            self.keys[layer][batch, :, positions] = keys.transpose(1, 2)
+            self.values[layer][batch, :, positions] = values.transpose(1, 2)
         return all_keys, all_values
 
     def _append_scattered(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """The same where the rows do not lie beside each other: they are copied."""
+        """The same for sequences that are not adjacent in the cache: they are copied."""
         end = self.reserve(keys.shape[2]) + keys.shape[2]
-        _, places = self._behind(keys.shape[2])
-        rows = self._scattered
-        assert rows is not None
+        _, positions = self._behind(keys.shape[2])
+        batch = self._scattered
+        assert batch is not None
         for room, new in ((self.keys[layer], keys), (self.values[layer], values)):
-            room[rows[:, None], :, places] = new.transpose(1, 2)
-        return self.keys[layer][rows, :, :end], self.values[layer][rows, :, :end]
+            room[batch[:, None], :, positions] = new.transpose(1, 2)
+        return self.keys[layer][batch, :, :end], self.values[layer][batch, :, :end]
 
     def mask(self, new: Bool[Tensor, "b q q"] | None, count: int) -> Bool[Tensor, "b q c"] | None:
-        """Who of `count` new places attends to what `append` returns, given how the new ones see each other."""
+        """The mask of `count` new positions over all that `append` returns, given the mask among the new ones (None:
+        full); None for full attention."""
         if self._level and (new is None or count == 1):
             return None
-        place = torch.arange(self._longest + count, device=self.keys.device) - self._behind(count)[1][:, :1]
+        offset = torch.arange(self._longest + count, device=self.keys.device) - self._behind(count)[1][:, :1]
         if new is None:
-            return (place < count)[:, None].expand(-1, count, -1)
-        seen = new.gather(2, place.clamp(0, count - 1)[:, None].expand(-1, count, -1))
-        return (place < 0)[:, None] | ((place < count)[:, None] & seen)
+            return (offset < count)[:, None].expand(-1, count, -1)
+        seen = new.gather(2, offset.clamp(0, count - 1)[:, None].expand(-1, count, -1))
+        return (offset < 0)[:, None] | ((offset < count)[:, None] & seen)
 
-    def place(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]:
-        """Write where new places sit behind where those held do; the same of all that `append` returns."""
+    def append_positions(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]:
+        """Write the coordinates of new positions behind those held; returns those of all that `append` returns."""
         count = positions.shape[1]
         end = self.reserve(count) + count
-        held = self.places.held(positions, self._longest)
+        held = self.positions.held(positions, self._longest)
         numbers = torch.tensor(self._numbers, device=positions.device)
         held[numbers[:, None], self._behind(count)[1]] = positions
         return held[numbers, :end]
 
-    def cached_context(self, layer: int, told: object, read: Callable[[], Tensor]) -> Tensor:
-        """What a layer has read of `told` [b, ...]: it is read once, as long as the same object is told."""
-        if self._told is not told:
-            self._told, self._recalled = told, {}
-        if layer not in self._recalled:
-            self._recalled[layer] = read().detach()
-        return self._recalled[layer]
+    def cached_context(self, layer: int, context: object, project: Callable[[], Tensor]) -> Tensor:
+        """A layer's cross-attention keys and values [b, ...] of a context: `project` computes them once for each
+        context object."""
+        if self._context is not context:
+            self._context, self._projected = context, {}
+        if layer not in self._projected:
+            self._projected[layer] = project().detach()
+        return self._projected[layer]
 
     def advance(self, lengths: Int[Tensor, "b"]) -> None:
-        """Keep the first `lengths[r]` new places of row r."""
+        """Keep the first `lengths[i]` new positions of sequence i."""
         self.hold([held + new for held, new in zip(self.lengths, lengths.tolist(), strict=True)])
 
-    def rows(self, chosen: list[int]) -> "KeyValueCache":
-        """A cache of some of the rows, which writes into this one; how much of it stays is its own affair until it is
-        held here."""
+    def select(self, chosen: list[int]) -> "KeyValueCache":
+        """A view of some of the sequences, which writes into this cache; its lengths are its own until `hold` is called
+        here."""
         twin, first, count = object.__new__(KeyValueCache), chosen[0], len(chosen)
-        twin.keys, twin.values, twin.places, twin._numbers = self.keys, self.values, self.places, list(chosen)
-        twin._scattered, twin._told, twin._recalled = None, None, {}
+        twin.keys, twin.values, twin.positions, twin._numbers = self.keys, self.values, self.positions, list(chosen)
+        twin._scattered, twin._context, twin._projected = None, None, {}
         if chosen == list(range(first, first + count)):
             twin.keys, twin.values = (kept.narrow(1, first, count) for kept in (self.keys, self.values))
         else:
             twin._scattered = torch.tensor(chosen, device=self.keys.device)
-        twin.hold([self.lengths[row] for row in chosen])
+        twin.hold([self.lengths[number] for number in chosen])
         return twin
 
     def hold(self, lengths: list[int]) -> None:
-        """What a pass asks of the lengths in every layer is worked out once, here."""
+        """Set the lengths, and work out once what every layer of a pass needs of them."""
         self.lengths = lengths
         self._longest, self._level = max(lengths), min(lengths) == max(lengths)
-        self._places: tuple[Tensor, Tensor] | None = None
+        self._new_positions: tuple[Tensor, Tensor] | None = None
         self._room: list[tuple[Tensor, ...]] = []
 
     def _rooms(self, count: int) -> list[tuple[Tensor, ...]]:
-        """Views of every layer: the `count` places behind the longest row, and all up to there, of keys and values."""
+        """Views of every layer's keys and values: the `count` positions behind the longest sequence, and all up to
+        there."""
         if not self._room or self._room[0][0].shape[2] != count:
             held = self.reserve(count)
             new = [kept.narrow(3, held, count).unbind() for kept in (self.keys, self.values)]
@@ -151,30 +156,31 @@ class KeyValueCache:
         return self._room
 
     def _behind(self, count: int) -> tuple[Int[Tensor, "b 1"], Int[Tensor, "b q"]]:
-        """The numbers of the rows, and the `count` places behind what each of them holds."""
-        if self._places is None or self._places[1].shape[1] != count:
+        """The index of each sequence, and the `count` positions behind what it holds."""
+        if self._new_positions is None or self._new_positions[1].shape[1] != count:
             device = self.keys.device
             ends = torch.tensor(self.lengths, device=device)[:, None]
-            self._places = torch.arange(len(ends), device=device)[:, None], ends + torch.arange(count, device=device)
-        return self._places
+            batch = torch.arange(len(ends), device=device)[:, None]
+            self._new_positions = batch, ends + torch.arange(count, device=device)
+        return self._new_positions
 
 
-class Places:
-    """Where the positions held by all rows sit, kept only for transformers that ask for it."""
+class PositionTable:
+    """The coordinates (time, scale, y, x) of all cached positions, kept only for transformers that need them."""
 
-    def __init__(self, rows: int, capacity: int):
-        self.shape, self.table = (rows, capacity, 4), torch.empty(0)
+    def __init__(self, batch: int, capacity: int):
+        self.shape, self.table = (batch, capacity, 4), torch.empty(0)
 
     def held(self, like: Tensor, held: int) -> Float[Tensor, "_ _ 4"]:
-        """The table to read and to write; it is made by the first who asks, when nothing is `held` yet."""
+        """The table, to read and to write; allocated on first use, when nothing is `held` yet."""
         if not self.table.numel():
-            assert held == 0, "some positions were appended without saying where they sit"
+            assert held == 0, "some positions were appended without their coordinates"
             self.table = like.new_zeros(self.shape)
         return self.table
 
 
 def untouched(*shape: int) -> Tensor:
-    """Zeros of which the system gives a page only when something is written to it, a large one where it has such."""
+    """Zeros whose memory is committed page by page as it is written, in huge pages where the system has them."""
     if not (count := math.prod(shape)):
         return torch.zeros(shape)
     memory = mmap.mmap(-1, count * torch.float32.itemsize)

@@ -1,7 +1,7 @@
-"""Cross-attention of every block to a context: rows beside the stream.
+"""Cross-attention of every block to a context: positions beside the stream, such as the features of a text encoder.
 
-Vaswani et al. 2017 (its decoder's second attention); in the form of Han et al. 2024 (Infinity), whose texts are such
-rows: of any number, without places.
+Vaswani et al. 2017 (its decoder's second attention); in the form of Han et al. 2024 (Infinity), whose texts
+have any number of positions, without position embeddings.
 """
 
 from dataclasses import dataclass, field
@@ -15,47 +15,51 @@ from torch.nn.functional import linear, pad, scaled_dot_product_attention
 from kiloword.transformer.cache import Cache
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 
-# Axes: b rows of the batch, t places in a row, m rows of context, w width, w2 two widths, c channels of the context,
-# r packed rows, s samples in one of them.
+# Axes: b batch, t positions of the stream, m positions of the context, w width, w2 two widths, c channels of the
+# context, r packed sequences, s samples in one of them.
 
 
 @dataclass(frozen=True)
 class Context:
-    """Rows to be attended to, and which of them there are: samples may have any number, and none at all."""
+    """What cross-attention attends to: vectors, and which of them are `present` (not padding); a sample may have none.
+
+    `sample` says whose each position is where several samples share a sequence.
+    """
 
     vectors: Float[Tensor, "b m w"]
     present: Bool[Tensor, "b m"]
-    sample: Int[Tensor, "b m"] | None = None  # None: one sample a batch row
+    sample: Int[Tensor, "b m"] | None = None  # None: one sample a sequence
 
     def mask(self, sample: Int[Tensor, "b t"] | None) -> Bool[Tensor, "b #t m"]:
-        """Which rows of context a row of the stream attends to: those of its own sample."""
+        """The mask of cross-attention: a position of the stream attends to the context of its own sample."""
         seen = self.present[:, None]
         if self.sample is None or sample is None:
             return seen
         return seen & (self.sample[:, None] == sample[:, :, None])
 
-    def lengthened(self, rows: int) -> "Context":
-        """The same with absent rows behind, so that there are as many as this."""
-        more = rows - self.present.shape[1]
+    def padded(self, length: int) -> "Context":
+        """The same, padded to `length` positions."""
+        more = length - self.present.shape[1]
         sample = None if self.sample is None else pad(self.sample, (0, more), value=-1)
         return Context(pad(self.vectors, (0, 0, 0, more)), pad(self.present, (0, more)), sample)
 
     def gathered(self, samples: Int[Tensor, "r s"]) -> "Context":
-        """The contexts of several samples side by side, for packed rows; -1 is no sample."""
-        there = self.present[samples.clamp(min=0)] & (samples >= 0)[..., None]
+        """The contexts of several samples concatenated, for packed sequences; -1 is no sample."""
+        present = self.present[samples.clamp(min=0)] & (samples >= 0)[..., None]
         owner = samples[..., None].expand(-1, -1, self.present.shape[1])
         vectors = rearrange(self.vectors[samples.clamp(min=0)], "r s m w -> r (s m) w")
-        return Context(vectors, there.flatten(1), owner.flatten(1))
+        return Context(vectors, present.flatten(1), owner.flatten(1))
 
 
 def stacked(contexts: list[Context | None], counts: list[int]) -> Context | None:
-    """Contexts on top of each other, each of so many samples; where one is missing its rows are absent."""
+    """Contexts as one batch, padded to one length. `counts`: the samples of each; a context that is None is all
+    padding."""
     known = [context for context in contexts if context is not None]
     if not known:
         return None
     longest, like = max(context.present.shape[1] for context in known), known[0]
     filled = [
-        context.lengthened(longest) if context is not None
+        context.padded(longest) if context is not None
         else Context(like.vectors.new_zeros(count, longest, like.vectors.shape[2]),
                     like.present.new_zeros(count, longest))
         for context, count in zip(contexts, counts, strict=True)
@@ -72,7 +76,7 @@ def stacked(contexts: list[Context | None], counts: list[int]) -> Context | None
 
 @dataclass(frozen=True)
 class CrossAttentionConfig:
-    """`norm` is that of the rows that ask."""
+    """Cross-attention of `heads` heads; `norm` is that of the queries."""
 
     heads: int
     norm: LayerNormConfig | RMSNormConfig = field(default_factory=LayerNormConfig)
@@ -88,7 +92,7 @@ class CrossAttentionConfig:
 
 
 class NoCrossAttention(nn.Module):
-    """The identity: a block without cross-attention."""
+    """The identity, for blocks without cross-attention."""
 
     def forward(
         self, x: Float[Tensor, "b t w"], context: Context | None, context_mask: Tensor | None, cache: Cache | None,
@@ -98,7 +102,7 @@ class NoCrossAttention(nn.Module):
 
 
 class CrossAttentionBlock(nn.Module):
-    """Adds to each row what it attends to; where there is no context, nothing."""
+    """Pre-norm cross-attention with a residual connection; the identity where there is no context."""
 
     def __init__(self, config: CrossAttentionConfig, width: int):
         super().__init__()
@@ -115,7 +119,7 @@ class CrossAttentionBlock(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Queries from the rows, keys and values from the context. A row that attends to nothing is left as it is."""
+    """Queries from the stream, keys and values from the context; zeros for a position that attends to nothing."""
 
     def __init__(self, config: CrossAttentionConfig, width: int):
         super().__init__()
@@ -128,15 +132,15 @@ class CrossAttention(nn.Module):
         self, x: Float[Tensor, "b t w"], context: Context, context_mask: Bool[Tensor, "b #t m"], cache: Cache | None,
         layer: int,
     ) -> Float[Tensor, "b t w"]:  # fmt: skip
-        """The context's keys and values are the same at every step: a cache keeps them."""
+        """The context's keys and values are the same at every step, so a cache keeps them."""
 
-        def read() -> Tensor:
+        def project() -> Tensor:
             return self.key_values(context.vectors)
 
-        told = read() if cache is None else cache.cached_context(layer, context, read)
+        key_values = project() if cache is None else cache.cached_context(layer, context, project)
         some = context_mask.any(-1, keepdim=True)
-        mixed = attend(self.query(x), told, context_mask | ~some, self.heads)
-        return self.out(mixed) * some
+        attended = attend(self.query(x), key_values, context_mask | ~some, self.heads)
+        return self.out(attended) * some
 
 
 class KeyValues(nn.Module):
@@ -153,9 +157,10 @@ class KeyValues(nn.Module):
 
 
 def attend(
-    queries: Float[Tensor, "b t w"], told: Float[Tensor, "b m w2"], context_mask: Bool[Tensor, "b #t m"], heads: int
-) -> Float[Tensor, "b t w"]:
-    """Softmax attention of several heads to what the mask lets through."""
-    keys, values = told.chunk(2, dim=-1)
+    queries: Float[Tensor, "b t w"], key_values: Float[Tensor, "b m w2"], context_mask: Bool[Tensor, "b #t m"],
+    heads: int,
+) -> Float[Tensor, "b t w"]:  # fmt: skip
+    """Multi-head softmax attention where the mask is true."""
+    keys, values = key_values.chunk(2, dim=-1)
     q, k, v = (rearrange(part, "b n (h d) -> b h n d", h=heads) for part in (queries, keys, values))
     return rearrange(scaled_dot_product_attention(q, k, v, context_mask[:, None]), "b h t d -> b t (h d)")

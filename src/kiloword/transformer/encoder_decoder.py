@@ -1,6 +1,7 @@
-"""Encoder-decoder: the first stack sees only rows that are fed something, the second one all of them.
+"""Encoder-decoder: the encoder sees only unmasked positions, the decoder all of them.
 
-He et al. 2021 (Masked Autoencoders); with learned places and rows of the prompt as a buffer, Li et al. 2024 (MAR).
+He et al. 2021 (Masked Autoencoders); with learned position embeddings and the prompt as a buffer, Li et al. 2024
+(MAR).
 """
 
 from dataclasses import dataclass, replace
@@ -11,15 +12,16 @@ from torch import Tensor, nn
 
 from kiloword.transformer.cache import Cache, KeyValueCache
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
-from kiloword.transformer.rows import Stream, at
 from kiloword.transformer.stack import StackConfig
+from kiloword.transformer.stream import Stream, at
 
-# Axes: b rows of the batch, t places in a row, n of them that come out, k filled places at most, w width.
+# Axes: b batch, t positions, n of the query index or all t, k filled positions at most, w width.
 
 
 @dataclass(frozen=True)
 class EncoderDecoderConfig:
-    """Two stacks for a prompt of `buffer` rows and pictures of `grid` rows and columns; `norm` is that at the entry."""
+    """Two stacks for a prompt of `buffer` positions and pictures of `grid` = (rows, columns) tokens; `norm` is applied
+    to what enters the encoder."""
 
     encoder: StackConfig
     decoder: StackConfig
@@ -37,7 +39,7 @@ class EncoderDecoderConfig:
 
 
 class EncoderDecoder(nn.Module):
-    """All rows of a sample see each other, so nothing can be kept in a cache and no order can be causal."""
+    """A masked autoencoder. All positions of a sample attend to each other, so it has no cache and no causal order."""
 
     causal = cross_attends = modulated = False
 
@@ -58,31 +60,33 @@ class EncoderDecoder(nn.Module):
     def width(self) -> int:
         return self.config.encoder.width
 
-    def cache(self, rows: int, capacity: int) -> KeyValueCache:
-        raise ValueError("an encoder-decoder sees all rows anew at every step: it keeps no cache")
+    def cache(self, batch: int, capacity: int) -> KeyValueCache:
+        raise ValueError("an encoder-decoder encodes all positions anew at every step: it keeps no cache")
 
     def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b n w"]:
         if cache is not None:
-            raise ValueError("an encoder-decoder sees all rows anew at every step: it takes no cache")
+            raise ValueError("an encoder-decoder encodes all positions anew at every step: it takes no cache")
         if stream.context is not None or stream.hidden_guidance is not None:
-            raise ValueError("an encoder-decoder attends to no context, and its views are summed up at the output only")
-        encoded, chosen, there = self.encode(stream)
-        seen, place = self.bridge(encoded), self._place(stream)
-        rows = self.unfilled.to(seen).expand(*place.shape, -1).clone()
-        rows[there.nonzero()[:, 0], chosen[there]] = seen[there]
-        return self.decoder(replace(all_see_all(stream), vectors=rows + self.decoder_places(place)))
+            raise ValueError("an encoder-decoder has no cross-attention, and guidance at the output only")
+        encoded, index, present = self.encode(stream)
+        encoded, place = self.bridge(encoded), self._place(stream)
+        vectors = self.unfilled.to(encoded).expand(*place.shape, -1).clone()
+        vectors[present.nonzero()[:, 0], index[present]] = encoded[present]
+        return self.decoder(replace(full_attention(stream), vectors=vectors + self.decoder_places(place)))
 
     def encode(self, stream: Stream) -> tuple[Float[Tensor, "b k w"], Int[Tensor, "b k"], Bool[Tensor, "b k"]]:
-        """The first stack's hidden vectors, of which rows they are, and which of the k there are."""
+        """The encoder's hidden vectors of the filled positions, the indices of these, and which of the k are
+        present."""
         entered = self.entry_norm(stream.vectors + self.encoder_places(self._place(stream)))
         filled = torch.ones(entered.shape[:2], dtype=torch.bool, device=entered.device)
         for without in (stream.filled, stream.present):
             filled = filled if without is None else filled & without
-        chosen, there = first_filled(filled)
-        return self.encoder(all_see_all(picked(stream, entered, chosen, there))), chosen, there
+        index, present = filled_first(filled)
+        return self.encoder(full_attention(selected(stream, entered, index, present))), index, present
 
     def _place(self, stream: Stream) -> Int[Tensor, "b t"]:
-        """Rows of the prompt, the first span, by their time; those of the picture behind them, by row and column."""
+        """The index of each position embedding: of the prompt (the first span) by time, of the picture behind it by row
+        and column. Raises ValueError for positions outside the learned ones."""
         time, _, y, x = stream.positions.long().unbind(-1)
         (rows, columns), buffer = self.config.grid, self.config.buffer
         picture = time >= buffer if stream.span is None else stream.span > 0
@@ -92,32 +96,32 @@ class EncoderDecoder(nn.Module):
         if bool(wrong.any()):
             came = ", ".join(f"{value:g}" for value in stream.positions[wrong][0, [0, 2, 3]].tolist())
             raise ValueError(
-                f"this encoder-decoder has learned a prompt of {self.config.buffer} rows and a picture of "
-                f"{self.config.grid} tokens; a row came whose time, y and x are {came}"
+                f"this encoder-decoder has learned a prompt of {self.config.buffer} positions and a picture of "
+                f"{self.config.grid} tokens; a position came whose time, y and x are {came}"
             )
-        return place.clamp(0, self.encoder_places.num_embeddings - 1)  # absent rows stand anywhere
+        return place.clamp(0, self.encoder_places.num_embeddings - 1)  # padding may have any
 
 
-def all_see_all(stream: Stream) -> Stream:
-    """All rows of a sample in one span that is not causal; without a mask, if there is nothing but one sample a row."""
+def full_attention(stream: Stream) -> Stream:
+    """The stream with each sample in one span that is not causal; without a mask where nothing is packed or padded."""
     if stream.sample is None and (stream.present is None or bool(stream.present.all())):
-        return Stream(stream.vectors, stream.positions, modulation=stream.modulation, asked=stream.asked)
+        return Stream(stream.vectors, stream.positions, modulation=stream.modulation, query_index=stream.query_index)
     zeros = torch.zeros(stream.vectors.shape[:2], dtype=torch.long, device=stream.vectors.device)
     return replace(stream, span=zeros, step=zeros, causal=zeros > 0)
 
 
-def first_filled(filled: Bool[Tensor, "b t"]) -> tuple[Int[Tensor, "b k"], Bool[Tensor, "b k"]]:
-    """The filled places of every row, in their order, and which of the k are filled where rows have fewer."""
+def filled_first(filled: Bool[Tensor, "b t"]) -> tuple[Int[Tensor, "b k"], Bool[Tensor, "b k"]]:
+    """The indices of each sequence's filled positions, in order, and which of the k are filled (not padding)."""
     counts = filled.sum(1)
     most = max(1, int(counts.max()))
-    chosen = (~filled).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
-    return chosen, torch.arange(most, device=filled.device) < counts[:, None]
+    index = (~filled).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
+    return index, torch.arange(most, device=filled.device) < counts[:, None]
 
 
-def picked(
-    stream: Stream, vectors: Float[Tensor, "b t w"], chosen: Int[Tensor, "b k"], there: Bool[Tensor, "b k"]
+def selected(
+    stream: Stream, vectors: Float[Tensor, "b t w"], index: Int[Tensor, "b k"], present: Bool[Tensor, "b k"]
 ) -> Stream:
-    """The chosen rows of a stream by themselves."""
-    sample = None if stream.sample is None else at(stream.sample, chosen)
-    places = at(stream.positions, chosen)
-    return Stream(at(vectors, chosen), places, sample, present=there, modulation=stream.modulation)
+    """The stream of the positions of `index` only."""
+    sample = None if stream.sample is None else at(stream.sample, index)
+    positions = at(stream.positions, index)
+    return Stream(at(vectors, index), positions, sample, present=present, modulation=stream.modulation)

@@ -1,4 +1,4 @@
-"""Hidden guidance: guidance in the middle of a stack, where the hidden vectors of all views become one weighted sum.
+"""Hidden guidance: classifier-free guidance on hidden vectors inside the stack, a weighted sum over the views.
 
 Ho and Salimans 2022 for the sum; after a block and not at the output as Han et al. 2024 (Infinity) have it.
 """
@@ -9,36 +9,39 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-# Axes: s steps, v views, b pictures, r = v b rows of the batch, t places in a row, q places of the picture, w width.
+# Axes: s steps, v views, b pictures, r = v b sequences of the batch, t positions of one, q positions of the picture,
+# w width.
 
 
 @dataclass(frozen=True)
 class HiddenGuidance:
-    """After `block`, counted from 0, or from -1 backwards, the last q places of a row are blended with those of the
-    same picture in other views. Where the first view weighs 1 guidance is off, and each view keeps its own."""
+    """After `block`, counted from 0 (or from -1 backwards), the hidden vectors of the last q positions become the
+    weighted sum over the views of their picture. Where the first view's weight is 1, guidance is off and each view
+    keeps its own."""
 
     block: int
     weights: Float[Tensor, "v b q"]
 
-    def place(self, depth: int) -> int:
-        """Which of so many blocks it is. Raises ValueError if there is none."""
+    def block_of(self, depth: int) -> int:
+        """The index of the block in a stack of `depth` blocks. Raises ValueError if there is none."""
         if not -depth <= self.block < depth:
             raise ValueError(f"guidance after block {self.block}: this transformer has {depth}, 0 to {depth - 1}")
         return self.block % depth
 
-    def of(self, x: Float[Tensor, "r t w"]) -> Float[Tensor, "r t w"]:
-        """The rows, those of the picture blended."""
+    def combined(self, x: Float[Tensor, "r t w"]) -> Float[Tensor, "r t w"]:
+        """The hidden vectors with those of the picture combined over the views."""
         v, _, q = self.weights.shape
-        before, rows = x[:, : x.shape[1] - q], x[:, x.shape[1] - q :].unflatten(0, (v, -1))
+        before, views = x[:, : x.shape[1] - q], x[:, x.shape[1] - q :].unflatten(0, (v, -1))
         weights = self.weights.to(x)[..., None]
-        blended = torch.where(weights[0] == 1, rows, (rows * weights).sum(0))
-        return torch.cat([before, blended.flatten(0, 1)], dim=1)
+        combined = torch.where(weights[0] == 1, views, (views * weights).sum(0))
+        return torch.cat([before, combined.flatten(0, 1)], dim=1)
 
 
 def hidden_guidance_at(
     block: int | None, weights: Float[Tensor, "v b"] | Float[Tensor, "s v b"], steps: Int[Tensor, "b q"]
 ) -> HiddenGuidance | None:
-    """With the weights of the step at which each place is asked for; none where guidance waits for the output."""
+    """Hidden guidance with the weights of the step at which each position is predicted; None for guidance at the output
+    (`block` None), or with a single view."""
     if block is None or weights.shape[-2] == 1:
         return None
     weights = weights.to(steps.device)

@@ -1,4 +1,4 @@
-"""Modulation: shift, scale and gate a half block by a vector of the condition (Peebles and Xie 2022, adaLN-Zero).
+"""Modulation: adaptive layer norm by a vector of the condition (Peebles and Xie 2022, adaLN-Zero).
 
 One matrix for all blocks and a learned offset in each is PixArt's (Chen et al. 2023, adaLN-single).
 """
@@ -9,16 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-# Axes: b rows of the batch, t places in a row (1: the same for all places), w width,
-# w6 six widths.
+# Axes: b batch, t positions (1: the same for all), w width, w6 six widths.
 
 
 @dataclass(frozen=True)
 class UnmodulatedConfig:
-    """A block, or an output, that no condition modulates."""
+    """Ordinary norms: no condition modulates the blocks, or the output."""
 
     def shared(self, width: int) -> nn.Module:
-        """What is made of the condition's vector once for all blocks."""
+        """The projection of the condition's vector that all blocks share."""
         return nn.Identity()
 
     def build(self, width: int) -> nn.Module:
@@ -26,7 +25,7 @@ class UnmodulatedConfig:
 
 
 class Unmodulated(nn.Module):
-    """Lets everything pass."""
+    """The identity."""
 
     def forward(self, vector: Tensor | None) -> "Unmodulated":
         return self
@@ -40,7 +39,7 @@ class Unmodulated(nn.Module):
 
 @dataclass(frozen=True)
 class AdaLNConfig:
-    """A matrix of the block's own from the condition's vector to shift, scale and gate; it starts at zero."""
+    """adaLN-Zero: each block projects the condition's vector to shifts, scales and gates; initialised to zero."""
 
     def shared(self, width: int) -> nn.Module:
         return nn.Identity()
@@ -50,7 +49,7 @@ class AdaLNConfig:
 
 
 class AdaLN(nn.Module):
-    """The six vectors of a block, from silu(condition)."""
+    """A block's shift, scale and gate of both halves, from silu(condition)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -64,7 +63,7 @@ class AdaLN(nn.Module):
 
 @dataclass(frozen=True)
 class SharedAdaLNConfig:
-    """One matrix for all blocks; each block adds six vectors of its own to what comes out of it."""
+    """adaLN-single: one projection for all blocks, to which each block adds six learned vectors of its own."""
 
     def shared(self, width: int) -> nn.Module:
         return SharedAdaLN(width)
@@ -74,7 +73,7 @@ class SharedAdaLNConfig:
 
 
 class SharedAdaLN(nn.Module):
-    """The six vectors of all blocks side by side, from silu(condition)."""
+    """The six vectors that all blocks share, concatenated, from silu(condition)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -87,7 +86,7 @@ class SharedAdaLN(nn.Module):
 
 
 class AdaLNOffset(nn.Module):
-    """What one block adds to the shared vectors."""
+    """The learned vectors that one block adds to the shared ones."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -99,14 +98,14 @@ class AdaLNOffset(nn.Module):
 
 @dataclass(frozen=True)
 class AdaLNOutputConfig:
-    """The last norm of a stack is shifted and scaled too; its matrix starts at zero."""
+    """Adaptive layer norm behind the last block; initialised to zero."""
 
     def build(self, width: int) -> nn.Module:
         return AdaLNOutput(width)
 
 
 class AdaLNOutput(nn.Module):
-    """Shift and scale, from silu(condition)."""
+    """Shift and scale of the last norm, from silu(condition)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -127,7 +126,10 @@ def needed(vector: Tensor | None) -> Tensor:
 
 
 class Modulated:
-    """Shift, scale and gate of the attention half (0) and the feed-forward half (1); an output has one half only."""
+    """Shift, scale and gate of a block's attention half (0) and feed-forward half (1); an output has one half.
+
+    `enter` shifts and scales what goes into a half, behind its norm; `leave` gates what comes out of it.
+    """
 
     def __init__(self, vectors: tuple[Tensor, ...]):
         self.halves = (vectors[:3], vectors[3:])

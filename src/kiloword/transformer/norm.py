@@ -1,4 +1,4 @@
-"""Norms: RMSNorm (Zhang and Sennrich 2019), LayerNorm (Ba et al. 2016), and length 1 for attention by angle."""
+"""Norms: RMSNorm (Zhang and Sennrich 2019), LayerNorm (Ba et al. 2016), and unit length for cosine attention."""
 
 import math
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Patterns: which rows of its own picture a row attends to in a layer, as predicates on where both sit.
+"""Sparse attention patterns: which tokens of its own picture a token attends to in a layer, by their grid positions.
 
 Child et al. 2019 (Sparse Transformers), Ho et al. 2019 (Axial Transformers), Ramesh et al. 2021 (DALL-E, figure 11).
 """
@@ -11,21 +11,22 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-# Axes: b rows of the batch, q places asking, c places attended to; places are (time, scale, y, x).
+# Axes: b batch, q queries, c keys; positions are (time, scale, y, x).
 
 
 @runtime_checkable
 class PatternConfig(Protocol):
-    """A pattern is its own settings: there is nothing to be learned in it."""
+    """What is required of a pattern, which is its own config: it has no weights."""
 
     def near(self, down: Float[Tensor, "b q c"], right: Float[Tensor, "b q c"]) -> Bool[Tensor, "b q c"]:
-        """Whether a place so far below and to the right of a row is for it to see."""
+        """Whether a query attends to a key so many grid rows below and columns to the right of it (negative: above,
+        left)."""
         ...
 
 
 @dataclass(frozen=True)
 class FullPattern:
-    """All that the stream allows."""
+    """All that the attention mask allows."""
 
     def near(self, down: Float[Tensor, "b q c"], right: Float[Tensor, "b q c"]) -> Bool[Tensor, "b q c"]:
         return torch.ones_like(down, dtype=torch.bool)
@@ -41,7 +42,7 @@ class RowPattern:
 
 @dataclass(frozen=True)
 class WrappedRowPattern:
-    """As many places as a row has, and one: up to the place straight above. DALL-E's own rows (figure 11a)."""
+    """The same row, and the row above from the token straight above on: DALL-E's row attention (figure 11a)."""
 
     def near(self, down: Float[Tensor, "b q c"], right: Float[Tensor, "b q c"]) -> Bool[Tensor, "b q c"]:
         return (down == 0) | ((down == -1) & (right >= 0))
@@ -57,36 +58,36 @@ class ColumnPattern:
 
 @dataclass(frozen=True)
 class ConvolutionPattern:
-    """Places at most `radius` rows and columns away: 5 is a kernel of 11x11."""
+    """Tokens at most `radius` rows and columns away: 5 is an 11x11 kernel."""
 
     radius: int
 
     def __post_init__(self):
         if self.radius < 0:
-            raise ValueError(f"a convolution reaches 0 or more places, got {self.radius}")
+            raise ValueError(f"a convolution's radius is at least 0, got {self.radius}")
 
     def near(self, down: Float[Tensor, "b q c"], right: Float[Tensor, "b q c"]) -> Bool[Tensor, "b q c"]:
         return (down.abs() <= self.radius) & (right.abs() <= self.radius)
 
 
 def allowed(
-    pattern: PatternConfig, asking: Float[Tensor, "b q 4"], seen: Float[Tensor, "b c 4"]
+    pattern: PatternConfig, queries: Float[Tensor, "b q 4"], keys: Float[Tensor, "b c 4"]
 ) -> Bool[Tensor, "b q c"]:
-    """Whether a pattern lets each place asking see each place `seen`.
+    """A pattern's mask between the positions of queries and keys.
 
-    It chooses within one grid, whose places share time and scale; words have a time each, so all of them stay visible,
-    and so do rows that sit nowhere.
+    It restricts attention within one grid, whose tokens share time and scale; each text token has a time of its own, so
+    all text stays visible, as do positions whose y and x are NaN.
     """
-    later, finer, down, right = (seen[:, None, :, axis] - asking[:, :, None, axis] for axis in range(4))
+    later, finer, down, right = (keys[:, None, :, axis] - queries[:, :, None, axis] for axis in range(4))
     return (later != 0) | (finer != 0) | down.isnan() | pattern.near(down, right)
 
 
 def masks_by_layer(
     patterns: Sequence[PatternConfig], depth: int, mask: Bool[Tensor, "b q c"] | None,
-    asking: Float[Tensor, "b q 4"], seen: Float[Tensor, "b c 4"],
+    queries: Float[Tensor, "b q 4"], keys: Float[Tensor, "b c 4"],
 ) -> list[Bool[Tensor, "b q c"]]:  # fmt: skip
-    """The stream's mask (None: all see all) narrowed by the pattern of each layer; patterns are cycled."""
-    narrowed = {pattern: allowed(pattern, asking, seen) for pattern in patterns}
+    """The mask of each layer: the stream's (None: full attention) and the pattern's; patterns are cycled."""
+    narrowed = {pattern: allowed(pattern, queries, keys) for pattern in patterns}
     joined = {pattern: near if mask is None else near & mask for pattern, near in narrowed.items()}
     return [joined[patterns[layer % len(patterns)]] for layer in range(depth)]
 

@@ -1,4 +1,4 @@
-"""Rotary positions over four axes: time, scale, row and column.
+"""Rotary position embeddings (RoPE) over four axes: time, scale, row and column.
 
 Su et al. 2021 (RoFormer) for one axis; the head's channels are shared out among the axes as in the multimodal rotary
 positions of Wang et al. 2024 (Qwen2-VL).
@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# Axes: b rows of the batch, t places in a row, h heads, d channels of a head.
+# Axes: b batch, t positions, h heads, d channels of a head.
 
 
 @dataclass(frozen=True)
 class RotaryConfig:
-    """Channels of a head that turn with (time, scale, y, x), and the longest wavelength's base of each axis."""
+    """How many channels of a head rotate with each of (time, scale, y, x), and the base of the wavelengths of each
+    axis."""
 
     channels: tuple[int, int, int, int]
     bases: tuple[float, float, float, float] = (10000.0, 100.0, 100.0, 100.0)
@@ -25,7 +26,7 @@ class RotaryConfig:
         object.__setattr__(self, "channels", tuple(self.channels))
         object.__setattr__(self, "bases", tuple(self.bases))
         if any(c < 0 or c % 2 for c in self.channels):
-            raise ValueError(f"each axis turns an even number of channels, got {self.channels}")
+            raise ValueError(f"each axis rotates an even number of channels, got {self.channels}")
 
     def build(self, head_dim: int) -> "Rotary":
         if sum(self.channels) != head_dim:
@@ -35,7 +36,8 @@ class RotaryConfig:
 
 @dataclass(frozen=True)
 class MutedConfig:
-    """Rotary positions that silence rows which sit nowhere: LlamaGen's prompt attends evenly to all before it."""
+    """RoPE that zeroes the queries and keys of positions without y and x: LlamaGen's prompt attends evenly to all
+    before it."""
 
     rotary: RotaryConfig
 
@@ -44,7 +46,7 @@ class MutedConfig:
 
 
 class Muted:
-    """The queries and keys of rows whose y is NaN become zero (Sun et al. 2024, LlamaGen's table of angles)."""
+    """The queries and keys of positions whose y is NaN become zero (Sun et al. 2024, LlamaGen's table of angles)."""
 
     def __init__(self, rotary: "Rotary"):
         self.rotary = rotary
@@ -57,7 +59,7 @@ class Muted:
 
 @dataclass(frozen=True)
 class RoundedConfig:
-    """Rotary positions in whole rows and columns of the layout's frame, halves to the even one (Infinity)."""
+    """RoPE with y and x rounded to whole rows and columns of the layout's frame, halves to even (Infinity)."""
 
     rotary: RotaryConfig
 
@@ -66,7 +68,7 @@ class RoundedConfig:
 
 
 class Rounded:
-    """All grids share the places of the finest one there could be (Han et al. 2024, section 3.2)."""
+    """All grids share the positions of the finest one possible (Han et al. 2024, section 3.2)."""
 
     def __init__(self, rotary: "Rotary"):
         self.rotary = rotary
@@ -77,7 +79,7 @@ class Rounded:
 
 @dataclass(frozen=True)
 class StretchedConfig:
-    """Rotary positions for texts longer than the `original` ones: waves longer than original / low are `factor` times
+    """RoPE for texts longer than the `original` ones: wavelengths longer than original / low are `factor` times
     slower, those shorter than original / high as they were, and those between in between (Grattafiori et al. 2024,
     Llama 3.1)."""
 
@@ -93,14 +95,14 @@ class StretchedConfig:
 
     def build(self, head_dim: int) -> "Rotary":
         rotary = self.rotary.build(head_dim)
-        turns = self.original * rotary.speeds.abs() / (2 * math.pi)
-        kept = ((turns - self.low) / (self.high - self.low)).clamp(0, 1)
+        cycles = self.original * rotary.speeds.abs() / (2 * math.pi)
+        kept = ((cycles - self.low) / (self.high - self.low)).clamp(0, 1)
         rotary.speeds = rotary.speeds * (kept + (1 - kept) / self.factor)
         return rotary
 
 
 class Rotary:
-    """Turns pairs (channel j, channel j + d/2) of queries and keys by angles that grow with the position."""
+    """Rotates pairs (channel j, channel j + d/2) of queries and keys by angles in proportion to the position."""
 
     def __init__(self, config: RotaryConfig):
         axes = [axis for axis, channels in enumerate(config.channels) for _ in range(channels // 2)]
@@ -113,7 +115,7 @@ class Rotary:
         self.speeds = torch.tensor([-speed for speed in speeds] + speeds, device="cpu")
 
     def angles(self, positions: Float[Tensor, "b t 4"]) -> tuple[Float[Tensor, "b t 1 d"], Float[Tensor, "b t 1 d"]]:
-        """Cosine and sine for every channel, to be handed to `rotate`; the first of a pair turns the other way."""
+        """Cosine and sine of every channel's angle, for `rotate`; the sines of a pair have opposite signs."""
         axes, speeds = self.axes.to(positions.device), self.speeds.to(positions.device)
         angles = (positions.index_select(-1, axes) * speeds).unsqueeze(2)
         return angles.cos(), angles.sin()
@@ -122,7 +124,7 @@ class Rotary:
 def rotate(
     x: Float[Tensor, "b t h d"], angles: tuple[Float[Tensor, "b t 1 d"], Float[Tensor, "b t 1 d"]]
 ) -> Float[Tensor, "b t h d"]:
-    """Turn the channel pairs of queries or keys."""
+    """Rotate the channel pairs of queries or keys by `angles` (cosines, sines)."""
     cos, sin = angles[0].to(x.dtype), angles[1].to(x.dtype)
     partner = x.roll(x.shape[-1] // 2, dims=-1)
     return x * cos + partner * sin

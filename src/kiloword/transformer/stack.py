@@ -15,14 +15,16 @@ from kiloword.transformer.modulation import AdaLNConfig, AdaLNOutputConfig, Shar
 from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 from kiloword.transformer.pattern import PatternConfig, masks_by_layer
 from kiloword.transformer.position import MutedConfig, RotaryConfig, RoundedConfig, StretchedConfig
-from kiloword.transformer.rows import Stream, at, visible
+from kiloword.transformer.stream import Stream, at, visible
 
-# Axes: b rows of the batch, t places in a row, a of them that are asked for, n = a or t, m rows of context, w width.
+# Axes: b batch, t positions, a positions of the query index, n = a or t, c positions attended to, m positions of
+# context, w width.
 
 
 @dataclass(frozen=True)
 class StackConfig:
-    """The sizes of a stack and the parts of its blocks; `patterns` are cycled over the layers (none: all is seen)."""
+    """Sizes of a stack and the parts of its blocks. `patterns` of sparse attention are cycled over the layers (none:
+    all that the mask allows); `output_modulation` is the adaptive layer norm behind the last block."""
 
     width: int
     depth: int
@@ -48,7 +50,7 @@ class StackConfig:
 
 
 class Block(nn.Module):
-    """Attention and feed-forward network, each normed before and added after."""
+    """A pre-norm block: self-attention, cross-attention and feed-forward network, each with a residual connection."""
 
     def __init__(self, config: StackConfig):
         super().__init__()
@@ -71,18 +73,18 @@ class Block(nn.Module):
         layer: int = 0,
         context: Context | None = None,
         context_mask: Bool[Tensor, "b #t m"] | None = None,
-        asked: Int[Tensor, "b a"] | None = None,
+        query_index: Int[Tensor, "b a"] | None = None,
     ) -> Float[Tensor, "b n w"]:
-        """The rows `asked` for alone, where all rows are told the same."""
+        """The output at the positions of `query_index` (None: all), which needs one `modulation` for all positions."""
         by = self.modulation(modulation)
-        mixed = self.attention(by.enter(0, self.attention_norm(x)), angles, mask, cache, layer, asked)
-        x = self.cross_attention(at(x, asked) + by.leave(0, self.dropout(mixed)), context, context_mask, cache, layer)
-        thought = self.feed_forward(by.enter(1, self.feed_forward_norm(x)))
-        return x + by.leave(1, self.dropout(thought))
+        attended = self.attention(by.enter(0, self.attention_norm(x)), angles, mask, cache, layer, query_index)
+        x = at(x, query_index) + by.leave(0, self.dropout(attended))
+        x = self.cross_attention(x, context, context_mask, cache, layer)
+        return x + by.leave(1, self.dropout(self.feed_forward(by.enter(1, self.feed_forward_norm(x)))))
 
 
 class Stack(nn.Module):
-    """The transformer: vectors and positions in, hidden vectors out, normed at the end."""
+    """The transformer: a stream of embedded positions in, hidden vectors behind a last norm out."""
 
     causal = True
 
@@ -98,7 +100,8 @@ class Stack(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Normal weights of deviation 1/sqrt(input), outputs scaled down by depth (Radford et al. 2019, GPT-2)."""
+        """Normal weights of standard deviation 1/sqrt(inputs), outputs scaled down by depth (Radford et al. 2019,
+        GPT-2)."""
         for name, parameter in self.named_parameters():
             if parameter.ndim != 2 or "modulation" in name:
                 continue
@@ -113,34 +116,37 @@ class Stack(nn.Module):
 
     @property
     def cross_attends(self) -> bool:
-        """Whether its blocks attend to a context."""
+        """Whether its blocks have cross-attention."""
         return self.config.cross_attention is not None
 
     @property
     def modulated(self) -> bool:
-        """Whether its blocks, or its output, are modulated."""
+        """Whether its blocks, or its output, have adaptive layer norm."""
         parts = (self.config.modulation, self.config.output_modulation)
         return not all(isinstance(part, UnmodulatedConfig) for part in parts)
 
-    def cache(self, rows: int, capacity: int) -> KeyValueCache:
-        """An empty cache for this stack with room for `capacity` places in each of `rows` rows."""
+    def cache(self, batch: int, capacity: int) -> KeyValueCache:
+        """An empty key-value cache for this stack: `batch` sequences of at most `capacity` positions each."""
         attention = self.config.attention
         heads, head_dim = attention.key_heads or attention.heads, attention.head_dim or self.width // attention.heads
-        return KeyValueCache(self.config.depth, rows, capacity, heads, head_dim).to(next(self.parameters()))
+        return KeyValueCache(self.config.depth, batch, capacity, heads, head_dim).to(next(self.parameters()))
 
     def _masks(self, stream: Stream, cache: Cache | None) -> Sequence[Bool[Tensor, "b t c"] | None]:
-        """Of each layer. Where rows sit is kept in a cache only for the sake of patterns."""
+        """The attention mask of each layer. Only patterns need the coordinates of cached positions."""
         mask, patterns, depth = visible(stream), self.config.patterns, self.config.depth
         if cache is not None:
             mask = cache.mask(mask, stream.vectors.shape[1])
         if not patterns:
             return [mask] * depth
-        seen = stream.positions if cache is None else cache.place(stream.positions)
+        seen = stream.positions if cache is None else cache.append_positions(stream.positions)
         return masks_by_layer(patterns, depth, mask, stream.positions, seen)
 
     def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b n w"]:
-        """The hidden vector of every row that is asked for. With a cache, rows also attend to all that it holds; call
-        `cache.advance` afterwards to keep some of the new rows."""
+        """The hidden vectors at the stream's `query_index`, or at all positions.
+
+        With a cache, positions also attend to all that it holds; call `cache.advance` afterwards to keep some of the
+        new ones. Raises ValueError for a context that no block attends to, or a missing modulation vector.
+        """
         masks = self._masks(stream, cache)
         angles = self.rotary.angles(stream.positions) if self.rotary else None
         context, hidden_guidance = stream.context, stream.hidden_guidance
@@ -148,14 +154,15 @@ class Stack(nn.Module):
             raise ValueError("the prompt has a context, and this transformer attends to none")
         topic = stream.sample if stream.topic is None else stream.topic
         context_mask = None if context is None else context.mask(topic)
-        blended = None if hidden_guidance is None else hidden_guidance.place(self.config.depth)
+        combined_at = None if hidden_guidance is None else hidden_guidance.block_of(self.config.depth)
         x, modulation = stream.vectors, self.shared_modulation(stream.modulation)
-        alike = context is None and hidden_guidance is None and (modulation is None or modulation.shape[1] == 1)
-        asked = stream.asked if alike else None  # in the last block; else at the end
+        prunable = context is None and hidden_guidance is None and (modulation is None or modulation.shape[1] == 1)
+        query_index = stream.query_index if prunable else None  # in the last block; else at the end
         for layer, block in enumerate(self.blocks):
             last = layer == len(self.blocks) - 1
-            x = block(x, angles, masks[layer], modulation, cache, layer, context, context_mask, asked if last else None)
-            if hidden_guidance is not None and layer == blended:
-                x = hidden_guidance.of(x)
+            index = query_index if last else None
+            x = block(x, angles, masks[layer], modulation, cache, layer, context, context_mask, index)
+            if hidden_guidance is not None and layer == combined_at:
+                x = hidden_guidance.combined(x)
         hidden = self.output_modulation(stream.modulation).enter(0, self.norm(x))
-        return hidden if alike else at(hidden, stream.asked)
+        return hidden if prunable else at(hidden, stream.query_index)

@@ -18,7 +18,7 @@ from kiloword.document import behind, picture_span, to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.heads.bitwise import BitwiseHead
-from kiloword.heads.head import Sampling, weigh
+from kiloword.heads.head import Sampling, combine_views
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.published.var import HALVES
@@ -39,16 +39,16 @@ class Flips:
     def __init__(self, masks: dict[int, Tensor]):
         self.masks, self.drawn = masks, 0
 
-    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
+    def uniform(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
         grid, which = divmod(self.drawn, 2)
         self.drawn += 1
         if not which:
-            return torch.full((len(rows), *shape), 0.5)
+            return torch.full((len(pictures), *shape), 0.5)
         if grid not in self.masks:
-            return torch.ones(len(rows), *shape)
+            return torch.ones(len(pictures), *shape)
         return 1.0 - rearrange(self.masks[grid], "b 1 s t c -> b c s t")
 
-    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
+    def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
         raise ValueError("flips are uniform numbers, and normal ones were asked for")
 
 
@@ -147,7 +147,8 @@ class Scene:
         noise, steps = Seeded([0] * len(texts)), []
         _, answers = heard(self.head.output, lambda: steps.extend(draw(self.model, request, noise)))
         logits = [
-            weigh(answer, request.output_weights_at(step)) / temperatures[step] for step, answer in enumerate(answers)
+            combine_views(answer, request.output_weights_at(step)) / temperatures[step]
+            for step, answer in enumerate(answers)
         ]
         return Drawn(steps[-1].tokens, self.latent(steps[-1].tokens, layout), torch.cat(logits, 1))
 

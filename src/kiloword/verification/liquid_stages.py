@@ -15,7 +15,7 @@ from kiloword.document import Piece, lay, text_span, to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.heads.extended_vocab import ExtendedVocabHead
-from kiloword.heads.head import Sampling, keep, weigh
+from kiloword.heads.head import Sampling, combine_views, filter_logits
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.prompts.chat_template import ChatTemplate
@@ -43,7 +43,7 @@ def stages(record: Record) -> Stages:
         return drawn(model, prompts, settings["steps"], settings["cfg_scale"])
 
     def filtered() -> Tensor:
-        kept = keep(drawing()[2][:, 0, first:], chosen).softmax(-1)
+        kept = filter_logits(drawing()[2][:, 0, first:], chosen).softmax(-1)
         return pad(kept, (first, 0))
 
     def taught() -> Tensor:
@@ -85,7 +85,7 @@ def drawn(
     work = way(model, request, Seeded([0] * b))
     hidden, _ = heard(head_of(model).output_projection, lambda: taken.extend(now.tokens for now in work))
     logits = head_of(model).logits(torch.cat(hidden, dim=2))
-    return taken[-1], logits.flatten(0, 1), weigh(logits, weights)
+    return taken[-1], logits.flatten(0, 1), combine_views(logits, weights)
 
 
 def said(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c"]]:

@@ -16,7 +16,7 @@ from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.engine.guidance import GuidanceConfig
 from kiloword.heads.categorical import CategoricalHead
-from kiloword.heads.head import Sampling, keep, weigh
+from kiloword.heads.head import Sampling, combine_views, filter_logits
 from kiloword.model import ImageModel
 from kiloword.noise import Noise, Recorded, Seeded
 from kiloword.prompts.prompt import Condition
@@ -98,8 +98,8 @@ def drawn(model: ImageModel, request: Drawing, noise: Noise, way: Any = draw) ->
     """Ids, as the engine draws them, the logits of every step, views weighted, and what sampling keeps of them."""
     steps: list[Tensor] = []
     _, views = heard(output_of(model), lambda: steps.extend(now.tokens for now in way(model, request, noise)))
-    logits = [weigh(values, request.weights_at(step)) for step, values in enumerate(views)]
-    kept = [keep(values, request.sampling_at(step)) for step, values in enumerate(logits)]
+    logits = [combine_views(values, request.weights_at(step)) for step, values in enumerate(views)]
+    kept = [filter_logits(values, request.sampling_at(step)) for step, values in enumerate(logits)]
     return steps[-1], torch.cat(logits, 1), torch.cat(kept, 1)
 
 

@@ -20,7 +20,7 @@ from kiloword.engine.guidance import GuidanceConfig
 from kiloword.heads.ddpm import DDPM, DDPMConfig
 from kiloword.heads.denoising_mlp import waves
 from kiloword.heads.diffusion_head import DiffusionHead
-from kiloword.heads.head import Sampling, weigh
+from kiloword.heads.head import Sampling, combine_views
 from kiloword.model import ImageModel
 from kiloword.tokenizers.patched import joined, taken_apart
 from kiloword.tokens import Layout
@@ -38,11 +38,11 @@ class Replay:
     uniforms: Tensor
     draws: list[Tensor]
 
-    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        return self.uniforms[rows].view(len(rows), *shape)
+    def uniform(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        return self.uniforms[pictures].view(len(pictures), *shape)
 
-    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        return self.draws.pop(0)[rows].view(len(rows), *shape)
+    def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        return self.draws.pop(0)[pictures].view(len(pictures), *shape)
 
 
 def ordered(orders: Int[Tensor, "b n"]) -> Float[Tensor, "b n"]:
@@ -184,7 +184,7 @@ def guided(
 
     def predict(noised: Float[Tensor, "v q c"], time: Tensor) -> Float[Tensor, "v q d"]:
         noise, variance = head.net(noised[0], time, halves).chunk(2, dim=-1)
-        return torch.cat([weigh(noise[:, None], weights).expand_as(noise), variance], dim=-1)
+        return torch.cat([combine_views(noise[:, None], weights).expand_as(noise), variance], dim=-1)
 
     return predict
 

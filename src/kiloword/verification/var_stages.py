@@ -16,7 +16,7 @@ from kiloword.drawing import Drawing, Progress
 from kiloword.engine.drive import draw
 from kiloword.engine.guidance import GuidanceConfig
 from kiloword.heads.categorical import CategoricalHead
-from kiloword.heads.head import Sampling, Soft, keep, weigh
+from kiloword.heads.head import Sampling, Soft, combine_views, filter_logits
 from kiloword.model import ImageModel
 from kiloword.noise import Noise, Seeded
 from kiloword.tokens import Layout
@@ -32,12 +32,12 @@ class Flat:
     def __init__(self, numbers: Float[Tensor, " numbers"]):
         self.numbers, self.used = numbers, 0
 
-    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        taken = self.numbers[self.used : self.used + len(rows) * prod(shape)]
+    def uniform(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        taken = self.numbers[self.used : self.used + len(pictures) * prod(shape)]
         self.used += taken.numel()
-        return taken.view(len(rows), *shape)
+        return taken.view(len(pictures), *shape)
 
-    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
+    def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
         raise ValueError("these are uniform numbers, and normal ones were asked for")
 
 
@@ -69,8 +69,8 @@ def drawn(
     request = Drawing(layout, [model.opening(documents, null) for null in (False, True)], weights, sampling)
     steps: list[Progress] = []
     _, answers = heard(head.output, lambda: steps.extend(way(model, request, noise)))
-    logits = [weigh(answer, request.weights_at(step)) for step, answer in enumerate(answers)]
-    kept = [keep(logit, request.sampling_at(step)) for step, logit in enumerate(logits)]
+    logits = [combine_views(answer, request.weights_at(step)) for step, answer in enumerate(answers)]
+    kept = [filter_logits(logit, request.sampling_at(step)) for step, logit in enumerate(logits)]
     picture = model.picture.tokenizer.decode(steps[-1].tokens, layout, steps[-1].known)
     return Drawn(steps[-1].tokens, picture, torch.cat(logits, 1), torch.cat(kept, 1))
 

@@ -59,7 +59,7 @@ def test_a_model_refuses_a_decoder_of_other_tokens(tiny_model):
         return ImageModel(tiny_model.picture, tiny_model.prompt, tiny_model.transformer, tiny_model.text, decoder)
 
     assert fitted().pixel_decoder.scale == 2
-    with pytest.raises(ValueError, match=r"tokenizer gives Codes\(sizes=\(3, 2\)\) and the decoder is told Codes"):
+    with pytest.raises(ValueError, match=r"tokenizer gives Codes\(sizes=\(3, 2\)\) and the decoder takes Codes"):
         fitted(space=Codes((3, 3)))
     config = tiny.decoder()
     wide = replace(config, denoiser=replace(config.denoiser, stride=4))

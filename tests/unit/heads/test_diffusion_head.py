@@ -158,7 +158,7 @@ def test_the_last_step_adds_no_noise():
     assert torch.equal(a, b)
 
 
-def test_rows_without_a_token_enter_as_zeros():
+def test_positions_without_a_token_enter_as_zeros():
     head = tiny.awake(head_of("ddpm"))
     real = torch.tensor([[True, False, True, False, True]])
     fed = Fed(torch.randn(1, Q, C), real, torch.ones(1, Q), memo_of(1))

@@ -1,4 +1,4 @@
-"""The extended vocabulary: words and picture tokens in one vocabulary, each kind of row draws its own."""
+"""The extended vocabulary: words and picture tokens in one vocabulary, each kind of position samples its own."""
 
 import math
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiloword.heads.head import Head, Sampling, keep, memo_at, weigh
+from kiloword.heads.head import Head, Sampling, combine_views, filter_logits, memo_at
 
 LOGITS = st.lists(st.floats(-6, 6, width=32), min_size=1, max_size=8, unique=True)
 
@@ -15,19 +15,19 @@ LOGITS = st.lists(st.floats(-6, 6, width=32), min_size=1, max_size=8, unique=Tru
 @given(LOGITS, st.floats(0.1, 3))
 def test_temperature_divides_and_leaves_nothing_out(logits, temperature):
     x = torch.tensor(logits)
-    assert torch.allclose(keep(x, Sampling(temperature)), x / temperature, atol=1e-5)
+    assert torch.allclose(filter_logits(x, Sampling(temperature)), x / temperature, atol=1e-5)
 
 
 @given(LOGITS)
 def test_temperature_zero_takes_the_likeliest(logits):
     x = torch.tensor(logits)
-    assert keep(x, Sampling(0)).softmax(0).tolist() == [float(value == max(logits)) for value in logits]
+    assert filter_logits(x, Sampling(0)).softmax(0).tolist() == [float(value == max(logits)) for value in logits]
 
 
 @given(LOGITS, st.integers(1, 9))
 def test_top_k_keeps_the_k_likeliest(logits, k):
     x = torch.tensor(logits)
-    kept = keep(x, Sampling(top_k=k))
+    kept = filter_logits(x, Sampling(top_k=k))
     likeliest = sorted(logits, reverse=True)[:k]
     assert kept.tolist() == [value if value in likeliest else -math.inf for value in x.tolist()]
 
@@ -35,7 +35,7 @@ def test_top_k_keeps_the_k_likeliest(logits, k):
 @given(LOGITS, st.floats(0.01, 1))
 def test_top_p_keeps_the_fewest_likeliest_that_reach_p(logits, p):
     x = torch.tensor(logits)
-    kept, probabilities = keep(x, Sampling(top_p=p)) > -math.inf, x.double().softmax(0)
+    kept, probabilities = filter_logits(x, Sampling(top_p=p)) > -math.inf, x.double().softmax(0)
     assert kept[x.argmax()]
     for value in range(len(logits)):
         before = probabilities[x > x[value]].sum().item()
@@ -45,8 +45,9 @@ def test_top_p_keeps_the_fewest_likeliest_that_reach_p(logits, p):
 
 @given(LOGITS, st.integers(1, 9), st.floats(0.01, 1))
 def test_top_p_shares_out_what_top_k_has_left(logits, k, p):
-    left = keep(torch.tensor(logits), Sampling(top_k=k))
-    kept, probabilities = keep(torch.tensor(logits), Sampling(top_k=k, top_p=p)) > -math.inf, left.double().softmax(0)
+    left = filter_logits(torch.tensor(logits), Sampling(top_k=k))
+    kept = filter_logits(torch.tensor(logits), Sampling(top_k=k, top_p=p)) > -math.inf
+    probabilities = left.double().softmax(0)
     for value in range(len(logits)):
         before = probabilities[left > left[value]].sum().item()
         if abs(before - p) > 1e-5:
@@ -58,14 +59,14 @@ def test_weights_that_sum_to_one_move_along_the_views(b, guidance):
     logits = torch.randn(2, b, 4, 5, generator=torch.Generator().manual_seed(0))
     weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, b)
     wanted = logits[1] + guidance * (logits[0] - logits[1])
-    assert torch.allclose(weigh(logits, weights), wanted, atol=1e-4)
+    assert torch.allclose(combine_views(logits, weights), wanted, atol=1e-4)
 
 
 def test_guidance_one_is_off():
     logits = torch.randn(2, 3, 4, 5)
     off = torch.tensor([[1.0], [0.0]]).expand(2, 3)
-    assert torch.equal(weigh(logits, off), logits[0])
-    assert torch.equal(weigh(logits[:1], off[:1]), logits[0])
+    assert torch.equal(combine_views(logits, off), logits[0])
+    assert torch.equal(combine_views(logits[:1], off[:1]), logits[0])
 
 
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=7))
@@ -86,7 +87,7 @@ def test_a_head_without_powers_says_so():
     assert head.guidable and head.canvas == 0
     assert not (head.has_density or head.denoising or head.modulates or head.whole)
     head.refuse_guidance(torch.tensor([[2.0], [-1.0]]))
-    with pytest.raises(ValueError, match="of no token how likely it is"):
+    with pytest.raises(ValueError, match="has no likelihood of tokens"):
         head.log_prob(torch.zeros(1, 1, 1, 4), one, torch.zeros(1, 1), Sampling())
 
 

@@ -1,4 +1,4 @@
-"""One vocabulary, two kinds of rows: each is given the ids of its own kind, and paddings have ids of their own."""
+"""One vocabulary, two kinds of positions: each is given the ids of its own kind, and paddings have ids of their own."""
 
 import pytest
 import torch

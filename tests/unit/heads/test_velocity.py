@@ -1,4 +1,4 @@
-"""Velocity head: a U-Net shrinks a picture to rows and grows them again; a step follows the weighed velocity."""
+"""Velocity head: a U-Net shrinks a picture to tokens and grows them again; a step follows the combined velocity."""
 
 from dataclasses import replace
 
@@ -106,5 +106,5 @@ def test_laws_are_obeyed_and_what_cannot_be_is_refused():
     with pytest.raises(ValueError, match="6 numbers of a token are no patch of 2 x 2"):
         VelocityConfig(Vector(6), 16, UNetPatchesConfig(2, 8)).build()
     unet = VelocityConfig(Vector(4), 16, UNetPatchesConfig(2, 8)).build()
-    with pytest.raises(ValueError, match=r"sees one grid as a whole: .* got 3 tokens"):
+    with pytest.raises(ValueError, match=r"takes one whole grid: .* got 3 tokens"):
         unet.enter(fed(torch.randn(1, 3, 4)), Layout(((2, 2),)))

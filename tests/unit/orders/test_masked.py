@@ -78,13 +78,13 @@ def test_a_training_hides_one_share_of_all_pictures_rounded_up(uniform, tokens, 
 
         shuffles = 0
 
-        def uniform(self, shape, rows):
+        def uniform(self, shape, pictures):
             if shape == ():
-                return torch.full((len(rows),), uniform, dtype=torch.float64)
+                return torch.full((len(pictures),), uniform, dtype=torch.float64)
             self.shuffles += 1
-            return Seeded(range(len(rows))).uniform(shape, rows)
+            return Seeded(range(len(pictures))).uniform(shape, pictures)
 
-        def normal(self, shape, rows):
+        def normal(self, shape, pictures):
             raise AssertionError("a training draws no normal numbers here")
 
     order, told = MaskedConfig(least=least).build(), Told()

@@ -99,7 +99,7 @@ def test_each_picture_goes_by_its_own_schedule(ranks):
     schedule, everything = Schedule(start, start + 1), torch.arange(n).expand(len(ranks), -1)
     shown = everything + 10 * torch.arange(len(ranks))[:, None]
     fed = RasterConfig().build().feed(shown, schedule, torch.ones(shown.shape), everything, layout)
-    seats = RasterConfig(seat="fed").build().row_positions(schedule, layout)
+    seats = RasterConfig(place="fed").build().row_positions(schedule, layout)
     for picture, rank in enumerate(ranks):
         for token in range(n):
             before = rank.index(rank[token] - 1) if rank[token] else NOWHERE

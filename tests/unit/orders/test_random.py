@@ -1,4 +1,5 @@
-"""Random order: by chance in the beginning of a training, raster in the end, and told which token comes next."""
+"""Random order: by chance in the beginning of a training, raster in the end, with the position of the token that comes
+next."""
 
 import pytest
 import torch

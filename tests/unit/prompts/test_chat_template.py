@@ -1,4 +1,4 @@
-"""Chat template: the words and marks that a language model is asked with, and those round a picture it is shown."""
+"""Chat template: the special tokens and phrases of a language model's prompt, and those round a picture it is shown."""
 
 from dataclasses import replace
 

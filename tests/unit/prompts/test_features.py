@@ -1,4 +1,4 @@
-"""Features of a text are rows that sit nowhere, the last one starts the picture; the null condition has as many."""
+"""Features of a text are positions without y and x, the last one starts the picture; the null condition has as many."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def features(length: int, seed: int = 0) -> torch.Tensor:
 
 
 def rows(condition, index: int) -> torch.Tensor:
-    """All rows of one text, the one that starts the picture last."""
+    """All positions of one text, the one that starts the picture last."""
     return torch.cat([condition.prefix[index, condition.present[index]], condition.start[index : index + 1]])
 
 
@@ -80,14 +80,14 @@ def test_the_encoder_is_no_part_of_the_model():
 def test_wrong_prompts_are_refused():
     prompt = made()
     for wrong in (torch.zeros(7, CHANNELS), torch.zeros(0, CHANNELS), torch.zeros(2, 4), torch.zeros(CHANNELS)):
-        with pytest.raises(ValueError, match=r"1 to 6 rows of 5 channels, got \["):
+        with pytest.raises(ValueError, match=r"1 to 6 positions of 5 channels, got \["):
             prompt.read([wrong])
     for mask in (torch.zeros(3), torch.ones(2)):
-        with pytest.raises(ValueError, match="of each of 3 rows"):
+        with pytest.raises(ValueError, match="of each of 3 positions"):
             prompt.read([(torch.zeros(3, CHANNELS), mask)])
     with pytest.raises(ValueError, match="a text or features of an encoder, got 7"):
         prompt.read([7])
-    with pytest.raises(ValueError, match="for features, not for texts"):
+    with pytest.raises(ValueError, match="are features, not texts"):
         prompt.read(["a pear"])
-    with pytest.raises(ValueError, match="at least one channel and one row, got 0 and 120"):
+    with pytest.raises(ValueError, match="at least one channel and position, got 0 and 120"):
         FeaturesConfig(0, WIDTH)

@@ -1,4 +1,4 @@
-"""A prompt becomes rows of its own, whatever stands beside it; no prompt is the null condition."""
+"""A prompt becomes positions of its own, whatever stands beside it; no prompt is the null condition."""
 
 import pytest
 import torch
@@ -67,5 +67,5 @@ def test_wrong_prompts_are_refused():
         TextPrefixConfig(tiny.words(), 8, limit=0)
     with pytest.raises(ValueError, match="at least one class, got 0"):
         ClassLabelConfig(0, 8)
-    with pytest.raises(ValueError, match="one class and one row, got 3 and 0"):
+    with pytest.raises(ValueError, match="one class and one position, got 3 and 0"):
         ClassBufferConfig(3, 8, rows=0)

@@ -1,4 +1,5 @@
-"""A text as context: its own rows, whatever stands beside it; a pooled vector; a null condition as long as it is."""
+"""A text as context: its own positions, whatever stands beside it; a pooled vector; a null condition as long as it
+is."""
 
 import pytest
 import torch
@@ -76,17 +77,17 @@ def test_masked_rows_do_not_count():
 
 
 class Known:
-    """A text encoder that gives a row for each letter."""
+    """A text encoder that gives a position for each letter."""
 
     def read(self, texts, device):
         return [features(min(len(text), ROWS + 1)) for text in texts]
 
 
-def test_a_prompt_longer_than_the_memory_is_refused_and_nothing_is_cut_off():
+def test_a_prompt_longer_than_the_context_is_refused_and_nothing_is_cut_off():
     prompt = made()
     prompt.encoder = Known()
     assert len(rows(prompt.read(["sixsix"]), 0)) == ROWS
-    reason = r"^the prompt has 7 rows or more, the context holds 6: say it in fewer words$"
+    reason = r"^the prompt has 7 positions or more, the context holds 6: say it in fewer words$"
     for long in (features(ROWS + 1), "seventy letters and more"):
         with pytest.raises(ValueError, match=reason):
             prompt.read([long])
@@ -102,18 +103,18 @@ def test_the_encoder_reads_one_more_than_fits_and_leaves_the_wording_alone():
 def test_wrong_prompts_are_refused():
     prompt = made()
     for wrong in (torch.zeros(0, CHANNELS), torch.zeros(2, 4), torch.zeros(CHANNELS)):
-        with pytest.raises(ValueError, match=r"1 to 6 rows of 5 channels, got \["):
+        with pytest.raises(ValueError, match=r"1 to 6 positions of 5 channels, got \["):
             prompt.read([wrong])
     for mask in (torch.zeros(3), torch.ones(2)):
-        with pytest.raises(ValueError, match="of each of 3 rows"):
+        with pytest.raises(ValueError, match="of each of 3 positions"):
             prompt.read([(torch.zeros(3, CHANNELS), mask)])
     with pytest.raises(ValueError, match="a text or features of an encoder, got 7"):
         prompt.read([7])
-    with pytest.raises(ValueError, match="for features, not for texts"):
+    with pytest.raises(ValueError, match="are features, not texts"):
         prompt.read(["a pear"])
     with pytest.raises(ValueError, match="width 8 is not a multiple of 3 heads"):
         TextContextConfig(CHANNELS, WIDTH, 3)
-    with pytest.raises(ValueError, match="at least one channel and one row, got 0 and 512"):
+    with pytest.raises(ValueError, match="at least one channel and position, got 0 and 512"):
         TextContextConfig(0, WIDTH, HEADS)
 
 

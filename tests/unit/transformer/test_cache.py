@@ -1,4 +1,4 @@
-"""The cache holds for every row what was kept of it, whatever the lengths of the others."""
+"""The cache holds for every sequence what was kept of it, whatever the lengths of the others."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ def fresh(capacity: int = 20) -> KeyValueCache:
 
 
 def grow(cache: KeyValueCache, held: list[list[float]], count: int, keep: list[int], mark: float) -> None:
-    """Append `count` places to every row, check all that comes back, keep some."""
+    """Append `count` positions to every sequence, check all that comes back, keep some."""
     new = mark + torch.arange(len(held) * count).view(-1, 1, count, 1).expand(-1, -1, -1, 2) / 100
     for layer in range(LAYERS):
         keys, values = cache.append(layer, new + layer, -new - layer)
@@ -35,7 +35,7 @@ def grow(cache: KeyValueCache, held: list[list[float]], count: int, keep: list[i
 
 
 @given(st.lists(LENGTHS, min_size=1, max_size=4))
-def test_rows_keep_their_own_lengths_through_appending(moves):
+def test_sequences_keep_their_own_lengths_through_appending(moves):
     cache, held = fresh(capacity=40), [[] for _ in range(ROWS)]
     for mark, keep in enumerate(moves, start=1):
         grow(cache, held, 3, keep, float(mark))
@@ -43,10 +43,10 @@ def test_rows_keep_their_own_lengths_through_appending(moves):
 
 
 @given(LENGTHS, st.lists(st.integers(0, ROWS - 1), min_size=1, max_size=ROWS, unique=True))
-def test_a_cache_of_some_rows_writes_into_the_whole(keep, chosen):
+def test_a_cache_of_some_sequences_writes_into_the_whole(keep, chosen):
     cache, held = fresh(), [[] for _ in range(ROWS)]
     grow(cache, held, 3, keep, 1.0)
-    some = cache.rows(chosen)
+    some = cache.select(chosen)
     assert some.lengths == [keep[row] for row in chosen] and some.capacity == cache.capacity
     grow(some, [held[row] for row in chosen], 2, [2] * len(chosen), 7.0)
     assert cache.lengths == keep  # until it is told
@@ -54,7 +54,7 @@ def test_a_cache_of_some_rows_writes_into_the_whole(keep, chosen):
     grow(cache, held, 1, [1] * ROWS, 3.0)
 
 
-def test_what_is_told_is_read_once_a_layer_as_long_as_it_is_the_same():
+def test_a_context_is_projected_once_a_layer_as_long_as_it_is_the_same():
     cache, reads = fresh(), []
 
     def read(layer: int, told: torch.Tensor) -> torch.Tensor:
@@ -67,7 +67,7 @@ def test_what_is_told_is_read_once_a_layer_as_long_as_it_is_the_same():
     assert read(0, second).sum() == 2 * ROWS and read(0, first).sum() == 0 and reads == [0, 1, 0, 0]
 
 
-def test_the_mask_says_how_new_places_see_each_other():
+def test_the_mask_says_which_new_positions_attend_to_each_other():
     cache = fresh()
     grow(cache, [[] for _ in range(ROWS)], 3, [0, 1, 2], 1.0)
     causal = torch.ones(2, 2).tril().bool().expand(ROWS, -1, -1)
@@ -85,7 +85,7 @@ def test_no_mask_is_needed_for_rows_of_one_length():
 def test_too_much_is_refused_with_numbers():
     cache = fresh(capacity=4)
     cache.advance(torch.tensor([1, 3, 2]))
-    with pytest.raises(ValueError, match="room for 4 places; 3 are held and 2 more come"):
+    with pytest.raises(ValueError, match="room for 4 positions; 3 are held and 2 more come"):
         cache.append(0, torch.zeros(ROWS, 1, 2, 2), torch.zeros(ROWS, 1, 2, 2))
 
 

@@ -36,7 +36,7 @@ def laid(lengths: list[int], told: Context | None, seed: int = 1, capacity: int 
 
 
 def stream(lengths: list[int], told: Context | None, seed: int = 1) -> Stream:
-    """The same, a row each."""
+    """The same, a sequence each."""
     return laid(lengths, told, seed).stream
 
 
@@ -130,5 +130,5 @@ def test_mistakes_are_named():
         CrossAttentionConfig(3).build(WIDTH)
     with pytest.raises(ValueError, match="at least one head, got 0"):
         CrossAttentionConfig(0, LayerNormConfig())
-    with pytest.raises(ValueError, match="attends to no context"):
+    with pytest.raises(ValueError, match="has no cross-attention"):
         tiny.MAR.build()(stream([2], context([2])))

@@ -1,4 +1,4 @@
-"""The encoder sees filled rows only, the decoder all; whatever stands beside a sample, it comes out the same."""
+"""The encoder sees filled positions only, the decoder all; whatever stands beside a sample, it comes out the same."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ FILLED = st.lists(st.lists(st.booleans(), min_size=N, max_size=N), min_size=1, m
 
 
 def spans(filled: torch.Tensor, prompt: int = BUFFER, seed: int = 0) -> tuple[Span, Span]:
-    """A prompt and a picture for each row of `filled` [b, n]."""
+    """A prompt and a picture for each entry of `filled` [b, n]."""
     b, generator = len(filled), torch.Generator().manual_seed(seed)
     rows, vectors = (torch.randn(b, q, tiny.WIDTH, generator=generator) for q in (prompt, N))
     everything = torch.arange(N).expand(b, -1)
@@ -48,7 +48,7 @@ def stream(filled: torch.Tensor, prompt: int = BUFFER, seed: int = 0) -> Stream:
 
 
 def sample(whole: Stream, row: int, keep: slice = slice(None)) -> Stream:
-    """One sample by itself, or some of its rows."""
+    """One sample by itself, or some of its positions."""
     names = ("vectors", "positions", "span", "step", "causal", "present", "filled")
     return Stream(**{name: getattr(whole, name)[row : row + 1, keep] for name in names})
 
@@ -150,11 +150,11 @@ def test_a_smaller_picture_sits_in_the_same_rows_and_columns():
     assert torch.isfinite(MODEL(alone)).all()
 
 
-def test_rows_out_of_the_learned_places_are_refused():
+def test_positions_outside_the_learned_ones_are_refused():
     filled = torch.ones(1, N, dtype=torch.bool)
     prompt, picture = spans(filled)
     longer, _ = spans(filled, prompt=BUFFER + 1)
-    with pytest.raises(ValueError, match=r"a prompt of 3 rows and a picture of \(3, 2\) tokens.* are 3, 0, 0"):
+    with pytest.raises(ValueError, match=r"a prompt of 3 positions and a picture of \(3, 2\) tokens.* are 3, 0, 0"):
         MODEL(beside(longer, picture).stream)
     for sizes, came in (((4, 1), "3, 3, 0"), ((2, 3), "3, 0, 2")):
         count = sizes[0] * sizes[1]

@@ -6,10 +6,10 @@ import torch
 from kiloword.transformer import HiddenGuidance, hidden_guidance_at
 
 
-def test_rows_of_the_picture_become_the_weighted_sum_of_all_views():
+def test_positions_of_the_picture_become_the_weighted_sum_of_all_views():
     weights = torch.tensor([[[3.0, 1.0]], [[-2.0, 0.0]]])  # two views of one picture of two places
     x = torch.arange(12.0).view(2, 3, 2)
-    blended = HiddenGuidance(0, weights).of(x)
+    blended = HiddenGuidance(0, weights).combined(x)
     assert torch.equal(blended[:, 0], x[:, 0])  # before the picture
     assert torch.equal(blended[0, 1], 3 * x[0, 1] - 2 * x[1, 1]) and torch.equal(blended[0, 1], blended[1, 1])
     assert torch.equal(blended[:, 2], x[:, 2])  # weight 1: off
@@ -17,10 +17,10 @@ def test_rows_of_the_picture_become_the_weighted_sum_of_all_views():
 
 def test_blocks_are_counted_from_either_end():
     weights = torch.ones(2, 1, 1)
-    assert [HiddenGuidance(block, weights).place(4) for block in (0, 3, -1, -4)] == [0, 3, 3, 0]
+    assert [HiddenGuidance(block, weights).block_of(4) for block in (0, 3, -1, -4)] == [0, 3, 3, 0]
     for block in (4, -5):
         with pytest.raises(ValueError, match=f"after block {block}: this transformer has 4, 0 to 3"):
-            HiddenGuidance(block, weights).place(4)
+            HiddenGuidance(block, weights).block_of(4)
 
 
 def test_every_place_has_the_weights_of_its_own_step():

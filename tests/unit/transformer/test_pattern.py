@@ -1,4 +1,4 @@
-"""A pattern chooses within one grid of one picture; words and rows that sit nowhere are seen by all."""
+"""A pattern chooses within one grid of one picture; text and positions without y and x are visible to all."""
 
 import pytest
 import torch
@@ -71,7 +71,8 @@ def test_patterns_are_cycled_and_narrow_the_mask():
 @pytest.mark.parametrize("pattern", PATTERNS[1:], ids=lambda pattern: type(pattern).__name__)
 @torch.no_grad()
 def test_places_held_by_rows_of_different_lengths_are_forked_and_rewound_with_their_keys(pattern):
-    """Row 0 keeps three of four places, row 1 all four; a fork that goes back goes on as the whole would."""
+    """Sequence 0 keeps three of four positions, sequence 1 all four; a fork that goes back goes on as the whole
+    would."""
     torch.manual_seed(0)
     stack = tiny.stack(patterns=(pattern,), position=None).build().eval()
     places, vectors = grid(3, 2).repeat(2, 1, 1), torch.randn(2, 6, tiny.WIDTH)
@@ -93,10 +94,10 @@ def test_places_held_by_rows_of_different_lengths_are_forked_and_rewound_with_th
     assert torch.allclose(stack(part(slice(1, 2), 2, 6), slots.at(twin)), whole[1:, 2:], atol=1e-5)
 
 
-def test_a_cache_whose_places_were_never_told_is_no_cache_for_patterns():
+def test_a_cache_without_coordinates_is_no_cache_for_patterns():
     cache = KeyValueCache(1, 1, 4, heads=1, head_dim=2)
     cache.advance(torch.tensor([1]))
-    with pytest.raises(AssertionError, match="without saying where they sit"):
-        cache.place(torch.zeros(1, 1, 4))
-    with pytest.raises(ValueError, match="reaches 0 or more places, got -1"):
+    with pytest.raises(AssertionError, match="without their coordinates"):
+        cache.append_positions(torch.zeros(1, 1, 4))
+    with pytest.raises(ValueError, match="radius is at least 0, got -1"):
         ConvolutionPattern(-1)

@@ -124,12 +124,12 @@ def test_more_room_for_one_is_room_for_all_and_loses_nothing():
 def test_where_positions_sit_is_forked_and_grows_with_them():
     slots, here = fresh(2, capacity=3), torch.randn(2, 2, 4)
     cache = slots.at([0, 1])
-    cache.place(here)
+    cache.append_positions(here)
     cache.append(0, torch.zeros(2, 1, 2, 2), torch.zeros(2, 1, 2, 2))
     slots.keep([0, 1], torch.tensor([2, 1]))
     (twin,), new = slots.fork([0]), torch.randn(3, 1, 4)
     slots.grow(6, 9)
-    told = slots.at([1, twin, 0]).place(new)
+    told = slots.at([1, twin, 0]).append_positions(new)
     for row, before in enumerate((here[1, :1], here[0], here[0])):
         assert torch.equal(told[row, : len(before) + 1], torch.cat([before, new[row]]))
 

@@ -1,4 +1,4 @@
-"""A stack gives each row what its past allows: read in pieces through a cache, or whole, it is the same."""
+"""A stack gives each position what its past allows: read in pieces through a cache, or whole, it is the same."""
 
 from dataclasses import replace
 

@@ -90,7 +90,8 @@ class FusedStack:
     @torch.no_grad()
     def __call__(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b t w"]:
         unread = stream.context is not None and not self.stack.cross_attends
-        if cache is None or stream.span is not None or stream.asked is not None or stream.topic is not None or unread:
+        special = stream.span is not None or stream.query_index is not None or stream.topic is not None
+        if cache is None or special or unread:
             return self.stack(stream, cache)
         if self.context is None or self.context.context is not stream.context:
             self.context = None if stream.context is None else masked(stream.context)
@@ -98,7 +99,7 @@ class FusedStack:
         if self.single_token is not None and self._alone(stream) and isinstance(cache, KeyValueCache):
             return self.single_token(stream.vectors, angles, cache)
         hidden_guidance = stream.hidden_guidance
-        blended = None if hidden_guidance is None else hidden_guidance.place(len(self.layers))
+        blended = None if hidden_guidance is None else hidden_guidance.block_of(len(self.layers))
         mask = cache.mask(None, stream.vectors.shape[1])
         mask = None if mask is None else mask[:, None]
         x = stream.vectors.clone()
@@ -106,7 +107,7 @@ class FusedStack:
         for layer, halves in zip(self.layers, blocks, strict=True):
             layer(x, angles, mask, halves, cache, self.context)
             if hidden_guidance is not None and layer.layer == blended:
-                x = hidden_guidance.of(x)
+                x = hidden_guidance.combined(x)
         return entered(self.norm, x, leave, 0)
 
     def _alone(self, stream: Stream) -> bool:

@@ -157,8 +157,8 @@ class TokenizerTask:
 class Drawn:
     """Noise from torch's own generator, which the loop seeds anew before every iteration."""
 
-    def uniform(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        return torch.rand(len(rows), *shape)
+    def uniform(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        return torch.rand(len(pictures), *shape)
 
-    def normal(self, shape: tuple[int, ...], rows: Int[Tensor, "b"]) -> Tensor:
-        return torch.randn(len(rows), *shape)
+    def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
+        return torch.randn(len(pictures), *shape)

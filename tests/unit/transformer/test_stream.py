@@ -27,5 +27,5 @@ def test_a_place_sees_what_the_law_says(places):
             assert seen[0, i, j].item() == (i == j or (present_j and sample_i == sample_j and earlier))
 
 
-def test_without_spans_all_see_all():
+def test_without_spans_attention_is_full():
     assert visible(Stream(torch.zeros(1, 3, 2), torch.zeros(1, 3, 4))) is None
