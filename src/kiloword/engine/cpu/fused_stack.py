@@ -76,7 +76,7 @@ def masked(context: Context) -> MaskedContext:
 
 
 class FusedStack:
-    """A transformer without autograd. It copies the stack's weights when it is made: make a new one if they change."""
+    """A transformer without autograd. It takes the stack's weights when it is made: make a new one if they change."""
 
     def __init__(self, stack: Stack):
         self.stack, self.width, self.cache, self.causal = stack, stack.width, stack.cache, True
@@ -118,9 +118,9 @@ class FusedStack:
         if not self.modulations or vector is not self.vector:
             shared = self.stack.shared_modulation(vector)
             blocks: list[Any] = list(self.stack.blocks)
-            told = [block.modulation(shared) for block in blocks]
-            told.append(self.stack.output_modulation(vector))
-            self.vector, self.modulations = vector, [halves_of(by) for by in told]
+            outputs = [block.modulation(shared) for block in blocks]
+            outputs.append(self.stack.output_modulation(vector))
+            self.vector, self.modulations = vector, [halves_of(by) for by in outputs]
         return self.modulations
 
 
@@ -192,8 +192,8 @@ class FusedCrossAttention:
     def __call__(self, x: Float[Tensor, "b t w"], context: MaskedContext, cache: Cache) -> None:
         """Add the output of cross-attention to x, in place."""
         b, t, _ = x.shape
-        told = cache.cached_context(self.layer, context.context, lambda: self.key_values(context.context.vectors))
-        keys, values = told.view(b, told.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
+        projected = cache.cached_context(self.layer, context.context, lambda: self.key_values(context.context.vectors))
+        keys, values = projected.view(b, projected.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
         queries = self.query(self.norm(x).flatten(0, 1)).view(b, t, self.heads, -1).transpose(1, 2)
         mixed = scaled_dot_product_attention(queries, keys, values, context.mask)
         change = self.out(mixed.transpose(1, 2).reshape(b * t, -1)).view_as(x)

@@ -34,7 +34,7 @@ def single_token(stack: Stack) -> "SingleToken | None":
 
 
 class SingleToken:
-    """A stack for one token a step. It copies the weights when it is made: make a new one if they change."""
+    """A stack for one token a step. It takes the weights when it is made: make a new one if they change."""
 
     def __init__(self, stack: Stack):
         self.blocks = [RowBlock(stack.config, block) for block in stack.blocks]
@@ -129,7 +129,7 @@ class Times:
 
 
 def times(layer: nn.Linear) -> Times:
-    """With its own bias."""
+    """A linear layer with its own bias."""
     return Times(layer, layer.bias)
 
 
