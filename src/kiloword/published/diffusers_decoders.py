@@ -23,7 +23,7 @@ from kiloword.tokens import Layout, Vector
 
 
 class Latents:
-    """Tokens as latents that a foreign network was trained on, with `scaling` and `shift` undone; unknown ones are 0."""
+    """Tokens as the latents of a foreign network, with its `scaling` and `shift` undone; unknown tokens are 0."""
 
     def __init__(self, dim: int, side: int, stride: int | None, scaling: float = 1.0, shift: float = 0.0):
         self.space, self.scaling, self.shift = Vector(dim), scaling, shift
