@@ -24,7 +24,7 @@ from kiloword.engine.card import Card
 from kiloword.heads.categorical import CategoricalConfig
 from kiloword.orders.raster import RasterConfig
 from kiloword.prompts.class_label import ClassLabelConfig
-from kiloword.published.page import File, From, Page, Variant
+from kiloword.published.page import File, Page, Source, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.pixelwise import PixelwiseConfig
 from kiloword.tokenizers.vq import VQConfig
@@ -71,8 +71,8 @@ def card_of_squares(variant: str) -> Card:
     return Card("squares", ((8, 8), (4, 8)), guidance=2.0, prompts="class", top_k=5, first=1, last=4)
 
 
-def ours(name: str, config: Any) -> From:
-    return From((name,))
+def ours(name: str, config: Any) -> Source:
+    return Source((name,))
 
 
 SQUARES = Page(
@@ -88,8 +88,8 @@ def shrunk(name: str) -> Page:
     assert page.card is not None
     card, side = page.card(next(iter(page.variants))), 6 if name == "igpt" else 8
     return dataclasses.replace(
-        page, variants={"tiny": Variant(TINY[name], 1, (File(f"{name}.pt"),))}, theirs=ours, spelled=lambda key: key,
-        card=lambda variant: dataclasses.replace(card, sizes=((side, side),)),
+        page, variants={"tiny": Variant(TINY[name], 1, (File(f"{name}.pt"),))}, source_name=ours,
+        canonical=lambda key: key, card=lambda variant: dataclasses.replace(card, sizes=((side, side),)),
     )  # fmt: skip
 
 

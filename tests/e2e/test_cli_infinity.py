@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from kiloword import checkpoint, parts, published
 from kiloword.cli import main
 from kiloword.published import infinity
-from kiloword.published.page import File, From, Variant
+from kiloword.published.page import File, Source, Variant
 
 WORDS = ["<pad>", "</s>", "<unk>", "a", "red", "apple", "pear"]
 TINY = {"text_channels": 128, "text_maxlen": 5, "embed_dim": 48, "depth": 2, "num_heads": 2, "d_vae_codebook_dim": 4,
@@ -32,8 +32,8 @@ def pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     variant = Variant({**TINY, "text_encoder": str(encoder(tmp_path / "t5"))}, 1, (File("infinity.pt"),))
     card = dataclasses.replace(infinity.card("8B"), sizes=SIZES)
     page = dataclasses.replace(
-        infinity.PAGE, variants={"tiny": variant}, theirs=lambda name, config: From((name,)), spelled=lambda name: name,
-        unfolded=lambda tensors: tensors, card=lambda name: card,
+        infinity.PAGE, variants={"tiny": variant}, source_name=lambda name, config: Source((name,)),
+        canonical=lambda name: name, unfused=lambda tensors: tensors, card=lambda name: card,
     )  # fmt: skip
     monkeypatch.setitem(published.PAGES, "infinity", "infinity")
     monkeypatch.setitem(sys.modules, "kiloword.published.infinity", SimpleNamespace(PAGE=page))

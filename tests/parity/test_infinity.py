@@ -23,7 +23,7 @@ from kiloword.published.fetch import fetch
 from kiloword.published.page import fill, names_of
 from kiloword.tokens import Layout
 from kiloword.verification.comparison import compare, rebuild
-from kiloword.verification.hooks import heard
+from kiloword.verification.hooks import recorded_calls
 from kiloword.verification.infinity_stages import Flips, Scene
 from kiloword.verification.proof import Record
 
@@ -119,7 +119,7 @@ def theirs_of(model: ImageModel, config: parts.ImageModelConfig, chunk: int) -> 
     order = [infinity.HALVES.index(number) for number in range(6)]
     heads, back = config.transformer.attention.heads, {}
     for name, value in model.state_dict().items():
-        (theirs,) = infinity.theirs(name, config).names
+        (theirs,) = infinity.source_name(name, config).names
         if theirs.endswith("ada_gss"):
             value = value[order][None, None]
         elif "ada_lin" in theirs:
@@ -197,7 +197,7 @@ def test_cached_and_teacher_forced_agree(folder):
     opening = model.opening(to_draw(scene.texts(), layout))
     given = torch.ones(bits.shape[:2], dtype=torch.bool)
     drawing = Drawing(layout, [opening], torch.ones(1, len(bits)), tokens=bits, given=given)
-    _, answers = heard(model.picture.head.output, lambda: list(draw(model, drawing, Seeded(range(len(bits))))))
+    _, answers = recorded_calls(model.picture.head.output, lambda: list(draw(model, drawing, Seeded(range(len(bits))))))
     assert compare("infinity", "logits", torch.cat(answers, 2)[0], scene.logits()).passed
 
 

@@ -73,7 +73,7 @@ def test_logits_are_the_same(pair):
 def test_weights_come_from_every_tensor_and_go_into_every_one(pair):
     ours, there = pair
     config = liquid.parts({**there.config.to_dict(), "text_vocab": WORDS, "image_tokens": CODES, **SPECIAL})
-    used = {name for key in ours.state_dict() for name in liquid.theirs(key, config).names}
+    used = {name for key in ours.state_dict() for name in liquid.source_name(key, config).names}
     tied = {"lm_head.weight"} if there.config.tie_word_embeddings else set()
     assert used == set(there.state_dict()) - tied
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in there.parameters())

@@ -42,7 +42,7 @@ def test_the_published_size_has_its_parameters_and_its_authors_names(name):
     config = vq.parts(vq.variants["8192"].arguments)
     with torch.device("meta"):
         ours = parts.build(config).state_dict()
-    theirs = {f"vqgan.{name}" for key in ours for name in vq.theirs(key, config).names}
+    theirs = {f"vqgan.{name}" for key in ours for name in vq.source_name(key, config).names}
     assert {key for key in found if key.startswith("vqgan.")} == theirs
     assert len(model.picture.head.matrix) == 264_192
 

@@ -18,7 +18,7 @@ from kiloword.noise import Seeded
 from kiloword.published import llamagen, llamagen_vq
 from kiloword.published.convert import convert
 from kiloword.published.llamagen import PAGE
-from kiloword.published.page import From, names_of
+from kiloword.published.page import Source, names_of
 from kiloword.tokens import Layout
 from kiloword.transformer import AttentionConfig
 from kiloword.verification import llamagen_stages
@@ -43,7 +43,7 @@ def made(arguments: dict, device: str = "meta"):
         return parts.build(PAGE.parts(arguments))
 
 
-def needed(arguments: dict) -> dict[str, From]:
+def needed(arguments: dict) -> dict[str, Source]:
     return names_of(PAGE, PAGE.parts(arguments), made(arguments))
 
 
@@ -68,7 +68,7 @@ def test_a_published_size_has_its_parameters_and_its_authors_names(name):
     with torch.device("meta"):
         ours = parts.build(config).state_dict()
     assert {key for key in found if key.startswith("vq.")} == {
-        f"vq.{name}" for key in ours for name in vq.theirs(key, config).names
+        f"vq.{name}" for key in ours for name in vq.source_name(key, config).names
     }
 
 

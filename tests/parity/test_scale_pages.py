@@ -165,9 +165,9 @@ def unwrapped(name: str) -> str:
 
 def test_a_name_is_spelled_once_only():
     for name in needed(infinity_vae.PAGE, INFINITY):
-        assert infinity_vae.spelled(name) == name == infinity_vae.spelled(unwrapped(name))
+        assert infinity_vae.canonical(name) == name == infinity_vae.canonical(unwrapped(name))
     for name in ("quantizer.lfq.mask", "something.else.weight"):
-        assert infinity_vae.spelled(name) == name
+        assert infinity_vae.canonical(name) == name
 
 
 def test_vars_counts_of_hits_are_ignored_whatever_their_size_and_wrong_weights_are_named():

@@ -24,7 +24,7 @@ from kiloword.published.convert import read_variant
 from kiloword.published.page import fill, names_of
 from kiloword.verification import var_stages
 from kiloword.verification.comparison import compare, rebuild
-from kiloword.verification.hooks import heard
+from kiloword.verification.hooks import recorded_calls
 from kiloword.verification.proof import Record
 
 HERE = Path(__file__).parent / "recordings" / "var_transformer_saln"
@@ -174,7 +174,8 @@ def test_cached_and_teacher_forced_agree(folder):
     opening = system.opening(to_draw(tensors["in.labels"].tolist(), layout))
     everything = torch.ones_like(ids, dtype=torch.bool)
     drawing = Drawing(layout, [opening], torch.ones(1, len(ids)), tokens=ids, given=everything)
-    _, answers = heard(system.picture.head.output, lambda: list(draw(system, drawing, Seeded(range(len(ids))))))
+    output, noise = system.picture.head.output, Seeded(range(len(ids)))
+    _, answers = recorded_calls(output, lambda: list(draw(system, drawing, noise)))
     assert compare("var", "logits", torch.cat(answers, 2)[0], tensors["out.tf_logits"]).passed
 
 

@@ -54,7 +54,7 @@ def tokenizers(
     """
     from kiloword.studies import tokenizer_study as study
 
-    _named("tokenizers", study, Asked(budget, out, data, changes or []), only)
+    _named("tokenizers", study, StudyOptions(budget, out, data, changes or []), only)
 
 
 def generators(
@@ -70,7 +70,7 @@ def generators(
     """
     from kiloword.studies import generator_study as study
 
-    _named("generators", study, Asked(budget, out, data, changes or []), only)
+    _named("generators", study, StudyOptions(budget, out, data, changes or []), only)
 
 
 def scaling(
@@ -79,16 +79,16 @@ def scaling(
     data: Data = None,
     changes: Changes = None,
 ) -> None:
-    """Train one way of drawing at several sizes, foretell a larger one, and write a report with laws and plots.
+    """Train one generator at several sizes, predict the loss of a larger one, and write a report with laws and plots.
 
     What is there is not trained again; the same command goes on with what was stopped. The report's file is printed.
     """
     import_module("scipy")  # the laws need it: who lacks it is told before anything is trained
     from kiloword.studies import scaling as study
 
-    asked = Asked(budget, out, data, changes or [])
-    settings, out = _settings("scaling", study, asked)
-    _carried_out(asked, out, lambda folder, report: study.run(settings, folder, out, report))
+    options = StudyOptions(budget, out, data, changes or [])
+    settings, out = _settings("scaling", study, options)
+    _carried_out(options, out, lambda folder, report: study.run(settings, folder, out, report))
 
 
 def decoders(
@@ -120,8 +120,8 @@ def decoders(
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a study with budgets is asked for."""
+class StudyOptions:
+    """The options that all studies with budgets have in common."""
 
     budget: str
     out: Path | None
@@ -129,36 +129,36 @@ class Asked:
     changes: list[str]
 
 
-def _settings(name: str, study: ModuleType, asked: Asked) -> tuple[Any, Path]:
+def _settings(name: str, study: ModuleType, options: StudyOptions) -> tuple[Any, Path]:
     """The budget with its changes, and the study's folder. Raises ValueError for what is no budget."""
-    fields = dict(field(change) for change in asked.changes)
-    if asked.data is not None and not asked.data.is_dir():
-        raise ValueError(f"--data {asked.data} is not a folder: name the folder that holds the shards")
+    fields = dict(field(change) for change in options.changes)
+    if options.data is not None and not options.data.is_dir():
+        raise ValueError(f"--data {options.data} is not a folder: name the folder that holds the shards")
     from kiloword.recipes.recipe import changed
 
-    if asked.budget not in study.BUDGETS:
-        raise ValueError(f"--budget {asked.budget} is none of {', '.join(study.BUDGETS)}")
-    out = asked.out or Path("runs") / f"study-{name}-{asked.budget}"
-    return changed(study.BUDGETS[asked.budget], fields), out
+    if options.budget not in study.BUDGETS:
+        raise ValueError(f"--budget {options.budget} is none of {', '.join(study.BUDGETS)}")
+    out = options.out or Path("runs") / f"study-{name}-{options.budget}"
+    return changed(study.BUDGETS[options.budget], fields), out
 
 
-def _named(name: str, study: ModuleType, asked: Asked, only: str | None) -> None:
-    """A study of things that have names, of which some may be chosen."""
+def _named(name: str, study: ModuleType, options: StudyOptions, only: str | None) -> None:
+    """Run a study of all its systems, or of those named in `only`, separated by commas."""
     names = [one.strip() for one in only.split(",") if one.strip()] if only is not None else list(study.NAMES)
-    settings, out = _settings(name, study, asked)
+    settings, out = _settings(name, study, options)
     study.check_names(names)
-    _carried_out(asked, out, lambda folder, report: study.run(settings, folder, out, names, report))
+    _carried_out(options, out, lambda folder, report: study.run(settings, folder, out, names, report))
 
 
-def _carried_out(asked: Asked, out: Path, run: Callable[[Path, Any], Path]) -> None:
-    """Run a study on its pictures and tell where its report is."""
+def _carried_out(options: StudyOptions, out: Path, run: Callable[[Path, Any], Path]) -> None:
+    """Run a study on its pictures and print the path of its report."""
     from kiloword.cli.malloc import keep_freed
     from kiloword.cli.progress import progress
 
     keep_freed()
     try:
         with progress() as report:
-            path = run(asked.data or _emoji(report), report)
+            path = run(options.data or _emoji(report), report)
     except KeyboardInterrupt:
         raise Stopped(f"the study is saved in {out}, the same command goes on from there") from None
     say(f"the table is in {path}, the pictures beside it")

@@ -17,12 +17,12 @@ from kiloword.tokens import Schedule
 
 
 def constant(guidance: float, schedule: Schedule) -> list[float]:
-    """The same at every step."""
+    """The same guidance at every step."""
     return [guidance] * schedule.steps
 
 
 def ramp(guidance: float, schedule: Schedule) -> list[float]:
-    """From 1, which is off, in equal steps up to `guidance` (VAR)."""
+    """Linear from 1, which is off, to `guidance` (VAR)."""
     last = max(1, schedule.steps - 1)
     return [1 + (guidance - 1) * step / last for step in range(schedule.steps)]
 
@@ -50,7 +50,7 @@ class GuidanceConfig:
             raise ValueError(f"guidance takes a course of {', '.join(COURSES)}, got {self.course!r}")
 
     def weights(self, guidance: float, schedule: Schedule) -> Float[Tensor, "s v b"]:
-        """The weights of the prompt's view and of the null view at every step: g and 1 - g."""
+        """The weights of the conditional and of the unconditional prediction at every step: g and 1 - g."""
         last = schedule.steps if self.last is None else self.last
         course = COURSES[self.course](guidance, schedule)
         at = [g if self.first <= step <= last else 1.0 for step, g in enumerate(course)]

@@ -1,4 +1,4 @@
-"""Previews: the tokens of a drawing become pixels, roughly while they arrive, then step by step to the end.
+"""Previews: partial pictures decoded from the tokens sampled so far, then from the steps of the decoder.
 
 The announcement of native image generation (OpenAI 2025) shows both: a rough outline early, then a picture that
 sharpens from the top. A preview costs one network call.

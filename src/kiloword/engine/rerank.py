@@ -72,20 +72,20 @@ def read_back(model: ImageModel, tokens: Tensor, layout: Layout, texts: list[lis
 
 
 def first_best(likely: Float[Tensor, "b c"]) -> Int[Tensor, "b"]:
-    """The row, among b c, of each picture's best candidate; of equal ones the first."""
+    """The index, in the batch of b * c candidates, of each picture's best; the first of equal ones."""
     best = (likely >= likely.amax(1, keepdim=True) - CLOSE).int().argmax(1)
     return best + torch.arange(len(likely), device=likely.device) * likely.shape[1]
 
 
 def candidate_seed(seed: int, candidate: int) -> int:
-    """The seed of a picture's k-th candidate: the first one's is the picture's own, so that one of one is the same."""
+    """The seed of a picture's k-th candidate. The first has the picture's own seed, so best of 1 changes nothing."""
     if candidate == 0:
         return seed
     return seed_for(seed, candidate)
 
 
 def repeated(drawing: Drawing, count: int) -> Drawing:
-    """A drawing with every row `count` times, one after the other."""
+    """A drawing with every sample of the batch repeated `count` times in a row."""
 
     def rows(values: Tensor | None) -> Tensor | None:
         return None if values is None else values.repeat_interleave(count, dim=0)

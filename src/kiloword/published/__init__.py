@@ -3,9 +3,9 @@
 from importlib import import_module
 
 from kiloword.nearest import did_you_mean
-from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
+from kiloword.published.page import Figure, File, Page, Preparation, Source, Variant
 
-__all__ = ["Figure", "File", "From", "Page", "Preparation", "Variant", "names", "page"]
+__all__ = ["Figure", "File", "Page", "Preparation", "Source", "Variant", "names", "page"]
 
 # name -> module that holds PAGE
 PAGES = {

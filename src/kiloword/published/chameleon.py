@@ -7,7 +7,7 @@ Chameleon Team 2024 (Mixed-Modal Early-Fusion Foundation Models), Wu et al. 2024
 from typing import Any
 
 from kiloword.published import ldm
-from kiloword.published.page import File, From, Page, Preparation, Variant
+from kiloword.published.page import File, Page, Preparation, Source, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.vq import VQConfig
@@ -36,8 +36,8 @@ def parts(arguments: dict[str, Any]) -> AutoencoderConfig:
     return AutoencoderConfig(encoder, decoder, VQConfig(arguments["n_embed"], arguments["embed_dim"], normalised=False))
 
 
-def theirs(name: str, config: AutoencoderConfig) -> From:
-    return From(("quantize.embedding.weight",)) if name == "quantizer.codebook" else ldm.theirs(name, config)
+def source_name(name: str, config: AutoencoderConfig) -> Source:
+    return Source(("quantize.embedding.weight",)) if name == "quantizer.codebook" else ldm.source_name(name, config)
 
 
 NETWORKS = {
@@ -60,7 +60,7 @@ PAGE = Page(
         ),
     },
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"loss\..*",),
     preparation=Preparation(size=512),
 )

@@ -73,7 +73,7 @@ def fits(page: Page, variant: Variant, tensors: dict[str, Tensor]) -> bool:
     with torch.device("meta"):
         system = parts.build(config)
     own = system.state_dict()
-    tensors = page.unfolded({page.spelled(name): value.to("meta") for name, value in tensors.items()})
+    tensors = page.unfused({page.canonical(name): value.to("meta") for name, value in tensors.items()})
     sources = names_of(page, config, system)
     if not all(name in tensors for source in sources.values() for name in source.names):
         return False

@@ -6,7 +6,7 @@ Ramesh et al. 2021 (Zero-Shot Text-to-Image Generation); github.com/openai/DALL-
 import re
 from typing import Any
 
-from kiloword.published.page import File, From, Page, Preparation, Variant
+from kiloword.published.page import File, Page, Preparation, Source, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.dvae import DVAEConfig
 from kiloword.tokenizers.gumbel import GumbelConfig
@@ -36,18 +36,18 @@ ENDS = {
 }
 
 
-def theirs(name: str, config: AutoencoderConfig) -> From:
+def source_name(name: str, config: AutoencoderConfig) -> Source:
     """Their decoder begins with a 1x1 convolution over one-hot codes: our quantizer's codebook."""
     if name == "quantizer.codebook":
-        return From(("decoder.blocks.input.w",), transposed=True)
+        return Source(("decoder.blocks.input.w",), transposed=True)
     if name == "quantizer.bias":
-        return From(("decoder.blocks.input.b",))
+        return Source(("decoder.blocks.input.b",))
     if block := BLOCK.fullmatch(name):
         network, group, number, path, layer, kind = block.groups()
         inner = "id_path" if path == "skip" else f"res_path.conv_{int(layer) + 1}"
-        return From((f"{network}.blocks.group_{int(group) + 1}.block_{int(number) + 1}.{inner}.{kind[0]}",))
+        return Source((f"{network}.blocks.group_{int(group) + 1}.block_{int(number) + 1}.{inner}.{kind[0]}",))
     layer, _, kind = name.rpartition(".")
-    return From((f"{ENDS[layer]}.{kind[0]}",))
+    return Source((f"{ENDS[layer]}.{kind[0]}",))
 
 
 _ARGUMENTS = {
@@ -65,6 +65,6 @@ PAGE = Page(
     licence="modified MIT (openai/DALL-E)",
     variants={"8192": Variant(_ARGUMENTS, ENCODER + DECODER, _FILES, "256x256 pixels, a 32x32 grid of 8192 codes")},
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     preparation=Preparation(size=256),
 )

@@ -23,7 +23,7 @@ from kiloword.tokens import Layout, Vector
 
 
 class Latents:
-    """Tokens as the latents that a foreign network was taught: `scaling` and `shift` are undone, unknown ones are 0."""
+    """Tokens as the latents of a foreign network, with its `scaling` and `shift` undone; unknown tokens are 0."""
 
     def __init__(self, dim: int, side: int, stride: int | None, scaling: float = 1.0, shift: float = 0.0):
         self.space, self.scaling, self.shift = Vector(dim), scaling, shift
@@ -75,12 +75,12 @@ class ConsistencyDecoder(Decoder):
         """`stride`: pixels a side that a token covers where it is made; None: as many as this decoder draws for it."""
         self.network, settings = network.eval().requires_grad_(False), network.config
         self.side = 2 ** (len(settings.block_out_channels) - 1)
-        self.latents = Latents(settings.latent_channels, self.side, stride)  # it is told them scaled, as tokens are
+        self.latents = Latents(settings.latent_channels, self.side, stride)  # it takes them scaled, as tokens are
         self.scale, self.stride, self.space = self.latents.scale, self.latents.stride, self.latents.space
 
     def steps(self, layout: Layout, effort: Effort) -> int:
         if effort != self.effort:
-            raise ValueError(f"a consistency decoder paints in 2 steps, without groups or guidance; asked was {effort}")
+            raise ValueError(f"a consistency decoder paints in 2 steps, without groups or guidance, not with {effort}")
         return effort.steps
 
     def decode_steps(
@@ -90,37 +90,37 @@ class ConsistencyDecoder(Decoder):
     ) -> Iterator[DecodeStep]:  # fmt: skip
         if start is not None:
             raise ValueError("this decoder cannot clean up a picture: that takes a decoder by flow matching")
-        steps, told = self.steps(layout, effort), self._told(tokens, layout, known)
-        times, x = self._times(told), noise.normal(tuple(told[0, :3].shape), pictures).to(told)
+        steps, condition = self.steps(layout, effort), self._conditioning(tokens, layout, known)
+        times, x = self._times(condition), noise.normal(tuple(condition[0, :3].shape), pictures).to(condition)
         x = x * self.network.decoder_scheduler.init_noise_sigma
         for step, time in enumerate(times):
-            clean = self._clean(x, time, told)
+            clean = self._clean(x, time, condition)
             yield DecodeStep(clean.detach, step + 1, steps, step + 1)
             if step + 1 < len(times):
                 x = self._noised(clean, times[step + 1], noise.normal(tuple(clean.shape[1:]), pictures).to(clean))
 
     def preview(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b 3 H W"]:
-        """The first of its calls, from the middle of all noise."""
-        told = self._told(tokens, layout, known)
-        return self._clean(torch.zeros_like(told[:, :3]), self._times(told)[0], told)
+        """The clean picture that the network predicts in its first step, from zeros in place of noise."""
+        condition = self._conditioning(tokens, layout, known)
+        return self._clean(torch.zeros_like(condition[:, :3]), self._times(condition)[0], condition)
 
-    def _told(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
-        """Latents at the size of the picture, in units of their spread."""
+    def _conditioning(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
+        """Normalised latents, enlarged to the size of the picture by repetition."""
         latents = self.latents.of(tokens, layout, known)
         network = self.network.to(latents.device)
         latents = (latents - network.means) / network.stds
         return latents.repeat_interleave(self.side, 2).repeat_interleave(self.side, 3)
 
-    def _times(self, told: Tensor) -> Tensor:
-        self.network.decoder_scheduler.set_timesteps(self.effort.steps, device=told.device)
+    def _times(self, condition: Tensor) -> Tensor:
+        self.network.decoder_scheduler.set_timesteps(self.effort.steps, device=condition.device)
         return self.network.decoder_scheduler.timesteps
 
     @torch.no_grad()
-    def _clean(self, x: Tensor, time: Tensor, told: Tensor) -> Float[Tensor, "b 3 H W"]:
+    def _clean(self, x: Tensor, time: Tensor, condition: Tensor) -> Float[Tensor, "b 3 H W"]:
         scheduler = self.network.decoder_scheduler
-        asked = torch.cat([scheduler.scale_model_input(x, time), told], dim=1)
-        said = self.network.decoder_unet(asked, time).sample[:, :3]
-        return scheduler.c_out[time] * said + scheduler.c_skip[time] * x
+        inputs = torch.cat([scheduler.scale_model_input(x, time), condition], dim=1)
+        output = self.network.decoder_unet(inputs, time).sample[:, :3]
+        return scheduler.c_out[time] * output + scheduler.c_skip[time] * x
 
     def _noised(self, clean: Tensor, time: Tensor, noise: Tensor) -> Tensor:
         scheduler = self.network.decoder_scheduler
@@ -134,7 +134,7 @@ WRAPPERS: dict[str, Callable[[Any, int | None], Decoder]] = {
 
 
 def open_decoder(folder: str | Path, stride: int | None = None) -> Decoder:
-    """The decoder in a local folder that diffusers wrote; `stride` is that of the tokenizer whose tokens it is told.
+    """The decoder in a local folder that diffusers wrote; `stride` is that of the tokenizer whose tokens it decodes.
 
     Raises ValueError if diffusers is not installed, or for a folder that holds no such decoder.
     """

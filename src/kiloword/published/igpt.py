@@ -17,7 +17,7 @@ from kiloword.orders.raster import RasterConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.nothing import NothingConfig
 from kiloword.published import igpt_palette
-from kiloword.published.page import Figure, File, From, Page, Variant, bundle_files
+from kiloword.published.page import Figure, File, Page, Source, Variant, bundle_files
 from kiloword.tokens import Categorical
 from kiloword.transformer import AttentionConfig, GELUConfig, RMSNormConfig, StackConfig
 
@@ -50,42 +50,42 @@ def _square(projection: Tensor) -> Tensor:
 
 # Our names, those in a block without its number -> OpenAI's variables.
 OPENAI = {
-    "picture.head.embedding.weight": From(("model/wte",)),
-    "picture.head.entrance.start": From(("model/sos",)),
-    "picture.head.entrance.place.weight": From(("model/wpe",)),
-    "picture.head.output.weight": From(("model/wtet",)),
-    "transformer.norm.weight": From(("model/ln_f/g",)),
-    "attention_norm.weight": From(("model/h{}/ln_1/g",)),
-    "attention.qkv.weight": From(tuple(f"model/h{{}}/attn/{x}_proj" for x in "qkv"), changed=_square),
-    "attention.out.weight": From(("model/h{}/attn/c_proj",), changed=lambda heads: _square(heads).T),
-    "feed_forward_norm.weight": From(("model/h{}/ln_2/g",)),
-    "feed_forward.up.weight": From(("model/h{}/mlp/c_fc/w",), transposed=True),
-    "feed_forward.out.weight": From(("model/h{}/mlp/c_proj/w",), transposed=True),
+    "picture.head.embedding.weight": Source(("model/wte",)),
+    "picture.head.entrance.start": Source(("model/sos",)),
+    "picture.head.entrance.place.weight": Source(("model/wpe",)),
+    "picture.head.output.weight": Source(("model/wtet",)),
+    "transformer.norm.weight": Source(("model/ln_f/g",)),
+    "attention_norm.weight": Source(("model/h{}/ln_1/g",)),
+    "attention.qkv.weight": Source(tuple(f"model/h{{}}/attn/{x}_proj" for x in "qkv"), changed=_square),
+    "attention.out.weight": Source(("model/h{}/attn/c_proj",), changed=lambda heads: _square(heads).T),
+    "feed_forward_norm.weight": Source(("model/h{}/ln_2/g",)),
+    "feed_forward.up.weight": Source(("model/h{}/mlp/c_fc/w",), transposed=True),
+    "feed_forward.out.weight": Source(("model/h{}/mlp/c_proj/w",), transposed=True),
 }
 # The same -> the port's. The last row of its embedding is the start.
 PORT = {
-    "picture.head.embedding.weight": From(("transformer.wte.weight",), changed=lambda rows: rows[:-1].clone()),
-    "picture.head.entrance.start": From(("transformer.wte.weight",), changed=lambda rows: rows[-1].clone()),
-    "picture.head.entrance.place.weight": From(("transformer.wpe.weight",)),
-    "picture.head.output.weight": From(("lm_head.weight",)),
-    "transformer.norm.weight": From(("transformer.ln_f.weight",)),
-    "attention_norm.weight": From(("transformer.h.{}.ln_1.weight",)),
-    "attention.qkv.weight": From(("transformer.h.{}.attn.c_attn.weight",), transposed=True),
-    "attention.qkv.bias": From(("transformer.h.{}.attn.c_attn.bias",)),
-    "attention.out.weight": From(("transformer.h.{}.attn.c_proj.weight",), transposed=True),
-    "attention.out.bias": From(("transformer.h.{}.attn.c_proj.bias",)),
-    "feed_forward_norm.weight": From(("transformer.h.{}.ln_2.weight",)),
-    "feed_forward.up.weight": From(("transformer.h.{}.mlp.c_fc.weight",), transposed=True),
-    "feed_forward.up.bias": From(("transformer.h.{}.mlp.c_fc.bias",)),
-    "feed_forward.out.weight": From(("transformer.h.{}.mlp.c_proj.weight",), transposed=True),
-    "feed_forward.out.bias": From(("transformer.h.{}.mlp.c_proj.bias",)),
+    "picture.head.embedding.weight": Source(("transformer.wte.weight",), changed=lambda rows: rows[:-1].clone()),
+    "picture.head.entrance.start": Source(("transformer.wte.weight",), changed=lambda rows: rows[-1].clone()),
+    "picture.head.entrance.place.weight": Source(("transformer.wpe.weight",)),
+    "picture.head.output.weight": Source(("lm_head.weight",)),
+    "transformer.norm.weight": Source(("transformer.ln_f.weight",)),
+    "attention_norm.weight": Source(("transformer.h.{}.ln_1.weight",)),
+    "attention.qkv.weight": Source(("transformer.h.{}.attn.c_attn.weight",), transposed=True),
+    "attention.qkv.bias": Source(("transformer.h.{}.attn.c_attn.bias",)),
+    "attention.out.weight": Source(("transformer.h.{}.attn.c_proj.weight",), transposed=True),
+    "attention.out.bias": Source(("transformer.h.{}.attn.c_proj.bias",)),
+    "feed_forward_norm.weight": Source(("transformer.h.{}.ln_2.weight",)),
+    "feed_forward.up.weight": Source(("transformer.h.{}.mlp.c_fc.weight",), transposed=True),
+    "feed_forward.up.bias": Source(("transformer.h.{}.mlp.c_fc.bias",)),
+    "feed_forward.out.weight": Source(("transformer.h.{}.mlp.c_proj.weight",), transposed=True),
+    "feed_forward.out.bias": Source(("transformer.h.{}.mlp.c_proj.bias",)),
 }
 
 
-def theirs(name: str, config: ImageModelConfig) -> From:
+def source_name(name: str, config: ImageModelConfig) -> Source:
     """The port is known by its biases."""
     if name.startswith("picture.tokenizer."):
-        return PALETTE.theirs(name.removeprefix("picture.tokenizer."), config.picture.tokenizer)
+        return PALETTE.source_name(name.removeprefix("picture.tokenizer."), config.picture.tokenizer)
     assert isinstance(config.transformer, StackConfig)
     table = PORT if config.transformer.attention.bias else OPENAI
     block = re.fullmatch(r"transformer\.blocks\.(\d+)\.(.+)", name)
@@ -141,7 +141,7 @@ PAGE = Page(
     licence="modified MIT (openai/image-gpt)",
     variants={size: _openai(size) for size in SIZES} | {f"{size}-hf": _port(size) for size in SIZES},
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"model/clf/wclf", r"transformer\.h\.\d+\.attn\.(masked_)?bias"),
     preparation=PALETTE.preparation,
     reported=(

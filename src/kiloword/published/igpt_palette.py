@@ -6,7 +6,7 @@ preprocessor settings of the Hugging Face port.
 
 from typing import Any
 
-from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
+from kiloword.published.page import Figure, File, Page, Preparation, Source, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.pixelwise import PixelwiseConfig
@@ -34,7 +34,7 @@ PAGE = Page(
         ),
     },
     parts=parts,
-    theirs=lambda name, config: From(("clusters",)),
+    source_name=lambda name, config: Source(("clusters",)),
     preparation=Preparation(size=32, filter="BICUBIC"),
     reported=(Figure("bits a pixel", 9.0, "Chen et al. 2020, section 2"),),
 )

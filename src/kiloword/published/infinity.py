@@ -20,7 +20,7 @@ from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.text_context import TextContextConfig
 from kiloword.published import infinity_vae
 from kiloword.published.llamagen import pairs_apart
-from kiloword.published.page import Figure, File, From, Page, Variant
+from kiloword.published.page import Figure, File, Page, Source, Variant
 from kiloword.published.var import HALVES, reordered
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bsq_scales import BSQScalesConfig
@@ -121,40 +121,40 @@ BLOCK = {
 }  # fmt: skip
 
 
-def theirs(name: str, config: ImageModelConfig) -> From:
+def source_name(name: str, config: ImageModelConfig) -> Source:
     """Their rotary pairs are neighbours, ours half a head apart; their gates come first, ours last."""
     if name.startswith("picture.tokenizer."):
         tokenizer, rest = config.picture.tokenizer, name.removeprefix("picture.tokenizer.")
         if isinstance(tokenizer, PatchedConfig):
             tokenizer, rest = tokenizer.tokenizer, rest.removeprefix("tokenizer.")
         assert isinstance(tokenizer, AutoencoderConfig)
-        return infinity_vae.theirs(rest, tokenizer)
+        return infinity_vae.source_name(rest, tokenizer)
     if name in WEIGHTS:
-        return From((WEIGHTS[name],))
+        return Source((WEIGHTS[name],))
     assert isinstance(config.transformer, StackConfig) and isinstance(config.prompt, TextContextConfig)
     match name.split("."):
         case ["prompt", "pool", "query"]:
-            return From(("text_proj_for_sos.ca.mat_q",), changed=Tensor.flatten)
+            return Source(("text_proj_for_sos.ca.mat_q",), changed=Tensor.flatten)
         case ["prompt", "nothing"]:
-            return From(("cfg_uncond",), changed=partial(lengthened, rows=config.prompt.rows))
+            return Source(("cfg_uncond",), changed=partial(lengthened, rows=config.prompt.rows))
         case ["transformer", "shared_modulation", "linear", kind]:
-            return From((f"shared_ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
+            return Source((f"shared_ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
         case ["transformer", "output_modulation", "linear", kind]:
-            return From((f"head_nm.ada_lin.1.{kind}",), changed=partial(reordered, order=(1, 0)))
+            return Source((f"head_nm.ada_lin.1.{kind}",), changed=partial(reordered, order=(1, 0)))
         case ["transformer", "blocks", number, *rest]:
             return _of_block(block_name(int(number), config.transformer.depth), ".".join(rest), config.transformer)
     raise KeyError(name)
 
 
-def _of_block(block: str, kind: str, stack: StackConfig) -> From:
+def _of_block(block: str, kind: str, stack: StackConfig) -> Source:
     match kind:
         case "attention.qkv.weight":
-            return From((f"{block}.sa.mat_qkv.weight",), changed=partial(pairs_apart, stack.attention))
+            return Source((f"{block}.sa.mat_qkv.weight",), changed=partial(pairs_apart, stack.attention))
         case "attention.query_bias":
-            return From((f"{block}.sa.q_bias",), changed=partial(turned, heads=stack.attention.heads))
+            return Source((f"{block}.sa.q_bias",), changed=partial(turned, heads=stack.attention.heads))
         case "modulation.offset":
-            return From((f"{block}.ada_gss",), changed=lambda offset: offset.flatten(0, 2)[list(HALVES)])
-    return From((f"{block}.{BLOCK[kind]}",))
+            return Source((f"{block}.ada_gss",), changed=lambda offset: offset.flatten(0, 2)[list(HALVES)])
+    return Source((f"{block}.{BLOCK[kind]}",))
 
 
 def turned(bias: Tensor, heads: int) -> Tensor:
@@ -177,8 +177,8 @@ def block_name(number: int, depth: int) -> str:
     return f"block_chunks.{number // chunk}.module.{number % chunk}"
 
 
-def unfolded(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of blocks in chunks of any size, or in none, under the names of their depth's own chunks."""
+def unfused(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict whose blocks lie in chunks of any size, or in none, with the names of the published chunking."""
     found = {name: CHUNKED.fullmatch(name) for name in tensors}
     chunk = 1 + max((int(match[2]) for match in found.values() if match and match[2]), default=0)
     place = {
@@ -273,10 +273,10 @@ PAGE = Page(
     licence=LICENCE,
     variants=VARIANTS,
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"lvl_1L", r"attn_bias_for_masking", r".*\.zero_k_bias", *infinity_vae.PAGE.ignored),
-    spelled=infinity_vae.spelled,
-    unfolded=unfolded,
+    canonical=infinity_vae.canonical,
+    unfused=unfused,
     reported=(
         Figure("GenEval of 2B", 0.69, README),
         Figure("GenEval of 2B, prompts rewritten", 0.73, README),

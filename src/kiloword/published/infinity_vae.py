@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kiloword.published import ldm
-from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
+from kiloword.published.page import Figure, File, Page, Preparation, Source, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bsq_scales import BSQScalesConfig, Grids
 from kiloword.tokenizers.cnn import CNNConfig
@@ -57,12 +57,12 @@ DIALECT = ldm.Dialect(wrapped=True)
 BARE = re.compile(r"(.+\.(?:conv\w+|norm\w+|nin_shortcut|(?:down|up)sample\.conv))\.(weight|bias)")
 
 
-def theirs(name: str, config: AutoencoderConfig) -> From:
-    return ldm.theirs(name, config, DIALECT)
+def source_name(name: str, config: AutoencoderConfig) -> Source:
+    return ldm.source_name(name, config, DIALECT)
 
 
-def spelled(name: str) -> str:
-    """In some files a convolution is `conv1`, in others `conv1.conv`, and norms alike: always the longer name."""
+def canonical(name: str) -> str:
+    """A convolution is `conv1` in some files and `conv1.conv` in others, norms alike: the longer name for both."""
     bare = BARE.fullmatch(name)
     if bare is None:
         return name
@@ -108,9 +108,9 @@ PAGE = Page(
         "d56-f8-d14": variant("d56_f8_14_patchify", 14, 81_624_209, "14 bits a token of 8x8 pixels; Infinity-8B", True),
     },
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"quantizer?\.lfq\.mask",),
-    spelled=spelled,
+    canonical=canonical,
     preparation=Preparation(size=256),
     reported=tuple(
         Figure(f"{measure}, {name}", value, README)

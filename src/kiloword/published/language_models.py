@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kiloword.published.page import From
+from kiloword.published.page import Source
 from kiloword.transformer import (
     AttentionConfig,
     GemmaGLUConfig,
@@ -108,7 +108,7 @@ def position_of(arguments: dict[str, Any], head_dim: int) -> RotaryConfig | Stre
             raise ValueError(f"rotary positions of type {other!r} are unknown: give a model with default or llama3")
 
 
-# Our names in a block -> theirs in a layer.
+# Our parameter names in a block -> the names in a layer of transformers.
 BLOCK = {
     "attention.qkv.weight": tuple(f"self_attn.{x}_proj.weight" for x in "qkv"),
     "attention.qkv.bias": tuple(f"self_attn.{x}_proj.bias" for x in "qkv"),
@@ -123,14 +123,14 @@ BLOCK = {
 }
 
 
-def theirs(name: str, config: StackConfig) -> From:
-    """Of the weights of a stack. Gemma is known by its feed-forward networks."""
+def source_name(name: str, config: StackConfig) -> Source:
+    """The source of a parameter of the stack. Gemma, whose norms need a shift, is recognised by its feed-forward."""
     names = ("model.norm.weight",)
     if name.startswith("blocks."):
         _, number, kind = name.split(".", 2)
         names = tuple(f"model.layers.{number}.{part}" for part in BLOCK[kind])
     from_one = name.endswith("norm.weight") and isinstance(config.feed_forward, GemmaGLUConfig)
-    return From(names, changed=counted_from_one if from_one else None)
+    return Source(names, changed=counted_from_one if from_one else None)
 
 
 def counted_from_one(weight: Tensor) -> Tensor:

@@ -1,12 +1,12 @@
 """The names that convolutional autoencoders have in their authors' files: taming-transformers and its descendants.
 
 Esser et al. 2021 (taming transformers), Rombach et al. 2022 (latent diffusion). Our names are those of
-`tokenizers/cnn.py`; `theirs` finds where a weight of ours comes from, in the dialect of the authors.
+`tokenizers/cnn.py`; `source_name` gives the source of a parameter in the naming scheme (`Dialect`) of the authors.
 """
 
 from dataclasses import dataclass
 
-from kiloword.published.page import From
+from kiloword.published.page import Source
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.cnn import CNNConfig
 
@@ -32,7 +32,7 @@ _LAYERS = {"enter": "conv_in", "norm": "norm_out", "leave": "conv_out"}
 _IN_BLOCK = {"shortcut": "nin_shortcut"}
 
 
-def theirs(name: str, config: AutoencoderConfig, dialect: Dialect = LDM) -> From:
+def source_name(name: str, config: AutoencoderConfig, dialect: Dialect = LDM) -> Source:
     """Where a weight of our encoder or decoder comes from."""
     network, *path, kind = name.split(".")
     assert network in _BRIDGES, f"{name} is not a weight of a network"
@@ -42,7 +42,7 @@ def theirs(name: str, config: AutoencoderConfig, dialect: Dialect = LDM) -> From
         modules = [f"{network}.{module}" for module in _modules(network, path, config, dialect)]
     if dialect.wrapped:
         modules = [f"{module}.{'norm' if 'norm' in module.split('.')[-1] else 'conv'}" for module in modules]
-    return From(tuple(f"{module}.{kind}" for module in modules))
+    return Source(tuple(f"{module}.{kind}" for module in modules))
 
 
 def _modules(network: str, path: list[str], config: AutoencoderConfig, dialect: Dialect) -> list[str]:

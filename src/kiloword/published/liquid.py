@@ -13,7 +13,7 @@ from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
 from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.published import chameleon, language_models
-from kiloword.published.page import Figure, File, From, Page, Variant
+from kiloword.published.page import Figure, File, Page, Source, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
 from kiloword.tokenizers.wordbook import WordbookConfig
@@ -43,20 +43,20 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     )
 
 
-def theirs(name: str, config: ImageModelConfig) -> From:
+def source_name(name: str, config: ImageModelConfig) -> Source:
     """The language model keeps transformers' names; the VQGAN's stand behind "vqgan."."""
     if name.startswith("picture.tokenizer."):
         tokenizer = config.picture.tokenizer
         assert isinstance(tokenizer, AutoencoderConfig)
-        source = chameleon.theirs(name.removeprefix("picture.tokenizer."), tokenizer)
-        return replace(source, names=tuple(f"vqgan.{theirs}" for theirs in source.names))
+        source = chameleon.source_name(name.removeprefix("picture.tokenizer."), tokenizer)
+        return replace(source, names=tuple(f"vqgan.{source}" for source in source.names))
     if name.startswith("transformer."):
         assert isinstance(config.transformer, StackConfig)
-        return language_models.theirs(name.removeprefix("transformer."), config.transformer)
+        return language_models.source_name(name.removeprefix("transformer."), config.transformer)
     head = config.picture.head
     assert isinstance(head, ExtendedVocabConfig)
     room = partial(language_models.with_room, words=head.text.size, pictures=head.picture.size)
-    return From((HEAD[name],), changed=room)
+    return Source((HEAD[name],), changed=room)
 
 
 HEAD = {
@@ -103,7 +103,7 @@ PAGE = Page(
         ),
     },
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"lm_head\.weight", r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq", r"vqgan\.loss\..*"),
     preparation=chameleon.PAGE.preparation,
     reported=(

@@ -20,7 +20,7 @@ from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.class_start import ClassStartConfig
 from kiloword.prompts.features import FeaturesConfig
 from kiloword.published import llamagen_vq
-from kiloword.published.page import Figure, File, From, Page, Variant
+from kiloword.published.page import Figure, File, Page, Source, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
 from kiloword.tokens import Categorical
@@ -87,21 +87,21 @@ BLOCK = {
 }
 
 
-def theirs(name: str, config: ImageModelConfig) -> From:
+def source_name(name: str, config: ImageModelConfig) -> Source:
     """Their rotary pairs are neighbours, ours half a head apart."""
     if name.startswith("picture.tokenizer."):
         tokenizer = config.picture.tokenizer
         assert isinstance(tokenizer, AutoencoderConfig)
-        source = llamagen_vq.theirs(name.removeprefix("picture.tokenizer."), tokenizer)
-        return replace(source, names=tuple(f"vq.{theirs}" for theirs in source.names))
+        source = llamagen_vq.source_name(name.removeprefix("picture.tokenizer."), tokenizer)
+        return replace(source, names=tuple(f"vq.{source}" for source in source.names))
     if name in WEIGHTS:
-        return From(WEIGHTS[name])
+        return Source(WEIGHTS[name])
     _, _, number, kind = name.split(".", 3)
-    names = tuple(f"layers.{number}.{theirs}" for theirs in BLOCK[kind])
+    names = tuple(f"layers.{number}.{source}" for source in BLOCK[kind])
     if kind != "attention.qkv.weight":
-        return From(names)
+        return Source(names)
     assert isinstance(config.transformer, StackConfig)
-    return From(names, changed=partial(pairs_apart, config.transformer.attention))
+    return Source(names, changed=partial(pairs_apart, config.transformer.attention))
 
 
 def pairs_apart(attention: AttentionConfig, weight: Tensor) -> Tensor:
@@ -188,7 +188,7 @@ PAGE = Page(
     licence="MIT (FoundationVision/LlamaGen)",
     variants=VARIANTS,
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"freqs_cis", r"vq\.quantize\.codebook_used"),
     reported=(
         Figure("FID of B, 16x16 tokens", 5.46, README),

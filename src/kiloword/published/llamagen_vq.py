@@ -6,7 +6,7 @@ Sun et al. 2024 (Autoregressive Model Beats Diffusion); github.com/FoundationVis
 from typing import Any
 
 from kiloword.published import ldm
-from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
+from kiloword.published.page import Figure, File, Page, Preparation, Source, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.vq import VQConfig
@@ -30,8 +30,10 @@ def parts(arguments: dict[str, Any]) -> AutoencoderConfig:
     return AutoencoderConfig(network, network, quantizer)
 
 
-def theirs(name: str, config: AutoencoderConfig) -> From:
-    return From(("quantize.embedding.weight",)) if name == "quantizer.codebook" else ldm.theirs(name, config, DIALECT)
+def source_name(name: str, config: AutoencoderConfig) -> Source:
+    if name == "quantizer.codebook":
+        return Source(("quantize.embedding.weight",))
+    return ldm.source_name(name, config, DIALECT)
 
 
 VQ16 = {
@@ -67,7 +69,7 @@ PAGE = Page(
         ),
     },
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"quantize\.codebook_used",),
     preparation=Preparation(size=256, filter="BICUBIC"),
     reported=(

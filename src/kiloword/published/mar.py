@@ -13,7 +13,7 @@ from kiloword.orders.masked import MaskedConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.class_buffer import ClassBufferConfig
 from kiloword.published import mar_kl16
-from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
+from kiloword.published.page import Figure, File, Page, Preparation, Source, Variant
 from kiloword.tokenizers.patched import PatchedConfig
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
 from kiloword.tokens import Vector
@@ -76,23 +76,23 @@ LAYERS = {
 }  # fmt: skip
 
 
-def theirs(name: str, config: ImageModelConfig) -> From:
+def source_name(name: str, config: ImageModelConfig) -> Source:
     """Weights of the tokenizer come from a file of their own, whose names stand after "vae"."""
     if name in WHOLE:
-        return From((WHOLE[name],))
+        return Source((WHOLE[name],))
     match name.split("."):
         case ["picture", "tokenizer", *path]:
             inner = config.picture.tokenizer
             if isinstance(inner, PatchedConfig):
                 inner, path = inner.tokenizer, path[1:]
-            source = mar_kl16.PAGE.theirs(".".join(path), inner)
+            source = mar_kl16.PAGE.source_name(".".join(path), inner)
             return replace(source, names=tuple(f"vae.{known}" for known in source.names))
         case ["picture", "head", "net", *path]:
-            return From((".".join(["diffloss.net", *(IN_HEAD.get(part, part) for part in path)]),))
+            return Source((".".join(["diffloss.net", *(IN_HEAD.get(part, part) for part in path)]),))
         case ["transformer", half, "blocks", number, *path, kind]:
-            return From((f"{half}_blocks.{number}.{IN_BLOCK['.'.join(path)]}.{kind}",))
+            return Source((f"{half}_blocks.{number}.{IN_BLOCK['.'.join(path)]}.{kind}",))
     layer, _, kind = name.rpartition(".")
-    return From((f"{LAYERS[layer]}.{kind}",))
+    return Source((f"{LAYERS[layer]}.{kind}",))
 
 
 PUBLISHED = {
@@ -152,7 +152,7 @@ PAGE = Page(
     licence=LICENCE,
     variants=VARIANTS,
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"vae\.loss\..*",),
     preparation=Preparation(size=256, filter="BICUBIC"),
     reported=(

@@ -55,7 +55,7 @@ PAGE = Page(
         ),
     },
     parts=parts,
-    theirs=ldm.theirs,
+    source_name=ldm.source_name,
     ignored=(r"loss\..*",),
     preparation=Preparation(size=256, filter="BICUBIC"),
 )

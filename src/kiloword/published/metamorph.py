@@ -6,7 +6,7 @@ al. 2023). SigLIP itself stretches pictures to squares; here they are cropped.
 
 from typing import Any
 
-from kiloword.published.page import File, From, Page, Preparation, Variant
+from kiloword.published.page import File, Page, Preparation, Source, Variant
 from kiloword.tokenizers.siglip import SigLIPConfig
 
 SO400M = {
@@ -24,8 +24,8 @@ def parts(arguments: dict[str, Any]) -> SigLIPConfig:
     )  # fmt: skip
 
 
-def theirs(name: str, config: SigLIPConfig) -> From:
-    return From((f"vision_model.{name}",))
+def source_name(name: str, config: SigLIPConfig) -> Source:
+    return Source((f"vision_model.{name}",))
 
 
 PAGE = Page(
@@ -42,7 +42,7 @@ PAGE = Page(
         ),
     },
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"text_model\..*", r"vision_model\.(head|post_layernorm)\..*", r"logit_(scale|bias)"),
     preparation=Preparation(size=384, filter="BICUBIC"),
 )

@@ -14,7 +14,7 @@ from kiloword.orders.raster_1d import Raster1DConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
 from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.published import language_models
-from kiloword.published.page import Figure, File, From, Page, Variant
+from kiloword.published.page import Figure, File, Page, Source, Variant
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
 from kiloword.tokenizers.wordbook import WordbookConfig
 from kiloword.tokens import Categorical, Vector
@@ -56,13 +56,13 @@ NAMES = {
 }
 
 
-def theirs(name: str, config: ImageModelConfig) -> From:
+def source_name(name: str, config: ImageModelConfig) -> Source:
     """A language model in transformers' layout, and a network at each end of the picture's features."""
     if name.startswith("transformer."):
         assert isinstance(config.transformer, StackConfig)
-        return language_models.theirs(name.removeprefix("transformer."), config.transformer)
+        return language_models.source_name(name.removeprefix("transformer."), config.transformer)
     ours = next(prefix for prefix in NAMES if name.startswith(prefix))
-    return From((NAMES[ours] + name.removeprefix(ours),))
+    return Source((NAMES[ours] + name.removeprefix(ours),))
 
 
 def card(variant: str) -> Card:
@@ -95,7 +95,7 @@ PAGE = Page(
         ),
     },
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"model\.vision_(proj|tower)\..*", r"model\.layers\.\d+\.self_attn\.rotary_emb\.inv_freq"),
     reported=(Figure("FID, COCO 30K (from memory of the paper)", 11.8, "Tong et al. 2024"),),
     card=card,

@@ -61,11 +61,11 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class From:
-    """Where one of our weights comes from: the authors' names, joined along the first axis; `transposed` or `changed`
-    afterwards.
+class Source:
+    """Where one of our parameters comes from: the authors' tensors called `names`, concatenated along the first axis.
 
-    Shapes that differ in axes of size 1 only (a 1x1 convolution and a matrix) are taken for equal.
+    If `transposed`, axes of size 1 are dropped and the first axis becomes the last; `changed` is applied after that.
+    Shapes that differ in axes of size 1 only (a 1x1 convolution and a matrix) count as equal.
     """
 
     names: tuple[str, ...]
@@ -85,11 +85,13 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Page:
-    """A published system. `parts` turns the authors' arguments into our config, `theirs` our weight's name into theirs.
+    """A published system.
 
-    `ignored` are patterns of keys in the authors' files that no part of ours needs. `spelled` gives those that are not
-    the same in all files the name they have in `theirs`, `unfolded` does so where names hang on those of the others.
-    Of a system that draws, `card` says for each variant how its authors draw with it.
+    `parts` turns the authors' arguments into our config, and `source_name` the name of one of our parameters, with that
+    config, into its `Source`. Some files name the same tensor in different ways: `canonical` maps a key of a file to
+    the name that `source_name` uses, `unfused` does so for a whole state dict, where a name depends on the other keys.
+    `ignored` are regular expressions for keys of the files that we don't need. `card` gives, for each variant of a
+    generator, the sampling settings of its authors.
     """
 
     name: str
@@ -98,27 +100,27 @@ class Page:
     licence: str
     variants: dict[str, Variant]
     parts: Callable[[dict[str, Any]], Any]
-    theirs: Callable[[str, Any], From]
+    source_name: Callable[[str, Any], Source]
     ignored: tuple[str, ...] = ()
-    spelled: Callable[[str], str] = lambda name: name
-    unfolded: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda tensors: tensors
+    canonical: Callable[[str], str] = lambda name: name
+    unfused: Callable[[dict[str, Tensor]], dict[str, Tensor]] = lambda tensors: tensors
     preparation: Preparation = Preparation()
     reported: tuple[Figure, ...] = ()
     card: Callable[[str], Card] | None = None
 
 
-def names_of(page: Page, config: Any, system: nn.Module) -> dict[str, From]:
-    """The authors' names of all weights of a system."""
-    return {name: page.theirs(name, config) for name in system.state_dict()}
+def names_of(page: Page, config: Any, system: nn.Module) -> dict[str, Source]:
+    """The source of each parameter and buffer of a system, by our name."""
+    return {name: page.source_name(name, config) for name in system.state_dict()}
 
 
 def fill(page: Page, config: Any, system: nn.Module, tensors: dict[str, Tensor]) -> None:
-    """Put the authors' tensors into a system, as numbers of its own format.
+    """Load the authors' tensors into a system, cast to the dtypes of its parameters.
 
-    Raises ValueError naming what is missing, what is there too much and what has another shape.
+    Raises ValueError for missing or unknown keys, other shapes, NaN and infinity.
     """
     own, wanted = system.state_dict(), names_of(page, config, system)
-    tensors = page.unfolded({page.spelled(name): value for name, value in tensors.items()})
+    tensors = page.unfused({page.canonical(name): value for name, value in tensors.items()})
     needed = {name for source in wanted.values() for name in source.names}
     ignored = [re.compile(pattern) for pattern in page.ignored]
     missing = sorted(needed - tensors.keys())
@@ -142,8 +144,8 @@ def fill(page: Page, config: Any, system: nn.Module, tensors: dict[str, Tensor])
     system.load_state_dict(found, assign=True)
 
 
-def arranged(source: From, tensors: dict[str, Tensor]) -> Tensor:
-    """Authors' weights as one of ours. Raises ValueError if their shapes cannot be joined or rearranged so."""
+def arranged(source: Source, tensors: dict[str, Tensor]) -> Tensor:
+    """The authors' tensors as one of our parameters. Raises ValueError if their shapes do not fit together."""
     values = [tensors[name] for name in source.names]
     try:
         value = torch.cat(values) if len(values) > 1 else values[0]

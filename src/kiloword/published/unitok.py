@@ -5,7 +5,7 @@ Ma et al. 2025 (A Unified Tokenizer for Visual Generation and Understanding); gi
 
 from typing import Any
 
-from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
+from kiloword.published.page import Figure, File, Page, Preparation, Source, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.contrastive import ContrastiveConfig, TextTowerConfig
 from kiloword.tokenizers.factorisation import FactorisationConfig
@@ -67,7 +67,7 @@ TEXT = {
     "feed_forward.up": "mlp.c_fc", "feed_forward.out": "mlp.c_proj",
 }  # fmt: skip
 ENDS = {"0": "conv1", "1": "norm1", "3": "conv2"}
-PLACES = (  # how our names begin, how theirs do, and what the layers there are called
+PLACES = (  # prefix of our names, prefix in the source, and what its layers are called
     ("tokenizer.encoder.network.stem.", "encoder.patch_embed.backbone.stem.", ENDS),
     ("tokenizer.encoder.network.stages.", "encoder.patch_embed.backbone.stages.", MBCONV),
     ("tokenizer.encoder.network.pool.", "encoder.patch_embed.backbone.pool.", {"0": "norm", "1": "proj"}),
@@ -86,20 +86,20 @@ PLACES = (  # how our names begin, how theirs do, and what the layers there are 
 )
 
 
-def theirs(name: str, config: ContrastiveConfig) -> From:
+def source_name(name: str, config: ContrastiveConfig) -> Source:
     """Their codebooks are modules of their own, gate and up projections two matrices."""
     if name == "tokenizer.quantizer.codebook":
         quantizer = config.tokenizer.quantizer
         assert isinstance(quantizer, MulticodeConfig)
-        return From(tuple(f"quantizer.codebooks.{book}.codebook.weight" for book in range(quantizer.codebooks)))
+        return Source(tuple(f"quantizer.codebooks.{book}.codebook.weight" for book in range(quantizer.codebooks)))
     if name == "text.leave.weight":
-        return From(("text_encoder.text_projection",), transposed=True)
+        return Source(("text_encoder.text_projection",), transposed=True)
     ours, found, layers = next(place for place in PLACES if name.startswith(place[0]))
     rest = f".{name.removeprefix(ours)}."
     for layer, called in layers.items():
         rest = rest.replace(f".{layer}.", f".{called}.")
     found += rest.strip(".")
-    return From((found, found.replace(".w0.", ".w1.")) if ".w0." in found else (found,))
+    return Source((found, found.replace(".w0.", ".w1.")) if ".w0." in found else (found,))
 
 
 PAGE = Page(
@@ -116,7 +116,7 @@ PAGE = Page(
         ),
     },
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     # all zero and never trained, or a count that only training looks at
     ignored=(r"encoder\.pos_embed", r".*\.zero_k_bias", r"quantizer\.codebooks\.\d+\.vocab_usage"),
     preparation=Preparation(size=256, enlarge=1.125, filter="BILINEAR"),

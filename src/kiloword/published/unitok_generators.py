@@ -22,7 +22,7 @@ from kiloword.parts import ImageModelConfig, ModalityConfig, TextConfig
 from kiloword.prompts.chat_template import ChatTemplateConfig
 from kiloword.prompts.class_start import ClassStartConfig
 from kiloword.published import language_models, llamagen, unitok
-from kiloword.published.page import Figure, File, From, Page, Variant
+from kiloword.published.page import Figure, File, Page, Source, Variant
 from kiloword.tokenizers.tokens_only import TokensOnlyConfig
 from kiloword.tokenizers.wordbook import WordbookConfig
 from kiloword.tokens import Categorical, Codes
@@ -55,31 +55,32 @@ def codes_of(size: int, books: int) -> Codes:
     return Codes((size // books,) * books)
 
 
-def theirs(name: str, config: ImageModelConfig) -> From:
+def source_name(name: str, config: ImageModelConfig) -> Source:
     """LlamaGen's names, but for codes: each codebook has matrices of its own, at both doors."""
     if name.startswith("picture.tokenizer."):
         wrapped = name.removeprefix("picture.")
-        source = unitok.theirs(wrapped, replace(unitok.parts(unitok.ARGUMENTS), tokenizer=config.picture.tokenizer))
+        inner = replace(unitok.parts(unitok.ARGUMENTS), tokenizer=config.picture.tokenizer)
+        source = unitok.source_name(wrapped, inner)
         return replace(source, names=tuple(f"unitok.{found}" for found in source.names))
     if name == "prompt.embedding.weight":
         assert isinstance(config.prompt, ClassStartConfig)
-        return From(("cls_embedding.embedding_table.weight",), changed=partial(with_null, config.prompt.classes))
+        return Source(("cls_embedding.embedding_table.weight",), changed=partial(with_null, config.prompt.classes))
     head = config.picture.head
     assert isinstance(head, MulticodeHeadConfig)
     books = len(head.space.sizes)
     match name.removeprefix("picture.head."):
         case "codes.weight":
-            return From(tuple(f"tok_embeddings.codebooks.{book}.weight" for book in range(books)))
+            return Source(tuple(f"tok_embeddings.codebooks.{book}.weight" for book in range(books)))
         case "before":
-            return From(tuple(f"output.codebooks.{book}.weight" for book in range(books - 1)))
+            return Source(tuple(f"output.codebooks.{book}.weight" for book in range(books - 1)))
         case "output.weight" | "output.bias" as matrix:
-            return From((f"output.linear_head.{matrix.removeprefix('output.')}",))
+            return Source((f"output.linear_head.{matrix.removeprefix('output.')}",))
         case "depth.norm.weight":
-            return From(("output.norm.weight",))
+            return Source(("output.norm.weight",))
         case inner if inner.startswith("depth.blocks."):
             number, kind = inner.removeprefix("depth.blocks.").split(".", 1)
-            return From(tuple(f"output.layers.{number}.{part}" for part in llamagen.BLOCK[kind]))
-    return llamagen.theirs(name, config)
+            return Source(tuple(f"output.layers.{number}.{part}" for part in llamagen.BLOCK[kind]))
+    return llamagen.source_name(name, config)
 
 
 def with_null(classes: int, table: Tensor) -> Tensor:
@@ -141,7 +142,7 @@ PAGE = Page(
     variants={
         "XXL-256": Variant(
             XXL,
-            1_574_568_448,  # with a row for no class, which theirs has not
+            1_574_568_448,  # with an embedding for no class, which the original lacks
             (
                 File("c2i_XXL_256.pt", under=llamagen.UNDER),
                 replace(unitok.PAGE.variants["vitamin_large"].files[0], part="unitok"),
@@ -150,7 +151,7 @@ PAGE = Page(
         ),
     },
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(
         r"freqs_cis", *(rf"unitok\.{pattern}" for pattern in unitok.PAGE.ignored),
         r"unitok\.(text_encoder|fc_norm|projection)\..*", r"unitok\.logit_scale",

@@ -16,7 +16,7 @@ from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.class_start import ClassStartConfig
 from kiloword.published import var_vae
-from kiloword.published.page import Figure, File, From, Page, Preparation, Variant
+from kiloword.published.page import Figure, File, Page, Preparation, Source, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.pixelwise import PixelwiseConfig
 from kiloword.tokens import Categorical
@@ -81,26 +81,26 @@ def _tokenizer(arguments: dict[str, Any]) -> AutoencoderConfig:
     return AutoencoderConfig(latents, latents, tokenizer)
 
 
-def theirs(name: str, config: ImageModelConfig) -> From:
+def source_name(name: str, config: ImageModelConfig) -> Source:
     """Shift, scale and gate of a block's two halves are mixed with each other in the authors' matrices."""
     match name.split("."):
         case ["picture", "tokenizer", *rest]:
             assert isinstance(config.picture.tokenizer, AutoencoderConfig)
-            return var_vae.theirs(".".join(rest), config.picture.tokenizer)
+            return var_vae.source_name(".".join(rest), config.picture.tokenizer)
         case ["picture", "head", *rest]:
-            return From((HEAD[".".join(rest)],))
+            return Source((HEAD[".".join(rest)],))
         case ["prompt", "embedding", "weight"]:
-            return From(("class_emb.weight",))
+            return Source(("class_emb.weight",))
         case ["transformer", "shared_modulation", "linear", kind]:
-            return From((f"shared_ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
+            return Source((f"shared_ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
         case ["transformer", "output_modulation", "linear", kind]:
-            return From((f"head_nm.ada_lin.1.{kind}",), changed=partial(reordered, order=(1, 0)))
+            return Source((f"head_nm.ada_lin.1.{kind}",), changed=partial(reordered, order=(1, 0)))
         case ["transformer", "blocks", number, "modulation", "linear", kind]:
-            return From((f"blocks.{number}.ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
+            return Source((f"blocks.{number}.ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
         case ["transformer", "blocks", number, "modulation", "offset"]:
-            return From((f"blocks.{number}.ada_gss",), changed=lambda offset: offset.flatten(0, 2)[list(HALVES)])
+            return Source((f"blocks.{number}.ada_gss",), changed=lambda offset: offset.flatten(0, 2)[list(HALVES)])
         case ["transformer", "blocks", number, *rest]:
-            return From((f"blocks.{number}.{BLOCK['.'.join(rest)]}",))
+            return Source((f"blocks.{number}.{BLOCK['.'.join(rest)]}",))
     raise KeyError(name)
 
 
@@ -125,8 +125,8 @@ def reordered(rows: Tensor, order: tuple[int, ...]) -> Tensor:
     return torch.cat([chunks[number] for number in order])
 
 
-def spelled(name: str) -> str:
-    """Recordings say of each weight in which of the two files it lies."""
+def canonical(name: str) -> str:
+    """A key without the prefix by which recordings mark the file it is from (transformer or VQVAE)."""
     return name.removeprefix("weights.").removeprefix("vae_quantize.")
 
 
@@ -178,9 +178,9 @@ PAGE = Page(
     licence=LICENCE,
     variants=VARIANTS,
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"lvl_1L", r"attn_bias_for_masking", r"blocks\.\d+\.attn\.zero_k_bias", *var_vae.PAGE.ignored),
-    spelled=spelled,
+    canonical=canonical,
     preparation=Preparation(size=256, enlarge=1.125),
     reported=(
         Figure("FID of d16, 256x256", 3.55, README),

@@ -6,7 +6,7 @@ Tian et al. 2024 (Visual Autoregressive Modeling); github.com/FoundationVision/V
 from typing import Any
 
 from kiloword.published import ldm
-from kiloword.published.page import File, From, Page, Preparation, Variant
+from kiloword.published.page import File, Page, Preparation, Source, Variant
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.cnn import CNNConfig
 from kiloword.tokenizers.residual import ResidualConfig
@@ -39,18 +39,18 @@ def parts(arguments: dict[str, Any]) -> AutoencoderConfig | ResidualConfig:
     return AutoencoderConfig(network, network, quantizer)
 
 
-def theirs(name: str, config: AutoencoderConfig | ResidualConfig) -> From:
+def source_name(name: str, config: AutoencoderConfig | ResidualConfig) -> Source:
     """The phis' name says how many there are: one, one a scale, or some that are shared."""
     quantizer = config.quantizer if isinstance(config, AutoencoderConfig) else config
     assert isinstance(quantizer, ResidualConfig)
     match name.removeprefix("quantizer.").split("."):
         case ["codebook", "codebook"]:
-            return From(("quantize.embedding.weight",))
+            return Source(("quantize.embedding.weight",))
         case ["phis", number, kind]:
             phi = {0: number, 1: "qresi"}.get(quantizer.phis, f"qresi_ls.{number}")
-            return From((f"quantize.quant_resi.{phi}.{kind}",))
+            return Source((f"quantize.quant_resi.{phi}.{kind}",))
     assert isinstance(config, AutoencoderConfig)
-    return ldm.theirs(name, config, DIALECT)
+    return ldm.source_name(name, config, DIALECT)
 
 
 PUBLISHED = {
@@ -79,7 +79,7 @@ PAGE = Page(
         ),
     },
     parts=parts,
-    theirs=theirs,
+    source_name=source_name,
     ignored=(r"quantize\.ema_vocab_hit_SV",),
     preparation=Preparation(size=256, enlarge=1.125),
 )

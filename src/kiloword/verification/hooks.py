@@ -1,4 +1,4 @@
-"""Listening: what goes into one part, and comes out of it, while the whole system works as it always does.
+"""Recording the inputs and outputs of one module while the whole system runs.
 
 Forward hooks (Paszke et al. 2019, PyTorch), so that a recorded tensor is found on the way and not computed apart.
 """
@@ -9,18 +9,21 @@ from typing import Any
 from torch import Tensor, nn
 
 
-def heard(part: nn.Module, work: Callable[[], object]) -> tuple[list[Tensor], list[Tensor]]:
-    """The first input and the output of every call of `part` while `work` is done, in order."""
-    given: list[Tensor] = []
-    answered: list[Tensor] = []
+def recorded_calls(module: nn.Module, run: Callable[[], object]) -> tuple[list[Tensor], list[Tensor]]:
+    """The first input and the output of every call of `module` during `run()`, as two lists in the order of the calls.
 
-    def note(_: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        given.append(inputs[0])
-        answered.append(output)
+    The hook is removed at the end, also if `run` raises.
+    """
+    inputs: list[Tensor] = []
+    outputs: list[Tensor] = []
 
-    hook = part.register_forward_hook(note)
+    def record(_: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+        inputs.append(arguments[0])
+        outputs.append(output)
+
+    hook = module.register_forward_hook(record)
     try:
-        work()
+        run()
     finally:
         hook.remove()
-    return given, answered
+    return inputs, outputs

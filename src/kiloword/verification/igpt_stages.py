@@ -19,7 +19,7 @@ from kiloword.model import ImageModel
 from kiloword.noise import Recorded, Seeded
 from kiloword.tokens import Layout
 from kiloword.verification import igpt_palette_stages
-from kiloword.verification.hooks import heard
+from kiloword.verification.hooks import recorded_calls
 from kiloword.verification.proof import Proof, Record, Stages
 
 # Axes: b pictures, n pixels, v colours, w width.
@@ -40,10 +40,10 @@ def stages(record: Record) -> Stages:
         return model.loss(to_learn([None] * len(ids), layout, ids))["picture"].values
 
     def hidden() -> Tensor:
-        return heard(head.output, read)[0][0]
+        return recorded_calls(head.output, read)[0][0]
 
     def logits() -> Tensor:
-        return heard(head.output, read)[1][0]
+        return recorded_calls(head.output, read)[1][0]
 
     def probed() -> Tensor:
         return cross_entropy(hidden().mean(1) @ record.weights["model/clf/wclf"].T, tensors["in.labels"])
@@ -59,7 +59,7 @@ def stages(record: Record) -> Stages:
         return cached_draw(begun(model, layout, tensors))
 
     def steps(asked: Drawing) -> Tensor:
-        answers = heard(head.output, lambda: cached_draw(asked))[1]
+        answers = recorded_calls(head.output, lambda: cached_draw(asked))[1]
         return torch.cat([answer[0] for answer in answers], dim=1)
 
     def cached() -> Tensor:
@@ -72,7 +72,7 @@ def stages(record: Record) -> Stages:
 
     table = {
         **igpt_palette_stages.stages(replace(record, system=tokenizer)),
-        "out.hidden_after_embed": lambda: heard(head.entrance, read)[1][0],
+        "out.hidden_after_embed": lambda: recorded_calls(head.entrance, read)[1][0],
         "out.hidden_last": hidden,
         "out.tf_logits": logits,
         "out.gen_logits": logits,

@@ -26,7 +26,7 @@ from kiloword.tokenizers.patched import Patched
 from kiloword.tokenizers.quantizer import Quantized
 from kiloword.tokens import Layout
 from kiloword.transformer import Stack, Stream
-from kiloword.verification.hooks import heard
+from kiloword.verification.hooks import recorded_calls
 from kiloword.verification.proof import Proof, Record, Stages
 
 # Axes: b pictures, n tokens of all grids, d bits of a token, k = 2 d logits, c channels, w width.
@@ -116,7 +116,7 @@ class Scene:
     def inputs(self, shown: Int[Tensor, "b n d"]) -> Tensor:
         """What the rows behind the first grid are fed."""
         first = self.layout("scale_schedule").counts[0]
-        return heard(self.head.embedding, lambda: self.stream(shown))[0][0][:, first:]
+        return recorded_calls(self.head.embedding, lambda: self.stream(shown))[0][0][:, first:]
 
     def logits(self) -> Float[Tensor, "b n k"]:
         hidden = self.model.transformer(self.stream(self.encoded().shown))
@@ -124,7 +124,7 @@ class Scene:
 
     def first_block(self, part: Callable[[Any], nn.Module], count: int) -> Tensor:
         """What a part of the first block says of the first rows."""
-        return heard(part(self.stack.blocks[0]), self.logits)[1][0][:, :count]
+        return recorded_calls(part(self.stack.blocks[0]), self.logits)[1][0][:, :count]
 
     def loss(self) -> Float[Tensor, ""]:
         """The mean over bits; a token weighs the less, the more its grid has."""
@@ -145,7 +145,7 @@ class Scene:
         sampling = tuple(Sampling(temperature, top_k=1) for temperature in temperatures)
         request = Drawing(layout, views, weights, sampling, **how)
         noise, steps = Seeded([0] * len(texts)), []
-        _, answers = heard(self.head.output, lambda: steps.extend(draw(self.model, request, noise)))
+        _, answers = recorded_calls(self.head.output, lambda: steps.extend(draw(self.model, request, noise)))
         logits = [
             combine_views(answer, request.output_weights_at(step)) / temperatures[step]
             for step, answer in enumerate(answers)

@@ -20,7 +20,7 @@ from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 from kiloword.prompts.chat_template import ChatTemplate
 from kiloword.tokens import Layout
-from kiloword.verification.hooks import heard
+from kiloword.verification.hooks import recorded_calls
 from kiloword.verification.proof import Proof, Record, Stages
 
 # Axes: b texts, t tokens of a text and a picture, s steps, c ids of the vocabulary.
@@ -83,7 +83,7 @@ def drawn(
     request = Drawing(layout, views, weights, Sampling(0))
     taken: list[Tensor] = []
     work = way(model, request, Seeded([0] * b))
-    hidden, _ = heard(head_of(model).output_projection, lambda: taken.extend(now.tokens for now in work))
+    hidden, _ = recorded_calls(head_of(model).output_projection, lambda: taken.extend(now.tokens for now in work))
     logits = head_of(model).logits(torch.cat(hidden, dim=2))
     return taken[-1], logits.flatten(0, 1), combine_views(logits, weights)
 

@@ -24,7 +24,7 @@ from kiloword.tokens import Layout
 from kiloword.transformer import (
     Stack,
 )
-from kiloword.verification.hooks import heard
+from kiloword.verification.hooks import recorded_calls
 from kiloword.verification.proof import Proof, Record, Stages
 
 
@@ -97,7 +97,7 @@ def drawing(
 def drawn(model: ImageModel, request: Drawing, noise: Noise, way: Any = draw) -> tuple[Tensor, Tensor, Tensor]:
     """Ids, as the engine draws them, the logits of every step, views weighted, and what sampling keeps of them."""
     steps: list[Tensor] = []
-    _, views = heard(output_of(model), lambda: steps.extend(now.tokens for now in way(model, request, noise)))
+    _, views = recorded_calls(output_of(model), lambda: steps.extend(now.tokens for now in way(model, request, noise)))
     logits = [combine_views(values, request.weights_at(step)) for step, values in enumerate(views)]
     kept = [filter_logits(values, request.sampling_at(step)) for step, values in enumerate(logits)]
     return steps[-1], torch.cat(logits, 1), torch.cat(kept, 1)
@@ -111,7 +111,7 @@ def output_of(model: ImageModel) -> nn.Module:
 
 def taught(model: ImageModel, layout: Layout, prompts: list, ids: Tensor) -> Tensor:
     """The logits from which the loss of all tokens is made."""
-    return heard(output_of(model), lambda: model.loss(to_learn(prompts, layout, ids)))[1][0]
+    return recorded_calls(output_of(model), lambda: model.loss(to_learn(prompts, layout, ids)))[1][0]
 
 
 def condition_rows(condition: Condition, rows: int) -> Tensor:

@@ -20,7 +20,7 @@ from kiloword.heads.head import Sampling, Soft, combine_views, filter_logits
 from kiloword.model import ImageModel
 from kiloword.noise import Noise, Seeded
 from kiloword.tokens import Layout
-from kiloword.verification.hooks import heard
+from kiloword.verification.hooks import recorded_calls
 from kiloword.verification.proof import Proof, Record, Stages
 
 # Axes: b pictures, n tokens of all grids, k codes, c channels of a picture.
@@ -68,7 +68,7 @@ def drawn(
     weights = GuidanceConfig("ramp").weights(1 + cfg, schedule)
     request = Drawing(layout, [model.opening(documents, null) for null in (False, True)], weights, sampling)
     steps: list[Progress] = []
-    _, answers = heard(head.output, lambda: steps.extend(way(model, request, noise)))
+    _, answers = recorded_calls(head.output, lambda: steps.extend(way(model, request, noise)))
     logits = [combine_views(answer, request.weights_at(step)) for step, answer in enumerate(answers)]
     kept = [filter_logits(logit, request.sampling_at(step)) for step, logit in enumerate(logits)]
     picture = model.picture.tokenizer.decode(steps[-1].tokens, layout, steps[-1].known)
@@ -98,9 +98,9 @@ def stages(record: Record) -> Stages:
         return drawn(model, layout, labels, cfg, smooth(chance, len(sides)), Flat(softly))
 
     table: dict[str, Callable[[], Tensor]] = {
-        "out.tf_input": lambda: heard(head.embedding, forced(labels))[0][0][:, layout.counts[0] :],
-        "out.tf_logits": lambda: heard(head.output, forced(labels))[1][0],
-        "out.tf_logits_uncond": lambda: heard(head.output, forced([None] * len(labels)))[1][0],
+        "out.tf_input": lambda: recorded_calls(head.embedding, forced(labels))[0][0][:, layout.counts[0] :],
+        "out.tf_logits": lambda: recorded_calls(head.output, forced(labels))[1][0],
+        "out.tf_logits_uncond": lambda: recorded_calls(head.output, forced([None] * len(labels)))[1][0],
         "out.samp_filtered_logits": lambda: made("samp").kept,
     }
     for way in ("greedy0", "greedy_cfg", "samp", "smooth"):

@@ -60,7 +60,7 @@ def fused(transformer: Transformer) -> Transformer:
 
 @dataclass(frozen=True)
 class MaskedContext:
-    """A context, who attends to which of its rows (None: all to all), and which rows attend to anything (None: all)."""
+    """A context, its attention mask (None: all to all), and which positions attend to it at all (None: all)."""
 
     context: Context
     mask: Bool[Tensor, "b 1 #t m"] | None
@@ -76,7 +76,7 @@ def masked(context: Context) -> MaskedContext:
 
 
 class FusedStack:
-    """Obeys the law of transformers. It holds the weights of the stack as they are now: make it anew if they change."""
+    """A transformer without autograd. It takes the stack's weights when it is made: make a new one if they change."""
 
     def __init__(self, stack: Stack):
         self.stack, self.width, self.cache, self.causal = stack, stack.width, stack.cache, True
@@ -84,7 +84,7 @@ class FusedStack:
         self.layers = [FusedBlock(stack.config, block, layer) for layer, block in enumerate(stack.blocks)]
         self.norm, self.single_token = norm_of(stack.config, stack.norm), single_token(stack)
         self.vector: Tensor | None = None
-        self.said: list[tuple[Half, ...]] = []
+        self.modulations: list[tuple[Half, ...]] = []
         self.context: MaskedContext | None = None
 
     @torch.no_grad()
@@ -111,18 +111,18 @@ class FusedStack:
         return entered(self.norm, x, leave, 0)
 
     def _alone(self, stream: Stream) -> bool:
-        """Whether a step is one row, without context and hidden guidance."""
+        """Whether a step is one token, without cross-attention context and hidden guidance."""
         return stream.vectors.shape[:2] == (1, 1) and stream.context is None and stream.hidden_guidance is None
 
     def _modulation(self, vector: Tensor | None) -> list[tuple[Half, ...]]:
-        """What a vector says to every block and to the output; nothing where these are not modulated."""
-        if not self.said or vector is not self.vector:
+        """Scale, shift and gate of every block and of the output for a conditioning vector; empty without adaLN."""
+        if not self.modulations or vector is not self.vector:
             shared = self.stack.shared_modulation(vector)
             blocks: list[Any] = list(self.stack.blocks)
-            told = [block.modulation(shared) for block in blocks]
-            told.append(self.stack.output_modulation(vector))
-            self.vector, self.said = vector, [halves_of(by) for by in told]
-        return self.said
+            outputs = [block.modulation(shared) for block in blocks]
+            outputs.append(self.stack.output_modulation(vector))
+            self.vector, self.modulations = vector, [halves_of(by) for by in outputs]
+        return self.modulations
 
 
 class FusedBlock:
@@ -149,7 +149,7 @@ class FusedBlock:
         cache: Cache,
         context: MaskedContext | None,
     ) -> None:
-        """Add to x what the block has to say."""
+        """Add the residual of the block to x, in place."""
         mixed = self._attend(entered(self.norm, x, halves, 0), angles, mask, cache)
         self.out(x, mixed, halves, 0)
         if self.across is not None and context is not None:
@@ -191,10 +191,10 @@ class FusedCrossAttention:
         self.key_values: Change = attention.key_values
 
     def __call__(self, x: Float[Tensor, "b t w"], context: MaskedContext, cache: Cache) -> None:
-        """Add to x what its rows attend to."""
+        """Add the output of cross-attention to x, in place."""
         b, t, _ = x.shape
-        told = cache.cached_context(self.layer, context.context, lambda: self.key_values(context.context.vectors))
-        keys, values = told.view(b, told.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
+        projected = cache.cached_context(self.layer, context.context, lambda: self.key_values(context.context.vectors))
+        keys, values = projected.view(b, projected.shape[1], 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
         queries = self.query(self.norm(x).flatten(0, 1)).view(b, t, self.heads, -1).transpose(1, 2)
         mixed = scaled_dot_product_attention(queries, keys, values, context.mask)
         change = self.out(mixed.transpose(1, 2).reshape(b * t, -1)).view_as(x)

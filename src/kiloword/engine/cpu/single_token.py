@@ -34,7 +34,7 @@ def single_token(stack: Stack) -> "SingleToken | None":
 
 
 class SingleToken:
-    """It holds the weights of the stack as they are now: make it anew if they change."""
+    """A stack for one token a step. It takes the weights when it is made: make a new one if they change."""
 
     def __init__(self, stack: Stack):
         self.blocks = [RowBlock(stack.config, block) for block in stack.blocks]
@@ -43,7 +43,7 @@ class SingleToken:
     def __call__(
         self, vector: Float[Tensor, "1 1 w"], angles: tuple[Tensor, Tensor] | None, cache: KeyValueCache
     ) -> Float[Tensor, "1 1 w"]:
-        """The hidden vector of a row behind all that the cache holds. Raises ValueError if it has no room."""
+        """The hidden vector of a token that follows all cached ones. Raises ValueError if the cache is full."""
         x, place = vector.flatten().numpy().copy(), cache.reserve(1)
         turn = None if angles is None else (halves(angles[0].numpy()), halves(angles[1].numpy()))
         keys, values = cache.keys.numpy()[:, 0], cache.values.numpy()[:, 0]
@@ -67,14 +67,14 @@ class RowBlock:
         self, x: Float[ndarray, "w"], turn: Turn | None, keys: Float[ndarray, "h c d"],
         values: Float[ndarray, "h c d"], place: int,
     ) -> None:  # fmt: skip
-        """Add to x what the block has to say; keys and values of this row go to their `place`."""
+        """Add the residual of the block to x; keys and values of this token are cached at position `place`."""
         x += self.out(self.attend(self.norm(x), turn, keys, values, place))
         self.enter(self.thought_norm(x))
         x += self.down(self.activation(self.entered).numpy()[0])
 
 
 class RowAttention:
-    """What the queries of one row hear of all the places up to its own."""
+    """Attention of the queries of one position over all positions up to its own."""
 
     def __init__(self, attention: Any):
         heads, key_heads = attention.heads, attention.key_heads
@@ -86,8 +86,8 @@ class RowAttention:
         self.turned, self.rest = np.empty_like(self.pairs), np.empty_like(self.pairs)
         queries, self.new_keys = np.split(self.turned.reshape(turning.shape), [heads])
         self.queries = queries.reshape(key_heads, -1, attention.head_dim)
-        self.asking, self.heard = torch.from_numpy(self.queries), torch.empty(self.queries.shape)
-        self.mixed = self.heard.numpy()
+        self.asking, self.attended = torch.from_numpy(self.queries), torch.empty(self.queries.shape)
+        self.mixed = self.attended.numpy()
 
     def __call__(
         self, x: Float[ndarray, "w"], turn: Turn | None, keys: Float[ndarray, "h c d"],
@@ -107,7 +107,7 @@ class RowAttention:
         weights = share.numpy()
         weights -= weights.max(2, keepdims=True)
         np.exp(weights, out=weights)
-        torch.bmm(share, torch.from_numpy(values[:, : place + 1]), out=self.heard)
+        torch.bmm(share, torch.from_numpy(values[:, : place + 1]), out=self.attended)
         self.mixed /= weights.sum(2, keepdims=True)
         return self.mixed.reshape(-1)
 
@@ -129,7 +129,7 @@ class Times:
 
 
 def times(layer: nn.Linear) -> Times:
-    """With its own bias."""
+    """A linear layer with its own bias."""
     return Times(layer, layer.bias)
 
 
@@ -151,7 +151,7 @@ def norm_of(norm: Any) -> Norm:
 
 
 def query_norm_of(attention: Any, x: Float[ndarray, "n d"]) -> Callable[[], None]:
-    """The RMS norms of the queries and keys in x, where they stand."""
+    """The RMS norms of the queries and keys in x, in place."""
     gains, eps = attention.gains().detach().numpy(), np.float32(attention.query_norm.eps)
     width = np.float32(x.shape[1])
 
