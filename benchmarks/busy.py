@@ -8,6 +8,7 @@ machine are not waited for: the load average before every row says whether there
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -123,6 +124,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.work:
         return print({"train": train, "serve": serve}[options.work]())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the busy programs end too
     options.sources = {"now": Path(kiloword.__file__).parents[1]}
     if options.before:
         options.sources["before"] = options.before.resolve()

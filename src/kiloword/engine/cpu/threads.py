@@ -34,9 +34,10 @@ def threads_for(weights: int, positions: int, most: int) -> int:
     """How many of `most` threads to use where matrices of `weights` numbers (their mean) are multiplied with so many
     positions: one if that takes one thread less than `WORTH` seconds, about, else all.
 
-    Measured on two cores, other programs beside it, threads waiting passively (`benchmarks/threads.py`): with 0.44 M
-    weights a second thread makes a step of one or two positions 1.2 to 1.3 times as long, with 0.79 M and one position
-    1.2 times, from 1.8 M and two positions on nothing is lost. Spinning, the same steps take up to 20 times as long.
+    Measured on two cores with other programs beside it (`benchmarks/threads.py`, results/threads.json): waiting
+    passively, a second thread makes a step of one position 1.9 times as long with 0.44 M weights, 1.1 to 1.2 times
+    with 0.79 M to 3.1 M, and loses nothing with two positions and 3.1 M. What it brings to large steps on a quiet
+    machine was not measured. Spinning, steps of two positions take it 10 to 23 times as long.
     """
     return most if weights * (READING + positions * PRODUCT) >= WORTH else 1
 
