@@ -45,7 +45,7 @@ class MadeUp:
     def choose(self, iteration: int, count: int) -> Tensor:
         return torch.randint(self.size, (count,), generator=torch.Generator().manual_seed(iteration))
 
-    def loss(self, rows: Tensor, packed: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: Tensor, done: float = 1.0, packed: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         tokens, phrases, few = self.tokens[rows], [self.phrases[row] for row in rows.tolist()], len(rows) // 5
         if packed:
             documents = to_learn(phrases[few:], self.layout, tokens[few:])
@@ -86,7 +86,7 @@ def plain(task: MadeUp, batch: int, packed: bool) -> Callable[[int], None]:
 
     def iterate(iteration: int) -> None:
         with torch.autocast("cpu", torch.bfloat16):
-            loss, _ = task.loss(task.choose(iteration, batch), packed)
+            loss, _ = task.loss(task.choose(iteration, batch), packed=packed)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad()

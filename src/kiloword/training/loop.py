@@ -124,7 +124,7 @@ class Run:
         total: dict[str, Tensor] = {}
         for number, piece in enumerate(pieces, start=1):
             with fabric.no_backward_sync(self._door, enabled=number < len(pieces)):
-                loss, figures = self._door(piece)
+                loss, figures = self._door(piece, self.iteration / config.iterations)
                 fabric.backward(loss / len(pieces))
             for name, value in {"loss": loss, **figures}.items():
                 total[name] = total.get(name, torch.zeros(())) + value.detach().float() / len(pieces)

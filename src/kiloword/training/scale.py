@@ -23,9 +23,9 @@ class Door(nn.Module):
         self.module = task.module
         self._task = task
 
-    def forward(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The task's loss of a batch, and its figures."""
-        return self._task.loss(batch)
+    def forward(self, batch: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        """The task's loss of a batch after the share `done` of a training, and its figures."""
+        return self._task.loss(batch, done)
 
 
 def shard(module: nn.Module, mesh: DeviceMesh) -> nn.Module:

@@ -105,6 +105,11 @@ def test_it_learns_and_the_average_follows(tmp_path):
     assert 0 < max(distance) < 0.1
 
 
+def test_a_task_hears_how_far_its_training_is(tmp_path):
+    run = trained(tmp_path, 4, accumulate=2)
+    assert run.task.heard == [0, 0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75]
+
+
 @pytest.mark.parametrize("accumulate", [2, 4])
 def test_a_batch_in_pieces_is_the_batch_in_one(tmp_path, accumulate):
     whole = trained(tmp_path / "whole", 5, dropout=0.0)

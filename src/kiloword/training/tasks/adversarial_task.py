@@ -24,7 +24,7 @@ class AdversarialTask:
         self.iteration = iteration
         return self.task.choose(iteration, count)
 
-    def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         rebuilt = self.task.rebuild(rows)
         if self.iteration < self.config.start:
             return rebuilt.loss, rebuilt.figures

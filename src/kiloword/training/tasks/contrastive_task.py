@@ -29,7 +29,7 @@ class ContrastiveTask:
     def choose(self, iteration: int, count: int) -> Tensor:
         return shuffled(self.weights, iteration, count, seed=4)
 
-    def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         chance = random.Random(int(torch.randint(2**31, ())))
         version = torch.randint(len(self.tokens), rows.shape)
         tokens = self.tokens[version, rows].long().to(self.module.offsets.device)

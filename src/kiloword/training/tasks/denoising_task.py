@@ -99,7 +99,7 @@ class DenoisingTask:
         self._iteration = iteration
         return shuffled(self.weights, iteration, count, seed=3)
 
-    def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         net, config, b = self.module.denoiser, self.config, len(rows)
         pixels = shifted(self.pictures[rows], config.shift).float().div(127.5).sub(1)
         pixels = pixels.to(next(net.parameters()).device)

@@ -96,7 +96,7 @@ class TokenizerTask:
             self.module.quantizer.temperature = self.config.temperature.at(iteration / self.iterations)
         return shuffled(self.weights, iteration, count, seed=1)
 
-    def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         rebuilt = self.rebuild(rows)
         return rebuilt.loss, rebuilt.figures
 

@@ -17,8 +17,9 @@ class TrainingTask(Protocol):
         """The `count` rows of data of an iteration: a function of its number alone."""
         ...
 
-    def loss(self, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean loss over some rows, and figures to be logged."""
+    def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean loss over some rows, and figures to be logged; `done` is the share of the training that has passed, from
+        0 to 1, for what changes in its course."""
         ...
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:

@@ -110,6 +110,18 @@ def test_a_seed_decides_the_loss_and_learning_lowers_it(name):
     assert torch.equal(task.loss(torch.arange(6))[0], first)
 
 
+def test_an_order_hears_how_far_its_training_is(monkeypatch):
+    task, heard = image_model_task(), []
+    order = type(task.module.picture.order)
+    schedule = order.training_schedule
+    monkeypatch.setattr(
+        order, "training_schedule",
+        lambda self, layout, batch, noise, done=1.0: heard.append(done) or schedule(self, layout, batch, noise, done),
+    )  # fmt: skip
+    task.loss(torch.arange(6), 0.25)
+    assert heard == [0.25]
+
+
 @pytest.mark.parametrize("name", TASKS)
 @torch.no_grad()
 def test_a_look_gives_figures_and_a_sheet(name, tmp_path):
