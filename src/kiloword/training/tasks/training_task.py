@@ -18,8 +18,10 @@ class TrainingTask(Protocol):
         ...
 
     def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean loss over some rows, and figures to be logged; `done` is the share of the training that has passed, from
-        0 to 1, for what changes in its course."""
+        """The mean loss over some rows, and figures to be logged.
+
+        `done` is the share of the training that has passed, from 0 to 1.
+        """
         ...
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
