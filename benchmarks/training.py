@@ -18,8 +18,9 @@ from lightning_fabric import Fabric
 from side_by_side import arguments, show, table, use_threads
 from torch import Tensor
 
-from kiloword.document import behind, to_describe, to_draw, to_learn
+from kiloword.document import to_describe, to_draw, to_learn
 from kiloword.model import ImageModel
+from kiloword.opening import behind
 from kiloword.recipes.registry import load
 from kiloword.tokens import Layout
 from kiloword.tokens.space import values_of

@@ -12,10 +12,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from kiloword.document import Opening
 from kiloword.heads.head import Sampling
 from kiloword.modality import Modality
 from kiloword.noise import Noise
+from kiloword.opening import Opening
 from kiloword.orders.order import grouped_as, rank_at
 from kiloword.tokens import Fed, Layout, Vector
 from kiloword.tokens.space import values_of

@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from kiloword.document import Laid, Piece, Span, condition_span, drawn, lay, of_topics, twice
+from kiloword.document import Laid, Piece, Span, condition_span, drawn, lay, twice
 from kiloword.modality import Modality, TextModality
 from kiloword.noise import Noise, Selected
+from kiloword.opening import of_topics
 from kiloword.prompts.prompt import Condition, Prompt
 from kiloword.tokens import Document, Layout, Picture, Prompted, Segment, Text
 

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from kiloword.document import Span, picture_span, started, text_span
+from kiloword.document import Span, picture_span, text_span
 from kiloword.heads.head import Head
+from kiloword.opening import started
 from kiloword.orders.order import Order, itself
 from kiloword.tokenizers.quantizer import Multiscale
 from kiloword.tokenizers.tokenizer import Tokenizer

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from kiloword.decoders.decoder import Decoder, Own
-from kiloword.document import Opening, behind, drawn, join, opened
+from kiloword.document import drawn
 from kiloword.drawing import Drawing, DrawingState, Progress
 from kiloword.embedding import Embedding, Loss
 from kiloword.heads.head import memo_at
 from kiloword.modality import Modality, TextModality
 from kiloword.noise import Noise
+from kiloword.opening import Opening, behind, join, opened
 from kiloword.prompts.prompt import Prompt
 from kiloword.tokens import Document, Picture, Prompted
 from kiloword.transformer import Transformer

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from kiloword.document import Piece, behind, lay, picture_span, text_span, to_draw
+from kiloword.document import Piece, lay, picture_span, text_span, to_draw
 from kiloword.drawing import resumed
 from kiloword.engine.drive import draw
 from kiloword.engine.preview import expected
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded, euler
+from kiloword.opening import behind
 from kiloword.orders.denoise import Denoise, DenoiseConfig
 from kiloword.tokens import Fed
 from kiloword.transformer import AdaLNOutputConfig, SharedAdaLNConfig, visible

@@ -12,21 +12,17 @@ from kiloword.document import (
     Laid,
     Piece,
     Span,
-    behind,
     condition_span,
     drawn,
-    following,
-    join,
     lay,
-    opened,
     picture_span,
-    pile,
     text_span,
     to_describe,
     to_draw,
     to_learn,
     twice,
 )
+from kiloword.opening import behind, following, join, opened, pile
 from kiloword.prompts.prompt import Condition
 from kiloword.tokens import Layout, Picture, Text
 from kiloword.transformer import Context, Stream, visible

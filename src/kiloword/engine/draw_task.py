@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from kiloword.document import behind, following, join, picture_span, started
+from kiloword.document import picture_span
 from kiloword.drawing import Drawing, DrawingState, Progress
 from kiloword.engine.canvas import RunningCanvas
-from kiloword.engine.task import Batchlet, opening_batchlet
+from kiloword.engine.task import Batchlet, Task
 from kiloword.heads.head import memo_at
 from kiloword.model import ImageModel
 from kiloword.noise import Noise
+from kiloword.opening import Opening, behind, following, join, started
 from kiloword.tokens import Schedule
 from kiloword.transformer import Stream
 
@@ -33,33 +34,25 @@ class Sent:
     memo: Any
 
 
-class DrawTask:
+class DrawTask(Task):
     """The pictures of one drawing. `progress` is how far it has come, None before the first step."""
 
     def __init__(self, model: ImageModel, drawing: Drawing, noise: Noise):
-        self.state, self.opening = DrawingState(model.picture, drawing, noise), join(drawing.views)
-        self.step, self.rows, self.progress = self.state.first, len(self.opening.time), None
-        self._send = sending(model, self)
-        cached = model.transformer.causal
-        self.capacity = self.opening.stream.vectors.shape[1] + self._send.room if cached else 0
-        self._pending = opening_batchlet(self.opening) if cached else None
+        self.state, opening = DrawingState(model.picture, drawing, noise), join(drawing.views)
+        self._send = sending(model, self.state, opening)
+        super().__init__(opening, self._send.room, cached=model.transformer.causal)
+        self.step = self.state.first
+        self.progress: Progress | None = None
         self._sent: Sent | None = None
 
-    progress: Progress | None
-
-    def ask(self) -> Batchlet | None:
-        if self._pending is not None:
-            return self._pending
+    def _next(self) -> Batchlet | None:
         if self.step == self.state.steps:
             return None
         if self._sent is None:
             self._sent = self._send(self.step)
         return self._sent.batchlet
 
-    def take(self, hidden: Float[Tensor, "r q w"]) -> None:
-        if self._pending is not None:
-            self._pending = None
-            return
+    def _advance(self, hidden: Float[Tensor, "r q w"]) -> None:
         sent = self._sent
         assert sent is not None, "what is taken has been asked for"
         views = hidden.unflatten(0, (-1, self.state.drawing.count))
@@ -77,28 +70,28 @@ class Sending:
         raise NotImplementedError
 
 
-def sending(model: ImageModel, task: DrawTask) -> Sending:
+def sending(model: ImageModel, state: DrawingState, opening: Opening) -> Sending:
     """Each position once where it never changes again, those at work where tokens see each other by rank, else all."""
-    if task.state.causal:
-        return EachOnce(model, task)
-    return AtWork(model, task) if model.picture.ranked else AllAnew(model, task)
+    if state.causal:
+        return EachOnce(model, state, opening)
+    return AtWork(model, state, opening) if model.picture.ranked else AllAnew(model, state, opening)
 
 
 class EachOnce(Sending):
     """For causal orders: the tokens of a step, which see each other and stay."""
 
-    def __init__(self, model: ImageModel, task: DrawTask):
-        self.state, self.opening, self.head = task.state, task.opening, model.picture.head
-        state, order = task.state, model.picture.order
+    def __init__(self, model: ImageModel, state: DrawingState, opening: Opening):
+        self.state, self.opening, self.head, order = state, opening, model.picture.head, model.picture.order
         self.index, self.canvas = steps_of(state.schedule), RunningCanvas(model, state.layout)
         blank = self.opening.condition.prefix.new_zeros(*state.given.shape, 0)
         place = order.row_positions(state.schedule, state.layout)
         picture = picture_span(blank, state.layout, place, place, True, times=order.times(state.layout))
-        self.views = task.rows // len(blank)
+        rows = len(opening.time)
+        self.views = rows // len(blank)
         self.positions = picture.positions.repeat(self.views, 1, 1)
         self.positions[..., 0] += self.opening.time[:, None]
         self.modulation = self.opening.modulation(None, model.transformer.modulated)
-        self.row, self.room = torch.arange(task.rows, device=place.device)[:, None], state.layout.count
+        self.row, self.room = torch.arange(rows, device=place.device)[:, None], state.layout.count
 
     def __call__(self, step: int) -> Sent:
         index = self.index[step]
@@ -117,9 +110,9 @@ class AllAnew(Sending):
     """For orders in which all tokens of a picture see each other: all of them every time, and none stays. Without a
     cache what stands before them is sent again too."""
 
-    def __init__(self, model: ImageModel, task: DrawTask):
-        self.model, self.state, self.opening = model, task.state, task.opening
-        self.room, self.none = task.state.layout.count, torch.zeros(task.rows, dtype=torch.long)
+    def __init__(self, model: ImageModel, state: DrawingState, opening: Opening):
+        self.model, self.state, self.opening = model, state, opening
+        self.room, self.none = state.layout.count, torch.zeros(len(opening.time), dtype=torch.long)
 
     def __call__(self, step: int) -> Sent:
         state, transformer = self.state, self.model.transformer
@@ -141,10 +134,10 @@ class AtWork(Sending):
     """For orders under which tokens become known little by little: a token is kept in the first step after which it
     does not change; what has not begun is left out."""
 
-    def __init__(self, model: ImageModel, task: DrawTask):
-        self.model, self.state, self.opening = model, task.state, task.opening
-        self.kept, self.views = torch.zeros_like(task.state.given), task.rows // task.state.drawing.count
-        self.room = 2 * task.state.layout.count
+    def __init__(self, model: ImageModel, state: DrawingState, opening: Opening):
+        self.model, self.state, self.opening = model, state, opening
+        self.kept, self.views = torch.zeros_like(state.given), len(opening.time) // state.drawing.count
+        self.room = 2 * state.layout.count
 
     def __call__(self, step: int) -> Sent:
         state = self.state

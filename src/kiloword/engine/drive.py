@@ -9,7 +9,6 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from kiloword.document import pile
 from kiloword.drawing import Drawing, Progress
 from kiloword.engine.cpu.fused_stack import fused
 from kiloword.engine.cpu.threads import threads
@@ -18,6 +17,7 @@ from kiloword.engine.task import Batchlet, Task, WriteTask
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Noise
+from kiloword.opening import pile
 from kiloword.tokens import Document
 from kiloword.transformer import Slots, Stream, Transformer, at
 

@@ -4,18 +4,18 @@ A task never runs the transformer itself: whoever does is a driver (`drive.py`).
 works can be batched between any two of them, is Yu et al. 2022 (Orca).
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from kiloword.document import Opening, following
 from kiloword.heads.head import Sampling
 from kiloword.model import ImageModel
 from kiloword.noise import Noise
+from kiloword.opening import Opening, following
 from kiloword.tokens import Document
 from kiloword.transformer import Stream
 
@@ -38,52 +38,57 @@ class Batchlet:
         return self.stream.vectors.shape[0] * self.stream.vectors.shape[1]
 
 
-@runtime_checkable
-class Task(Protocol):
-    """Needs a cache of `rows` rows and `capacity` positions; one that keeps nothing (capacity 0) sends all that it
-    needs every time."""
+class Task(ABC):
+    """Needs a cache of `rows` sequences and `capacity` positions: those of its opening, which goes through the
+    transformer first, and `room` more. One that is not `cached` (capacity 0) sends all that it needs every time."""
 
-    rows: int
-    capacity: int
+    def __init__(self, opening: Opening, room: int, cached: bool = True):
+        before = opening.stream.vectors.shape[1]
+        self.opening, self.rows, self.capacity = opening, len(opening.time), before + room if cached else 0
+        self._unread = cached and before > 0
 
     def ask(self) -> Batchlet | None:
         """What it wants through the transformer next; None when it is finished. It may be asked again before it is
         given anything, and wants the same."""
-        ...
+        return Batchlet(self.opening.stream, self.opening.lengths) if self._unread else self._next()
 
     def take(self, hidden: Float[Tensor, "r a w"]) -> None:
         """The hidden vectors of what it has asked for."""
-        ...
+        if self._unread:
+            self._unread = False
+        else:
+            self._advance(hidden)
+
+    @abstractmethod
+    def _next(self) -> Batchlet | None:
+        """What it wants once its opening is read."""
+
+    @abstractmethod
+    def _advance(self, hidden: Float[Tensor, "r a w"]) -> None:
+        """One step on, with the hidden vectors of what it wanted."""
 
 
-def opening_batchlet(opening: Opening) -> Batchlet | None:
-    """What stands before: all of it stays; None if nothing does."""
-    return Batchlet(opening.stream, opening.lengths) if opening.stream.vectors.shape[1] else None
-
-
-class WriteTask:
+class WriteTask(Task):
     """A text for each document, whose last segment is a text that is asked for: token by token until all have ended or
     the limit is reached. Raises ValueError if the model has no text."""
 
     def __init__(self, model: ImageModel, documents: Sequence[Document], sampling: Sampling, noise: Noise):
         if model.text is None:
             raise ValueError("this model only draws: it has no text to write")
+        super().__init__(model.opening(documents), model.text.limit)
         self.text, self.sampling, self.noise = model.text, sampling, noise
-        self.opening = model.opening(documents)
         self.modulation = self.opening.modulation(None, model.transformer.modulated)
         device, end, limit = self.opening.time.device, self.text.tokenizer.end, self.text.limit
-        self.rows, self.place = len(documents), 0
-        self.capacity = self.opening.stream.vectors.shape[1] + limit
+        self.place = 0
         self.ids = torch.full((self.rows, limit), end, device=device)
         self.alive = torch.ones(self.rows, dtype=torch.bool, device=device)
-        self._pending = opening_batchlet(self.opening)
-        schedule, self.line = self.text.schedule(self.rows, limit)
-        self.schedule, self.level = schedule, torch.ones(self.ids.shape, device=device)
+        self.schedule, self.line = self.text.schedule(self.rows, limit)
+        self.level = torch.ones(self.ids.shape, device=device)
         self._weights = torch.ones(1, self.rows, device=device)
 
-    def ask(self) -> Batchlet | None:
-        if self._pending is not None or self.finished:
-            return self._pending
+    def _next(self) -> Batchlet | None:
+        if self.finished:
+            return None
         index = torch.full((self.rows, 1), self.place, device=self.ids.device)
         fed = self.text.order.feed(self.ids, self.schedule, self.level, index, self.line)
         vectors, _ = self.text.head.enter(fed, self.line)
@@ -94,10 +99,7 @@ class WriteTask:
         stream = Stream(vectors, positions, modulation=self.modulation, context=self.opening.condition.context)
         return Batchlet(stream, torch.ones(self.rows, dtype=torch.long))
 
-    def take(self, hidden: Float[Tensor, "r a w"]) -> None:
-        if self._pending is not None:
-            self._pending = None
-            return
+    def _advance(self, hidden: Float[Tensor, "r a w"]) -> None:
         chosen = self.text.head.sample(
             hidden[None], self._weights, None, self.sampling, self.noise, torch.arange(self.rows)
         )
@@ -115,7 +117,7 @@ class WriteTask:
         return [self.text.tokenizer.decode(row) for row in self.ids.tolist()]
 
 
-class ReadTask:
+class ReadTask(Task):
     """How likely a model is to write some texts behind documents whose last segment is asked for: several wordings of
     each, one after the other; what stands before them is read once."""
 
@@ -124,23 +126,17 @@ class ReadTask:
             raise ValueError("this model only draws: it has no text to read its pictures back in")
         self.text, self.modulated = model.text, model.transformer.modulated
         self.wordings = [self.text.encode(list(texts)) for texts in wordings]
-        self.opening = model.opening(documents)
-        self.rows, self.log_likelihoods = len(documents), list[Tensor]()
-        longest = max(ids.shape[1] for ids, _ in self.wordings)
-        self.capacity = self.opening.stream.vectors.shape[1] + longest
-        self._pending = opening_batchlet(self.opening)
+        self.log_likelihoods: list[Tensor] = []
+        super().__init__(model.opening(documents), max(ids.shape[1] for ids, _ in self.wordings))
 
-    def ask(self) -> Batchlet | None:
-        if self._pending is not None or len(self.log_likelihoods) == len(self.wordings):
-            return self._pending
+    def _next(self) -> Batchlet | None:
+        if len(self.log_likelihoods) == len(self.wordings):
+            return None
         ids, present = self.wordings[len(self.log_likelihoods)]
         stream = following(self.opening, self.text.span(ids, present, self.opening.condition.start), self.modulated)
         return Batchlet(stream, torch.zeros(self.rows, dtype=torch.long))
 
-    def take(self, hidden: Float[Tensor, "r a w"]) -> None:
-        if self._pending is not None:
-            self._pending = None
-            return
+    def _advance(self, hidden: Float[Tensor, "r a w"]) -> None:
         ids, present = self.wordings[len(self.log_likelihoods)]
         losses = self.text.head.loss(hidden, ids, None, None)
         self.log_likelihoods.append(-torch.where(present, losses, 0).sum(1))

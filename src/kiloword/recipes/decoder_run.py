@@ -59,10 +59,7 @@ def train_decoder(recipe: DecoderRecipe, data: Path, context: Context, start: st
     if context.is_first:
         settings = {**asdict(recipe), "model": parts.to_json(config)}
         (context.folder / "recipe.json").write_text(json.dumps(settings, indent=1) + "\n")
-    task = DenoisingTask(
-        decoder, tokenizer, pictures.values, pictures.weights, pictures.held_out, recipe.task,
-        recipe.training.iterations,
-    )  # fmt: skip
+    task = DenoisingTask(decoder, tokenizer, pictures.values, pictures.weights, pictures.held_out, recipe.task)
     finish(Run(task, recipe.training, context.folder / "decoder", context.fabric), "diffusion decoder", context)
     sizes = tuple((h // before * decoder.scale, w // before * decoder.scale) for h, w in card.sizes)
     folder = context.folder / "checkpoint"

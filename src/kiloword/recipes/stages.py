@@ -40,9 +40,7 @@ def train_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, conte
         autoencoder.quantizer.fit(latents(autoencoder, pictures, recipe.data.side))
         return
     training, config = recipe.tokenizer_training, replace(recipe.reconstruction, side=recipe.data.side)
-    task = TokenizerTask(
-        autoencoder, pictures.values, pictures.weights, pictures.held_out, config, iterations=training.iterations
-    )
+    task = TokenizerTask(autoencoder, pictures.values, pictures.weights, pictures.held_out, config)
     finish(Run(task, training, context.folder / "tokenizer", context.fabric), "tokenizer", context)
 
 

@@ -67,9 +67,7 @@ def task_of(tokenizer: Autoencoder, recipe: TokenizerRecipe, pictures: Pictures)
     """Pictures of the recipe's side, with its errors, and with a critic if that has any weight."""
     config = replace(recipe.reconstruction, side=recipe.data.side)
     error = recipe.perceptual.build(config.error)
-    task = TokenizerTask(
-        tokenizer, pictures.values, pictures.weights, pictures.held_out, config, error, recipe.training.iterations
-    )
+    task = TokenizerTask(tokenizer, pictures.values, pictures.weights, pictures.held_out, config, error)
     return AdversarialTask(task, recipe.adversarial) if recipe.adversarial.weight else task
 
 

@@ -14,13 +14,14 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from kiloword.document import behind, picture_span, to_draw, to_learn
+from kiloword.document import picture_span, to_draw, to_learn
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.heads.bitwise import BitwiseHead
 from kiloword.heads.head import Sampling, combine_views
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
+from kiloword.opening import behind
 from kiloword.published.var import HALVES
 from kiloword.tokenizers.patched import Patched
 from kiloword.tokenizers.quantizer import Quantized

@@ -13,7 +13,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from kiloword.document import behind, to_draw
+from kiloword.document import to_draw
 from kiloword.drawing import Drawing
 from kiloword.engine.drive import draw
 from kiloword.engine.guidance import GuidanceConfig
@@ -22,6 +22,7 @@ from kiloword.heads.denoising_mlp import waves
 from kiloword.heads.diffusion_head import DiffusionHead
 from kiloword.heads.head import Sampling, combine_views
 from kiloword.model import ImageModel
+from kiloword.opening import behind
 from kiloword.tokenizers.patched import joined, taken_apart
 from kiloword.tokens import Layout
 from kiloword.transformer import EncoderDecoder, Stream

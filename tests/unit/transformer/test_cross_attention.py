@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tiny
-from kiloword.document import Laid, Piece, lay, pile, text_span
+from kiloword.document import Laid, Piece, lay, text_span
+from kiloword.opening import pile
 from kiloword.prompts.prompt import Condition
 from kiloword.transformer import Context, CrossAttentionConfig, LayerNormConfig, Slots, Stack, Stream, stacked
 

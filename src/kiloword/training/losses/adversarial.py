@@ -19,16 +19,19 @@ LARGEST = 1e4  # of adaptive weights
 
 @dataclass(frozen=True)
 class AdversarialConfig:
-    """`weight` 0 is no critic at all; it joins at iteration `start`, when there is something to be criticised."""
+    """`weight` 0 is no critic at all; it joins after the share `start` of the training, when there is
+    something to be criticised."""
 
     weight: float = 0.0
-    start: int = 0
+    start: float = 0.0
     width: int = 64
     layers: int = 3
 
     def __post_init__(self):
-        if self.weight < 0 or self.start < 0 or min(self.width, self.layers) < 1:
-            raise ValueError(f"weight and start of a critic are at least 0, width and layers at least 1: {self}")
+        if self.weight < 0 or min(self.width, self.layers) < 1:
+            raise ValueError(f"the weight of a critic is at least 0, its width and layers at least 1: {self}")
+        if not 0 <= self.start <= 1:
+            raise ValueError(f"start is the share of the training before a critic joins, from 0 to 1, got {self.start}")
 
     def build(self, channels: int) -> "PatchCritic":
         return PatchCritic(self, channels)

@@ -16,17 +16,16 @@ class AdversarialTask:
     """A tokenizer's task with a critic of what it draws."""
 
     def __init__(self, task: TokenizerTask, config: AdversarialConfig):
-        self.task, self.config, self.iteration = task, config, 0
+        self.task, self.config = task, config
         self.critic = config.build(task.module.config.decoder.channels)
         self.module = nn.ModuleDict({"tokenizer": task.module, "critic": self.critic})
 
     def choose(self, iteration: int, count: int) -> Tensor:
-        self.iteration = iteration
         return self.task.choose(iteration, count)
 
     def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
-        rebuilt = self.task.rebuild(rows)
-        if self.iteration < self.config.start:
+        rebuilt = self.task.rebuild(rows, done)
+        if done < self.config.start:
             return rebuilt.loss, rebuilt.figures
         unmasked = -self.critic.still(rebuilt.drawn).mean()
         share = adaptive_weight(rebuilt.error, unmasked, self.task.module.decoder.last_weight)

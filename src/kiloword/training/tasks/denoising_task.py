@@ -64,14 +64,12 @@ class Levels:
 
 class DenoisingTask:
     """`pictures` [p, 4, S, S], bytes in memory or on disk, are as large as the decoder draws them; the tokenizer is
-    only asked. `iterations` is how many there will be."""
+    only asked."""
 
     def __init__(
         self, module: DiffusionDecoder, tokenizer: Tokenizer, pictures: ReadOnlyArray,
         weights: Float[Tensor, "p"], held_out: Int[Tensor, "q"], config: DenoisingConfig = DenoisingConfig(),
-        iterations: int = 1,
     ):  # fmt: skip
-        self._begin, self._iteration = round(config.begin * iterations), 0
         self.module, self.tokenizer, self.pictures = module, tokenizer, pictures
         self.weights, self.held_out, self.config = weights, held_out, config
         side, covers = pictures.shape[-1], module.scale * module.stride
@@ -96,7 +94,6 @@ class DenoisingTask:
         return self.module.denoiser.patches.bands
 
     def choose(self, iteration: int, count: int) -> Tensor:
-        self._iteration = iteration
         return shuffled(self.weights, iteration, count, seed=3)
 
     def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
@@ -108,9 +105,10 @@ class DenoisingTask:
             sketch = self.module.sketch(tokens, self.layout, torch.ones_like(known))
         guide = net.guide(tokens, self.layout, known, sketch)
         clean, noise = net.patches.split(pixels), torch.randn(b, self._count, net.patches.dim).to(pixels)
-        long = round(b * config.long) if self._iteration >= self._begin else 0
+        early = done < config.begin
+        long = 0 if early else round(b * config.long)
         preview = round(b * config.preview)
-        levels = self._levels(b, long, preview)
+        levels = self._levels(b, long, preview, early)
         noise[b - preview :] = 0
         noise = net.pure(noise, guide.detach())
         level, to = (net.patches.spread(each.to(clean)) for each in (levels.level, levels.to))
@@ -150,8 +148,8 @@ class DenoisingTask:
         end = torch.where(m > b, middle + (b - m) * (middle - second) / m.clamp(min=1e-6), middle)
         return torch.where(a > b, x - a * (end - x) / (b - a).clamp(max=-1e-6), x)
 
-    def _levels(self, b: int, long: int, preview: int) -> Levels:
-        """Long steps first, then single moments, then previews."""
+    def _levels(self, b: int, long: int, preview: int, early: bool = False) -> Levels:
+        """Long steps first, then single moments, then previews; `early`, half of the moments are told a length."""
         ranks, overlap, groups = self._groups(b)
         total = 1 + overlap * (groups - 1)
         progress = torch.rand(b) * total
@@ -160,7 +158,6 @@ class DenoisingTask:
         step = 0.5 ** torch.randint(self.config.halvings, (b,)).float()
         start = (torch.rand(b) * (total / step).ceil()).floor() * step
         progress[:long] = start[:long]
-        early = self._iteration < self._begin
         ahead = torch.where((torch.arange(b) < long) | (early & (torch.rand(b) < 0.5)), step, 0)
         progress[b - preview :], overlap[b - preview :] = 0, 0
         shape = (b, self._count, self._bands)

@@ -72,8 +72,7 @@ class TokenizerTask:
     """`pictures` [n, 4, S, S] are bytes, in memory or on disk; rows are drawn with `weights`; `held_out` ones
     are for judging only.
 
-    `error` stands in for that of the config where it cannot be written down; `iterations` is how long a temperature
-    has time to fall.
+    `error` stands in for that of the config where it cannot be written down.
     """
 
     def __init__(
@@ -84,25 +83,24 @@ class TokenizerTask:
         held_out: Int[Tensor, "m"],
         config: ReconstructionConfig = ReconstructionConfig(),
         error: Error | None = None,
-        iterations: int = 1,
     ):
         self.module, self.pictures, self.weights, self.held_out = module, pictures, weights, held_out
-        self.config, self.error, self.iterations = config, error or config.error, iterations
+        self.config, self.error = config, error or config.error
         if config.temperature is not None and module.quantizer.temperature is None:
             raise ValueError(f"a {type(module.quantizer).__name__} has no temperature that could fall")
 
     def choose(self, iteration: int, count: int) -> Tensor:
-        if self.config.temperature is not None:
-            self.module.quantizer.temperature = self.config.temperature.at(iteration / self.iterations)
         return shuffled(self.weights, iteration, count, seed=1)
 
     def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
-        rebuilt = self.rebuild(rows)
+        rebuilt = self.rebuild(rows, done)
         return rebuilt.loss, rebuilt.figures
 
-    def rebuild(self, rows: Tensor) -> Rebuilt:
-        """Random variants of some pictures, encoded and decoded."""
+    def rebuild(self, rows: Tensor, done: float) -> Rebuilt:
+        """Random variants of some pictures, encoded and decoded after the share `done` of a training."""
         config, module = self.config, self.module
+        if config.temperature is not None:
+            module.quantizer.temperature = config.temperature.at(done)
         pixels = vary(self.pictures[rows], config.side)
         layout = module.layout(config.side, config.side)
         if torch.rand(()) < config.draft:

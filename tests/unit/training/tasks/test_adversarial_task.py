@@ -11,7 +11,7 @@ from kiloword.training.tasks.adversarial_task import AdversarialTask
 from kiloword.training.tasks.tokenizer_task import ReconstructionConfig, TokenizerTask
 
 SIDE = 16
-CRITIC = AdversarialConfig(weight=0.8, start=3, width=4, layers=1)
+CRITIC = AdversarialConfig(weight=0.8, start=0.5, width=4, layers=1)
 
 
 def inner(module=None) -> TokenizerTask:
@@ -37,7 +37,7 @@ def test_before_the_critic_joins_it_is_the_plain_lesson():
     losses = []
     for one in (task, plain):
         torch.manual_seed(1)
-        losses.append(one.loss(torch.arange(4))[0])
+        losses.append(one.loss(torch.arange(4), 0.4)[0])
     assert torch.equal(*losses)
     losses[0].backward()
     assert gradients(task)["critic"] == 0 < gradients(task)["tokenizer"]
@@ -49,7 +49,7 @@ def test_both_learn_once_it_has_joined():
     optimiser, said = torch.optim.Adam(task.module.parameters(), lr=1e-3), []
     for _ in range(15):
         torch.manual_seed(1)
-        loss, figures = task.loss(rows)
+        loss, figures = task.loss(rows, 0.5)
         loss.backward()
         assert min(gradients(task).values()) > 0
         optimiser.step()
@@ -69,6 +69,5 @@ def test_a_decoder_without_weights_cannot_be_pushed():
     module = AutoencoderConfig(network, network, tiny.PaletteConfig(4, 4)).build()
     task = AdversarialTask(inner(module), CRITIC)
     module.register_parameter("nothing", torch.nn.Parameter(torch.zeros(())))
-    task.choose(3, 4)
     with pytest.raises(ValueError, match="Enlarge has no last layer"):
         task.loss(torch.arange(4))

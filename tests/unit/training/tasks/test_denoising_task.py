@@ -38,12 +38,12 @@ def flat() -> Tensor:
     return values
 
 
-def task(kind: str = "codes", config: DenoisingConfig = ALL, iterations: int = 1) -> DenoisingTask:
+def task(kind: str = "codes", config: DenoisingConfig = ALL) -> DenoisingTask:
     torch.manual_seed(0)
     tokenizer, changes = KINDS[kind][0](), KINDS[kind][1]
     module = tiny.decoder(space=tokenizer.space, **changes).build()
     pictures = torch.randint(256, (6, 4, SIDE, SIDE), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    return DenoisingTask(module, tokenizer, pictures, torch.ones(6), torch.tensor([4, 5]), config, iterations)
+    return DenoisingTask(module, tokenizer, pictures, torch.ones(6), torch.tensor([4, 5]), config)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -119,14 +119,13 @@ def test_long_steps_lead_where_two_halves_do():
 
 
 def test_long_steps_begin_late_and_their_lengths_are_told_before():
-    one = task("shades", replace(ALL, long=0.5, preview=0, begin=0.5, grouped=0), iterations=10)
-    for iteration in (4, 5):
-        rows = one.choose(iteration, 6)
+    one = task("shades", replace(ALL, long=0.5, preview=0, begin=0.5, grouped=0))
+    for done in (0.4, 0.5):
         torch.manual_seed(0)
-        _, figures = one.loss(rows)
-        assert (figures["long"] > 0) == (iteration == 5)
-        long = 3 * (iteration == 5)
-        levels = one._levels(60, long, 0)
+        _, figures = one.loss(one.choose(5, 6), done)
+        assert (figures["long"] > 0) == (done == 0.5)
+        long = 3 * (done == 0.5)
+        levels = one._levels(60, long, 0, early=done < 0.5)
         ahead = (levels.level > levels.to).flatten(1).any(1)[long:].float().mean()
         assert ahead == (0 if long else pytest.approx(0.5, abs=0.25))
 

@@ -47,7 +47,7 @@ def tokenizer_task(quantizer: QuantizerConfig = FSQConfig(tiny.LEVELS, groups=2)
     torch.manual_seed(0)
     module = AutoencoderConfig(tiny.vit(), tiny.vit(), quantizer).build()
     config = ReconstructionConfig(side=SIDE, draft=0.5, **changes)
-    return TokenizerTask(module, pictures(), torch.ones(6), torch.tensor([4, 5]), config, iterations=10)
+    return TokenizerTask(module, pictures(), torch.ones(6), torch.tensor([4, 5]), config)
 
 
 def image_model_task(**changes) -> ImageModelTask:
@@ -182,8 +182,8 @@ def test_unfinished_pictures_are_those_of_one_grid():
 def test_a_temperature_falls_with_the_iterations():
     task = tokenizer_task(GumbelConfig(8, 4), temperature=Annealing(1.0, 0.1, share=0.5))
     seen = []
-    for iteration in (0, 2, 5, 9):
-        task.choose(iteration, 2)
+    for done in (0, 0.2, 0.5, 0.9):
+        task.loss(torch.arange(2), done)
         seen.append(task.module.quantizer.temperature)
     assert seen[0] == 1.0 > seen[1] > seen[2] == seen[3] == 0.1
     with pytest.raises(ValueError, match="FSQ has no temperature"):
