@@ -1,13 +1,14 @@
 """kiloword: native image generation. Pictures become tokens, one transformer models text and pictures in one stream.
 
 The names below are imported when they are first used, so that `kiloword --help` need not wait for torch (PEP 562).
-Threads are told to wait without spinning, for which torch must not have been loaded before (`engine/cpu/threads.py`).
+Threads are told to spin only briefly while they wait, for which torch must not have been loaded before
+(`engine/cpu/threads.py`).
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from kiloword.engine.cpu.threads import wait_without_spinning
+from kiloword.engine.cpu.threads import wait_briefly
 
 if TYPE_CHECKING:
     from kiloword.checkpoint import load, pull, save
@@ -31,7 +32,7 @@ _HOMES = {
     "kiloword.published.diffusers_decoders": ("open_decoder",),
 }
 
-wait_without_spinning()
+wait_briefly()
 
 
 def __getattr__(name: str) -> Any:

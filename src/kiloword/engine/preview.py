@@ -14,6 +14,7 @@ from torch import Tensor
 
 from kiloword.decoders.decoder import Effort
 from kiloword.drawing import Progress
+from kiloword.engine.cpu.threads import in_threads, threads
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded, seed_for
 from kiloword.tokens import Layout
@@ -51,15 +52,18 @@ def previews(
         last = progress.step == progress.steps
         if progress.step in shown and not (last and not painting):
             tokens, known = expected(before, progress)
-            pixels = decoder.preview(tokens, layout, known)
+            with threads():
+                pixels = decoder.preview(tokens, layout, known)
             yield Previewed(pixels, progress.known, progress.step, steps, seeds)
         before = progress
         if last:
             tokens, known, rows = progress.tokens, progress.known, torch.arange(len(seeds))
             under = None
             if any(progress.steps < step < steps for step in shown):
-                under = decoder.preview(tokens, layout, known)
-            for painted in decoder.decode_steps(tokens, layout, known, effort, noise_of(seeds), rows, under=under):
+                with threads():
+                    under = decoder.preview(tokens, layout, known)
+            painted_steps = decoder.decode_steps(tokens, layout, known, effort, noise_of(seeds), rows, under=under)
+            for painted in in_threads(painted_steps):
                 step = steps - painted.steps + painted.step
                 if step in shown:
                     yield Previewed(painted.pixels, known, step, steps, seeds)

@@ -1,32 +1,38 @@
-"""Threads: how many a step is worth, and how they wait for each other on a machine that is never ours alone.
+"""Threads: how many a pass is worth, how they wait for each other, and what they do where other programs compute too.
 
 OpenMP's threads spin while they wait (GNU libgomp manual, GOMP_SPINCOUNT). Beside a busy program the one that is waited
 for often has no core, and then every product takes a slice of the scheduler's, milliseconds in place of microseconds.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
+from typing import TypeVar
 
-WAITING = {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}  # the standard's word, and what LLVM's runtime asks for
-SPINNING = "GOMP_SPINCOUNT"  # GNU's runtime: the wheels for Linux
+Value = TypeVar("Value")
+
+WAITING = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}  # GNU's runtime (wheels for Linux), LLVM's: milliseconds
+POLICY = "OMP_WAIT_POLICY"  # the standard's word, which both runtimes know
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 READING, PRODUCT = 2e-10, 2e-11  # seconds of one thread, about, to read a weight and to multiply it
-WORTH = 300e-6  # seconds that a product takes one thread from which on others are woken for it
+WORTH = 20e-6  # seconds that a product takes one thread from which on others are woken for it
+LATE, SHARE = 1e-3, 1 / 4  # seconds, and share of a pass, that it waits at least where other programs compute
+FIRST, MOST = 8, 256  # passes of one thread after it, at first and at most
 
-_lock = Lock()
-_held = {"inside": 0, "most": 1}  # how many work in `threads` now, and torch's own number outside
 
+def wait_briefly() -> None:
+    """Let OpenMP's threads spin for a fraction of a millisecond while they wait and then sleep, unless the environment
+    says how they are to wait.
 
-def wait_without_spinning() -> None:
-    """Let OpenMP's threads sleep while they wait, unless the environment says how they are to wait.
-
-    It is read once, when torch is loaded: `import kiloword` and the command come before that, and processes that they
-    start inherit it. Where torch was loaded before, its threads go on spinning, and what can still be chosen is their
-    number (`threads_for`): the smallest steps, of which there are most, have one, and wait for nobody.
+    Between the products of a pass they stay awake so (asleep, they double the time of the shipped model), and a core
+    that another program needs is held no longer. GNU's runtime counts iterations of a loop: 30,000 take 0.3 ms where
+    the processor's pause takes 10 ns, and 1.4 ms where it takes 47. It is read once, when torch is loaded:
+    `import kiloword` and the command come before that, and processes that they start inherit it. Where torch was loaded
+    before, its threads spin ten times as long; `threads` then still leaves them asleep where other programs compute.
     """
-    if not any(name in os.environ for name in (*WAITING, SPINNING)):
+    if not any(name in os.environ for name in (*WAITING, POLICY)):
         os.environ.update(WAITING)
 
 
@@ -34,19 +40,47 @@ def threads_for(weights: int, positions: int, most: int) -> int:
     """How many of `most` threads to use where matrices of `weights` numbers (their mean) are multiplied with so many
     positions: one if that takes one thread less than `WORTH` seconds, about, else all.
 
-    Measured on two cores with other programs beside it (`benchmarks/threads.py`, results/threads.json): waiting
-    passively, a second thread makes a step of one position 1.9 times as long with 0.44 M weights, 1.1 to 1.2 times
-    with 0.79 M to 3.1 M, and loses nothing with two positions and 3.1 M. Spinning,
-    steps of two positions take it 10 to 23 times as long. On a quiet machine the rule costs: a drawing of the shipped
-    model takes 1.3 times as long as with two spinning threads (`benchmarks/busy.py`).
+    Measured on two quiet cores (`benchmarks/threads.py`, results/threads.json).
     """
     return most if weights * (READING + positions * PRODUCT) >= WORTH else 1
 
 
+class Contention:
+    """Whether other programs compute, learned from how long passes wait: the thread that begins one has no core then.
+
+    After a pass that waited, the next `FIRST` have one thread, and twice as many after every pass of several threads
+    that waited again. Passes of one thread that wait prolong it.
+    """
+
+    def __init__(self) -> None:
+        self.left, self.next = 0, FIRST
+
+    def count(self, most: int) -> int:
+        """How many of `most` threads the pass that begins now should have."""
+        return most if self.left == 0 else 1
+
+    def learn(self, count: int, wall: float, computing: float) -> None:
+        """From the seconds of a pass of `count` threads, and those in which the thread that began it had a core."""
+        if wall - computing > max(LATE, wall * SHARE):
+            self.left = self.next
+            self.next = min(MOST, 2 * self.next) if count > 1 else self.next
+        elif count > 1:
+            self.next = max(FIRST, self.next // 2)
+        else:
+            self.left = max(0, self.left - 1)
+
+
+_lock = Lock()
+_held = {"inside": 0, "most": 1}  # how many work in `threads` now, and torch's own number outside
+_contention = Contention()
+
+
 @contextmanager
-def threads(weights: int, positions: int) -> Iterator[None]:
-    """Work with as many threads as `threads_for` says, of those that torch is told to use. OMP_NUM_THREADS or
-    MKL_NUM_THREADS in the environment is a person's own choice, and changes nothing here."""
+def threads(weights: int = 1 << 40, positions: int = 1) -> Iterator[None]:
+    """Work with as many threads as `threads_for` says (by default: with all that torch is told to use), shared among
+    all that work at once; with one where other programs take the cores (`Contention`).
+
+    OMP_NUM_THREADS or MKL_NUM_THREADS in the environment is a person's own choice, and changes nothing here."""
     import torch
 
     if any(name in os.environ for name in COUNTS):
@@ -56,10 +90,25 @@ def threads(weights: int, positions: int) -> Iterator[None]:
         if not _held["inside"]:
             _held["most"] = torch.get_num_threads()
         _held["inside"] += 1
+        most = _contention.count(max(1, _held["most"] // _held["inside"]))
+    count = threads_for(weights, positions, most)
+    wall, computing = time.perf_counter(), time.thread_time()
     try:
-        torch.set_num_threads(threads_for(weights, positions, _held["most"]))
+        torch.set_num_threads(count)
         yield
+        _contention.learn(count, time.perf_counter() - wall, time.thread_time() - computing)
     finally:
         with _lock:
             _held["inside"] -= 1
             torch.set_num_threads(_held["most"])
+
+
+def in_threads(steps: Iterator[Value]) -> Iterator[Value]:
+    """The same steps, each worked out in `threads`."""
+    while True:
+        with threads():
+            try:
+                value = next(steps)
+            except StopIteration:
+                return
+        yield value
