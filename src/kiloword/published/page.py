@@ -38,7 +38,7 @@ def bundle_files(url: str, name: str, shards: int) -> tuple[File, ...]:
     On disk they are called after `name`, which may begin with a folder. Only the index gives weights.
     """
     pairs = zip(file_names(name, shards), file_names(url, shards), strict=True)
-    return tuple(File(ours, url=address) for ours, address in pairs)
+    return tuple(File(local, url=address) for local, address in pairs)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Preparation:
 class Page:
     """A published system.
 
-    `parts` turns the authors' arguments into our config, and `source_name` the name of one of our parameters, with that
+    `parts` maps the authors' arguments to a config, and `source_name` the name of one of its parameters, with that
     config, into its `Source`. Some files name the same tensor in different ways: `canonical` maps a key of a file to
     the name that `source_name` uses, `unfused` does so for a whole state dict, where a name depends on the other keys.
     `ignored` are regular expressions for keys of the files that we don't need. `card` gives, for each variant of a

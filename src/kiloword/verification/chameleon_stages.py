@@ -1,4 +1,4 @@
-"""What was recorded of Chameleon's VQGAN, from ours: there and back, and the codebook's loss.
+"""Recorded stages of Chameleon's VQGAN, recomputed here: there and back, and the codebook's loss.
 
 Chameleon Team 2024 (Mixed-Modal Early-Fusion Foundation Models), Wu et al. 2024 (Liquid), after Esser et al. 2021
 (taming transformers); github.com/facebookresearch/chameleon.

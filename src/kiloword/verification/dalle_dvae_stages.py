@@ -1,4 +1,4 @@
-"""What was recorded of DALL-E's discrete VAE, from ours: the authors' notebook, stage by stage.
+"""Recorded stages of DALL-E's discrete VAE, recomputed here: the authors' notebook, stage by stage.
 
 Ramesh et al. 2021 (Zero-Shot Text-to-Image Generation); github.com/openai/DALL-E.
 """

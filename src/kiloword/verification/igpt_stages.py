@@ -1,4 +1,4 @@
-"""What was recorded of Image GPT, from ours: pixels read and drawn, with and without a cache, and the probe.
+"""Recorded stages of Image GPT, recomputed here: pixels read and drawn, with and without a cache, and the probe.
 
 Chen et al. 2020 (Generative Pretraining from Pixels); github.com/openai/image-gpt and transformers.
 """
@@ -52,14 +52,14 @@ def stages(record: Record) -> Stages:
         chances = tensors["in.uniforms"].T
         return last(model.draw(drawing(model, layout, len(chances)), Recorded(chances)))
 
-    def cached_draw(asked: Drawing) -> Tensor:
-        return last(draw(model, asked, Seeded([0] * asked.count)))
+    def cached_draw(request: Drawing) -> Tensor:
+        return last(draw(model, request, Seeded([0] * request.count)))
 
     def likeliest() -> Tensor:
         return cached_draw(begun(model, layout, tensors))
 
-    def steps(asked: Drawing) -> Tensor:
-        answers = recorded_calls(head.output, lambda: cached_draw(asked))[1]
+    def steps(request: Drawing) -> Tensor:
+        answers = recorded_calls(head.output, lambda: cached_draw(request))[1]
         return torch.cat([answer[0] for answer in answers], dim=1)
 
     def cached() -> Tensor:

@@ -1,4 +1,4 @@
-"""What was recorded of Infinity's tokenizers, from ours: there and back, on the grids that were recorded.
+"""Recorded stages of Infinity's tokenizers, recomputed here: there and back, on the grids that were recorded.
 
 Han et al. 2024 (Infinity: Scaling Bitwise AutoRegressive Modeling); github.com/FoundationVision/Infinity.
 """

@@ -1,4 +1,4 @@
-"""What was recorded of Liquid, from ours: prompts, drawing with guidance, whole sequences, and the loss.
+"""Recorded stages of Liquid, recomputed here: prompts, drawing with guidance, whole sequences, and the loss.
 
 Wu et al. 2024 (Language Models are Scalable and Unified Multi-modal Generators); github.com/FoundationVision/Liquid.
 """
@@ -26,7 +26,7 @@ from kiloword.verification.proof import Proof, Record, Stages
 # Axes: b texts, t tokens of a text and a picture, s steps, c ids of the vocabulary.
 
 
-LEFT_OUT = -100  # the label of tokens that no loss asks for
+LEFT_OUT = -100  # the label of tokens that the loss leaves out
 
 
 def stages(record: Record) -> Stages:
@@ -34,8 +34,8 @@ def stages(record: Record) -> Stages:
     sequences at once; and the loss of one picture behind its prompt."""
     model, tensors, settings = record.system, record.tensors, record.settings["settings"]["sampling"]
     first, count = record.arguments["text_vocab"], len(tensors["sampled_ids"])
-    rows = zip(tensors["prompt_ids"], tensors["attention_mask"], strict=True)
-    prompts = [ids[present.bool()] for ids, present in rows][:count]
+    pairs = zip(tensors["prompt_ids"], tensors["attention_mask"], strict=True)
+    prompts = [ids[present.bool()] for ids, present in pairs][:count]
     whole = [*prompts, *[torch.tensor(model.prompt.ids(None))] * count]
     chosen = Sampling(settings["temperature"], settings["top_k"], settings["top_p"])
 
@@ -46,10 +46,10 @@ def stages(record: Record) -> Stages:
         kept = filter_logits(drawing()[2][:, 0, first:], chosen).softmax(-1)
         return pad(kept, (first, 0))
 
-    def taught() -> Tensor:
+    def teacher_forced() -> Tensor:
         sampled = tensors["sampled_ids"].repeat(2, 1)
-        told = [torch.cat(pair) for pair in zip(whole, sampled, strict=True)]
-        return torch.stack([values[-3:] for values in said(model, told)])
+        sequences = [torch.cat(pair) for pair in zip(whole, sampled, strict=True)]
+        return torch.stack([values[-3:] for values in said(model, sequences)])
 
     ids = tensors["train_ids"][0]
     return {
@@ -60,15 +60,15 @@ def stages(record: Record) -> Stages:
         "first_step_filtered_probs": filtered,
         "sampled_ids": lambda: drawing()[0] + first,
         "image_codes": lambda: drawing()[0],
-        "full_logits_last3": taught,
+        "full_logits_last3": teacher_forced,
         "train_ids": lambda: training_step(model, ids)[0],
         "train_labels": lambda: training_step(model, ids)[1],
-        "train_loss": lambda: lesson_loss(model, ids),
+        "train_loss": lambda: training_loss(model, ids),
     }
 
 
 def left_padded(texts: list[Tensor], value: int) -> Tensor:
-    """Texts that end together, as the authors batch them; here absent rows stand behind."""
+    """Texts that end together, as the authors batch them; here absent positions stand behind."""
     return pad_sequence([text.flip(0) for text in texts], batch_first=True, padding_value=value).flip(1)
 
 
@@ -93,8 +93,8 @@ def said(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c"]]:
     head, counts = head_of(model), torch.tensor([len(text) for text in texts])
     ids = pad_sequence(texts, batch_first=True)
     present = torch.arange(ids.shape[1]) < counts[:, None]
-    rows = head.embedding(ids) * head.config.gain
-    laid = lay([[Piece(0, row)] for row in range(len(ids))], [text_span(rows, present, causal=True)])
+    vectors = head.embedding(ids) * head.config.gain
+    laid = lay([[Piece(0, row)] for row in range(len(ids))], [text_span(vectors, present, causal=True)])
     logits = head.logits(model.transformer(laid.stream))
     return [values[:count] for values, count in zip(logits, counts.tolist(), strict=True)]
 
@@ -106,7 +106,7 @@ def head_of(model: ImageModel) -> ExtendedVocabHead:
 
 
 def training_step(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """What is learned from a prompt and a picture: all ids, and those that the loss asks for; both end with the id that
+    """What is learned from a prompt and a picture: all ids, and the labels of the loss; both end with the id that
     closes a picture and the one that ends a text."""
     prompt, codes = parted(model, ids)
     assert isinstance(model.prompt, ChatTemplate) and model.text is not None
@@ -123,7 +123,7 @@ def parted(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
     return ids[: int(drawn.int().argmax())], ids[drawn] - first
 
 
-def lesson_loss(model: ImageModel, ids: Tensor) -> Tensor:
+def training_loss(model: ImageModel, ids: Tensor) -> Tensor:
     """Mean over the picture's tokens, as the model's own loss has them, and the two ids behind them."""
     prompt, codes = parted(model, ids)
     whole, _ = training_step(model, ids)

@@ -1,4 +1,4 @@
-"""What was recorded of LlamaGen's tokenizers, from ours: there and back, by way of ids and of latents.
+"""Recorded stages of LlamaGen's tokenizers, recomputed here: there and back, by way of ids and of latents.
 
 Sun et al. 2024 (Autoregressive Model Beats Diffusion); github.com/FoundationVision/LlamaGen.
 """

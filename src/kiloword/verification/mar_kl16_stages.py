@@ -1,4 +1,4 @@
-"""What was recorded of MAR's KL-16, from ours: means, recorded noise, and the pictures of latents.
+"""Recorded stages of MAR's KL-16, recomputed here: means, recorded noise, and the pictures of latents.
 
 Li et al. 2024 (Autoregressive Image Generation without Vector Quantization), after Rombach et al. 2022 (latent
 diffusion); github.com/LTH14/mar.

@@ -1,4 +1,4 @@
-"""What was recorded of VAR, from ours: teacher-forced logits, and pictures drawn in each of the authors' ways.
+"""Recorded stages of VAR, recomputed here: teacher-forced logits, and pictures drawn in each of the authors' ways.
 
 Tian et al. 2024 (Visual Autoregressive Modeling); github.com/FoundationVision/VAR.
 """
@@ -38,7 +38,7 @@ class Flat:
         return taken.view(len(pictures), *shape)
 
     def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
-        raise ValueError("these are uniform numbers, and normal ones were asked for")
+        raise ValueError("these are uniform numbers, and normal ones were requested")
 
 
 def smooth(sampling: Sampling, steps: int) -> tuple[Sampling, ...]:
@@ -81,11 +81,11 @@ def stages(record: Record) -> Stages:
     head, tokenizer = model.picture.head, model.picture.tokenizer
     layout = tokenizer.layout(*[sides[-1] * tokenizer.stride] * 2)
     labels, ids, cfg = tensors["in.labels"].tolist(), tensors["in.ids"], float(tensors["in.cfg"])
-    chance = Sampling(top_k=int(tensors["in.top_k"]), top_p=float(tensors["in.top_p"]) or 1.0)  # their 0 is off
+    chance = Sampling(top_k=int(tensors["in.top_k"]), top_p=float(tensors["in.top_p"]) or 1.0)  # the authors' 0 is off
     softly = (-(-tensors["in.gumbel"].double()).exp()).exp()  # the uniform numbers that this Gumbel noise is made of
 
-    def forced(asked: list) -> Callable[[], object]:
-        return lambda: model.loss(to_learn(asked, layout, ids))
+    def forced(prompts: list) -> Callable[[], object]:
+        return lambda: model.loss(to_learn(prompts, layout, ids))
 
     def made(way: str) -> Drawn:
         match way:

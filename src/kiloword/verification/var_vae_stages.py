@@ -1,4 +1,4 @@
-"""What was recorded of VAR's tokenizer, from ours: the quantizer alone, or the whole autoencoder.
+"""Recorded stages of VAR's tokenizer, recomputed here: the quantizer alone, or the whole autoencoder.
 
 Tian et al. 2024 (Visual Autoregressive Modeling); github.com/FoundationVision/VAR.
 """
@@ -21,19 +21,19 @@ def stages(record: Record) -> Stages:
 
 
 def _stages_of_quantizer(record: Record) -> Stages:
-    """There, and from ids what they have painted and what the transformer sees of it."""
+    """Encoding; from ids the accumulated latents and the transformer's inputs."""
     tensors, quantizer = record.tensors, record.system
     latent, ids, drawn = tensors["in.f"], tensors["out.ids"], tensors["in.rand_ids"]
     layout = Layout(quantizer.grids(*latent.shape[2:]))
     count = len(layout.sizes)
     return {
         "out.ids": lambda: quantizer.quantize(latent, layout).target,
-        "out.fhat_first": lambda: _painted(quantizer, ids, layout, 1),
-        "out.fhat_mid": lambda: _painted(quantizer, ids, layout, count // 2 + 1),
-        "out.fhat_last": lambda: _painted(quantizer, ids, layout, count),
+        "out.fhat_first": lambda: _accumulated(quantizer, ids, layout, 1),
+        "out.fhat_mid": lambda: _accumulated(quantizer, ids, layout, count // 2 + 1),
+        "out.fhat_last": lambda: _accumulated(quantizer, ids, layout, count),
         "out.var_input": lambda: _canvases(quantizer, ids, layout),
         "out.rand_next": lambda: _canvases(quantizer, drawn, layout),
-        "out.rand_fhat": lambda: _painted(quantizer, drawn, layout, count),
+        "out.rand_fhat": lambda: _accumulated(quantizer, drawn, layout, count),
     }
 
 
@@ -48,14 +48,14 @@ def _stages_of_autoencoder(record: Record) -> Stages:
     def picture(ids: Tensor, scales: int) -> Tensor:
         return system.decode(ids, layout, _first(ids, layout, scales)).clamp(-1, 1)
 
-    def painted(scales: int) -> Callable[[], Tensor]:
-        return lambda: _painted(quantizer, ids, layout, scales)
+    def accumulated(scales: int) -> Callable[[], Tensor]:
+        return lambda: _accumulated(quantizer, ids, layout, scales)
 
     return {
         "out.enc": lambda: encoder.trunk(pixels),
         "out.f": lambda: encoder(pixels, layout),
         "out.ids": lambda: system.encode(pixels, layout).target,
-        **{f"out.fhat.{scale}": painted(scale + 1) for scale in range(count)},
+        **{f"out.fhat.{scale}": accumulated(scale + 1) for scale in range(count)},
         "out.post_quant_raw": lambda: decoder(quantizer.lookup(ids, layout), layout),
         "out.recon": lambda: picture(ids, count),
         "out.recon_scale0": lambda: picture(ids, 1),
@@ -72,7 +72,7 @@ def _first(ids: Tensor, layout: Layout, scales: int) -> Tensor:
     return (torch.arange(layout.count) < sum(layout.counts[:scales])).expand(ids.shape)
 
 
-def _painted(quantizer: Residual, ids: Tensor, layout: Layout, scales: int) -> Tensor:
+def _accumulated(quantizer: Residual, ids: Tensor, layout: Layout, scales: int) -> Tensor:
     return quantizer.lookup(forget(ids, _first(ids, layout, scales), quantizer.space), layout)
 
 
