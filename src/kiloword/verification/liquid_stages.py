@@ -49,7 +49,7 @@ def stages(record: Record) -> Stages:
     def teacher_forced() -> Tensor:
         sampled = tensors["sampled_ids"].repeat(2, 1)
         sequences = [torch.cat(pair) for pair in zip(whole, sampled, strict=True)]
-        return torch.stack([values[-3:] for values in said(model, sequences)])
+        return torch.stack([values[-3:] for values in logits_of(model, sequences)])
 
     ids = tensors["train_ids"][0]
     return {
@@ -88,7 +88,7 @@ def drawn(
     return taken[-1], logits.flatten(0, 1), combine_views(logits, weights)
 
 
-def said(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c"]]:
+def logits_of(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c"]]:
     """Logits behind every id of texts of any ids: the language model as it is."""
     head, counts = head_of(model), torch.tensor([len(text) for text in texts])
     ids = pad_sequence(texts, batch_first=True)
@@ -129,7 +129,7 @@ def training_loss(model: ImageModel, ids: Tensor) -> Tensor:
     whole, _ = training_step(model, ids)
     layout = Layout(((1, len(codes)),))
     pictures = model.loss(to_learn([prompt], layout, codes[None]))["picture"].values
-    behind = cross_entropy(said(model, [whole[0]])[0][-3:-1], whole[0, -2:], reduction="none")
+    behind = cross_entropy(logits_of(model, [whole[0]])[0][-3:-1], whole[0, -2:], reduction="none")
     return torch.cat([pictures[0], behind]).mean()
 
 

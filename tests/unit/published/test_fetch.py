@@ -52,11 +52,11 @@ def server(monkeypatch: pytest.MonkeyPatch):
     running.server_close()
 
 
-def test_a_file_is_fetched_once_and_progress_is_told(server, tmp_path):
-    told = []
-    path = fetch(File("a/x.pkl", url=f"{server}/whole"), tmp_path, lambda done, total: told.append((done, total)))
+def test_a_file_is_fetched_once_and_progress_is_reported(server, tmp_path):
+    reports = []
+    path = fetch(File("a/x.pkl", url=f"{server}/whole"), tmp_path, lambda done, total: reports.append((done, total)))
     assert path == tmp_path / "a" / "x.pkl" and path.read_bytes() == CONTENT
-    assert told[-1] == (len(CONTENT), len(CONTENT)) and told == sorted(told) and len(told) > 1
+    assert reports[-1] == (len(CONTENT), len(CONTENT)) and reports == sorted(reports) and len(reports) > 1
     assert fetch(File("a/x.pkl", url=f"{server}/whole"), tmp_path) == path and len(Server.asked) == 1
     assert [found.name for found in path.parent.iterdir()] == ["x.pkl"]
 
