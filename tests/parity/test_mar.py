@@ -205,15 +205,15 @@ def test_the_slow_way_draws_what_the_engine_does(record, guidance):
 
 @torch.no_grad()
 def test_the_models_own_loss_is_that_of_the_stages(record):
-    """Its lesson chooses the tokens; where the noise is the recorded one, the recorded terms come out."""
+    """Its training levels choose the tokens; where the noise is the recorded one, the recorded terms come out."""
     tensors, model = record.tensors, record.system
     scene, mask = Scene(tensors, model, 1), tensors["in.mask"]
     shape = (2, *mask.shape)
     times = ((tensors["in.loss_t"].view(shape).double() + 0.5) / 1000).transpose(0, 1)
     noise = tensors["in.loss_noise"].view(*shape, -1).transpose(0, 1)
 
-    class Told:
-        """All of a picture's tokens are to be learned, or its lesson's share of them."""
+    class FixedShare:
+        """Noise that fixes the share of tokens to be predicted, with the recorded times and noise."""
 
         def __init__(self, share: float):
             self.share = share
@@ -228,8 +228,8 @@ def test_the_models_own_loss_is_that_of_the_stages(record):
 
     for share in (0.0, 0.5, 0.999):
         order, labels = model.picture.order, tensors["in.labels"].tolist()
-        unknown = order.training_levels(order.training_schedule(scene.layout, 2, Told(share)), Told(share))
-        loss = model.loss(to_learn(labels, scene.layout, scene.tokens()), Told(share))["picture"]
+        unknown = order.training_levels(order.training_schedule(scene.layout, 2, FixedShare(share)), FixedShare(share))
+        loss = model.loss(to_learn(labels, scene.layout, scene.tokens()), FixedShare(share))["picture"]
         wanted = scene.loss(labels, unknown, Replay(times, [noise]))
         assert torch.allclose(loss.mean(), wanted, rtol=1e-5)
         assert torch.equal(loss.mask, unknown > 0) and (loss.values[loss.mask] > 0).all()

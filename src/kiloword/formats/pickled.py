@@ -80,7 +80,7 @@ CALLS = {  # all that a pickle may call, and what happens instead
 def tensors_of_module(path: Path) -> dict[str, Tensor]:
     """Parameters and buffers of a pickled module by their dotted names, as its `state_dict` would give them.
 
-    Raises ValueError for files that ask for anything else, naming it, and for damaged ones.
+    Raises ValueError for files that need anything else, naming it, and for damaged ones.
     """
     file = io.BytesIO(path.read_bytes())
     try:

@@ -1,4 +1,4 @@
-"""From authors' files to one of our systems: which file is which, whether they fit, and if not, to what they would.
+"""From authors' files to a system: which file is which, whether they fit, and if not, to what they would.
 
 Source: defined here, after the pages.
 """

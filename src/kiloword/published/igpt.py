@@ -96,7 +96,7 @@ def source_name(name: str, config: ImageModelConfig) -> Source:
 
 
 def card(variant: str) -> Card:
-    """OpenAI's sampler leaves nothing out."""
+    """OpenAI's sampler uses no top-k or top-p."""
     arguments = PAGE.variants[variant].arguments
     side = arguments["n_px"] if "n_px" in arguments else isqrt(arguments["n_positions"])
     return Card(

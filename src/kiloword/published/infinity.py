@@ -239,7 +239,7 @@ def variant(size: str, files: tuple[File, ...], about: str, patched: bool = Fals
 
 
 def unpublished(size: str) -> Variant:
-    """A size of which only the code is out: weights come from a training of one's own."""
+    """A size of which only the code is out: its weights have to be trained."""
     file = File(f"infinity_{size.lower()}.pth", under=("trainer", "gpt_fsdp"))
     return variant(size, (file,), f"{size}: its weights are not published, those of your own training are read")
 

@@ -1,7 +1,7 @@
 """The law of pages: what kiloword knows of one published system, so that its authors' files load.
 
 A page is facts: which parts the system is made of at any size, where its files lie, under which names the authors keep
-each of our weights, with which defaults they draw, its licence and the numbers that they report.
+each of kiloword's weights, with which defaults they draw, its licence and the numbers that they report.
 """
 
 import re
@@ -62,7 +62,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Source:
-    """Where one of our parameters comes from: the authors' tensors called `names`, concatenated along the first axis.
+    """The source of one parameter here: the authors' tensors called `names`, concatenated along the first axis.
 
     If `transposed`, axes of size 1 are dropped and the first axis becomes the last; `changed` is applied after that.
     Shapes that differ in axes of size 1 only (a 1x1 convolution and a matrix) count as equal.
@@ -110,7 +110,7 @@ class Page:
 
 
 def names_of(page: Page, config: Any, system: nn.Module) -> dict[str, Source]:
-    """The source of each parameter and buffer of a system, by our name."""
+    """The source of each parameter and buffer of a system, by its name here."""
     return {name: page.source_name(name, config) for name in system.state_dict()}
 
 
@@ -145,7 +145,7 @@ def fill(page: Page, config: Any, system: nn.Module, tensors: dict[str, Tensor])
 
 
 def arranged(source: Source, tensors: dict[str, Tensor]) -> Tensor:
-    """The authors' tensors as one of our parameters. Raises ValueError if their shapes do not fit together."""
+    """The authors' tensors as one parameter here. Raises ValueError if their shapes do not fit together."""
     values = [tensors[name] for name in source.names]
     try:
         value = torch.cat(values) if len(values) > 1 else values[0]

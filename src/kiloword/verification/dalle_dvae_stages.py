@@ -13,7 +13,7 @@ from kiloword.verification.proof import Proof, Record, Stages
 
 
 def stages(record: Record) -> Stages:
-    """Their notebook, stage by stage; their pixels and reconstructions are in [0, 1]."""
+    """The authors' notebook, stage by stage; its pixels and reconstructions are in [0, 1]."""
     tensors, system = record.tensors, record.system
     pixels = tensors["in.image_u8"].float() / 127.5 - 1
     layout = system.layout(*pixels.shape[-2:])

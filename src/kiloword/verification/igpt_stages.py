@@ -29,8 +29,8 @@ LIKELIEST = Sampling(temperature=0)
 
 
 def stages(record: Record) -> Stages:
-    """Recorded pixels read in one go and by way of the cache; pictures drawn, of the likeliest colours by way of the
-    cache and by recorded chances without it; the probe, which is a matrix on the mean of the hidden vectors."""
+    """Logits of recorded pixels at once and with the cache; greedy pictures with the cache, sampled ones from recorded
+    uniforms without it; the probe, which is a matrix on the mean of the hidden vectors."""
     model, tensors = record.system, record.tensors
     head, tokenizer = model.picture.head, model.picture.tokenizer
     layout = tokenizer.layout(*tensors["in.image_u8"].shape[1:3])
@@ -67,7 +67,7 @@ def stages(record: Record) -> Stages:
         return steps(replace(drawing(model, layout, len(ids)), tokens=ids, given=given))
 
     def greedy_logits() -> Tensor:
-        """The port's begin behind the pixel that is given."""
+        """The port's logits begin behind the given pixel."""
         return steps(begun(model, layout, tensors))[:, layout.count - tensors["out.greedy_logits"].shape[1] :]
 
     table = {

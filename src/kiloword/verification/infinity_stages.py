@@ -190,7 +190,7 @@ class Scene:
 
 
 def described_number(record: Record, tensor: str, pattern: str) -> float:
-    """A number that stands in the recording's description of a tensor."""
+    """A number in the recording's description of a tensor."""
     found = re.search(pattern, record.settings["tensors"][tensor])
     if found is None:
         raise ValueError(f"the recording does not say with which {pattern!r} {tensor} was made")

@@ -68,15 +68,14 @@ def stages(record: Record) -> Stages:
 
 
 def left_padded(texts: list[Tensor], value: int) -> Tensor:
-    """Texts that end together, as the authors batch them; here absent positions stand behind."""
+    """Texts padded on the left, as the authors batch them; kiloword pads on the right."""
     return pad_sequence([text.flip(0) for text in texts], batch_first=True, padding_value=value).flip(1)
 
 
 def drawn(
     model: ImageModel, prompts: list, steps: int, guidance: float, way: Any = draw
 ) -> tuple[Int[Tensor, "b s"], Float[Tensor, "_ s c"], Float[Tensor, "b s c"]]:
-    """The likeliest picture tokens, one after the other, and at every step the logits of all ids: of prompts, then
-    without, and guided."""
+    """Greedy picture tokens, and at every step the logits of all ids: with prompts, then without, and guided."""
     layout, b = Layout(((1, steps),)), len(prompts)
     weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, b)
     views = [model.opening(to_draw(prompts, layout), null) for null in (False, True)]
@@ -89,7 +88,7 @@ def drawn(
 
 
 def logits_of(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c"]]:
-    """Logits behind every id of texts of any ids: the language model as it is."""
+    """Logits at every id of texts of any ids, of the plain language model."""
     head, counts = head_of(model), torch.tensor([len(text) for text in texts])
     ids = pad_sequence(texts, batch_first=True)
     present = torch.arange(ids.shape[1]) < counts[:, None]
@@ -100,13 +99,13 @@ def logits_of(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c
 
 
 def head_of(model: ImageModel) -> ExtendedVocabHead:
-    """The whole vocabulary."""
+    """The head over the whole vocabulary."""
     assert isinstance(model.picture.head, ExtendedVocabHead)
     return model.picture.head
 
 
 def training_step(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """What is learned from a prompt and a picture: all ids, and the labels of the loss; both end with the id that
+    """A training example of a prompt and a picture: all ids, and the labels of the loss; both end with the id that
     closes a picture and the one that ends a text."""
     prompt, codes = parted(model, ids)
     assert isinstance(model.prompt, ChatTemplate) and model.text is not None

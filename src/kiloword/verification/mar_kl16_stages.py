@@ -12,7 +12,7 @@ from kiloword.verification.proof import Proof, Record, Stages
 
 
 def stages(record: Record) -> Stages:
-    """There, with the means and with recorded noise, and back; and the pictures of random latents."""
+    """Encoding with the means and with recorded noise, decoding, and the pictures of random latents."""
     tensors, system = record.tensors, record.system
     pixels = tensors["in.image_u8"] / 127.5 - 1
     layout = system.layout(*pixels.shape[2:])

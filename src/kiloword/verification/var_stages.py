@@ -27,7 +27,7 @@ from kiloword.verification.proof import Proof, Record, Stages
 
 
 class Flat:
-    """Uniform numbers that were drawn for all pictures together, grid by grid: one after the other in a row."""
+    """Uniform numbers that were drawn for all pictures together, grid by grid, as one flat sequence."""
 
     def __init__(self, numbers: Float[Tensor, " numbers"]):
         self.numbers, self.used = numbers, 0
@@ -49,7 +49,7 @@ def smooth(sampling: Sampling, steps: int) -> tuple[Sampling, ...]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What came of a drawing: tokens, the picture that they are, logits on the way and what was kept of these."""
+    """A drawing's result: tokens, the decoded picture, the logits of every step, unfiltered and filtered."""
 
     tokens: Tensor
     picture: Float[Tensor, "b c H W"]
@@ -76,7 +76,7 @@ def drawn(
 
 
 def stages(record: Record) -> Stages:
-    """Teacher-forced; the likeliest ids without and with guidance; by recorded chance; and the smooth way."""
+    """Teacher-forced logits; greedy ids, without and with guidance; ids from recorded noise; "more smooth"."""
     model, tensors, sides = record.system, record.tensors, record.arguments["patch_nums"]
     head, tokenizer = model.picture.head, model.picture.tokenizer
     layout = tokenizer.layout(*[sides[-1] * tokenizer.stride] * 2)

@@ -31,14 +31,14 @@ def _stages_of_quantizer(record: Record) -> Stages:
         "out.fhat_first": lambda: _accumulated(quantizer, ids, layout, 1),
         "out.fhat_mid": lambda: _accumulated(quantizer, ids, layout, count // 2 + 1),
         "out.fhat_last": lambda: _accumulated(quantizer, ids, layout, count),
-        "out.var_input": lambda: _canvases(quantizer, ids, layout),
-        "out.rand_next": lambda: _canvases(quantizer, drawn, layout),
+        "out.var_input": lambda: _transformer_inputs(quantizer, ids, layout),
+        "out.rand_next": lambda: _transformer_inputs(quantizer, drawn, layout),
         "out.rand_fhat": lambda: _accumulated(quantizer, drawn, layout, count),
     }
 
 
 def _stages_of_autoencoder(record: Record) -> Stages:
-    """From the picture to the ids, and from them to pictures of the first scales and of all; authors cut pixels off."""
+    """From the picture to the ids, to pictures of the first scales and of all; the authors clip pixels."""
     tensors, system = record.tensors, record.system
     encoder, decoder, quantizer = system.encoder, system.decoder, system.quantizer
     pixels, ids, drawn = tensors["in.image_u8"] / 127.5 - 1, tensors["out.ids"], tensors["in.rand_ids"]
@@ -60,10 +60,10 @@ def _stages_of_autoencoder(record: Record) -> Stages:
         "out.recon": lambda: picture(ids, count),
         "out.recon_scale0": lambda: picture(ids, 1),
         "out.recon_mid": lambda: picture(ids, count // 2 + 1),
-        "out.var_input": lambda: _canvases(quantizer, ids, layout),
+        "out.var_input": lambda: _transformer_inputs(quantizer, ids, layout),
         "out.rand_fhat": lambda: quantizer.lookup(drawn, layout),
         "out.rand_recon": lambda: picture(drawn, count),
-        "out.rand_var_input": lambda: _canvases(quantizer, drawn, layout),
+        "out.rand_var_input": lambda: _transformer_inputs(quantizer, drawn, layout),
     }
 
 
@@ -76,8 +76,8 @@ def _accumulated(quantizer: Residual, ids: Tensor, layout: Layout, scales: int) 
     return quantizer.lookup(forget(ids, _first(ids, layout, scales), quantizer.space), layout)
 
 
-def _canvases(quantizer: Residual, ids: Tensor, layout: Layout) -> Tensor:
-    """What a transformer sees of all scales but the first."""
+def _transformer_inputs(quantizer: Residual, ids: Tensor, layout: Layout) -> Tensor:
+    """The transformer's inputs at all scales but the first."""
     canvases = [quantizer.canvas(ids, layout, scale) for scale in range(1, len(layout.sizes))]
     return torch.cat([rearrange(canvas, "b c s t -> b (s t) c") for canvas in canvases], dim=1)
 

@@ -104,7 +104,7 @@ def test_the_scale_is_what_it_draws_for_a_pixel_of_the_tokenizer(kl: Path):
         open_decoder(kl, stride=3)
 
 
-def test_what_cannot_be_painted_is_refused(kl: Path, consistency: Path):
+def test_what_cannot_be_decoded_is_refused(kl: Path, consistency: Path):
     decoder, (shown, known) = open_decoder(kl), tokens(5)
     with pytest.raises(ValueError, match="cannot clean up a picture"):
         start = torch.zeros(2, 3, 12, 8)
@@ -114,7 +114,7 @@ def test_what_cannot_be_painted_is_refused(kl: Path, consistency: Path):
     with pytest.raises(ValueError, match="latents lie in one grid"):
         decoder.preview(shown, Layout(((1, 2), (2, 2))), known)
     for effort in (Effort(4), Effort(2, guidance=2.0), Effort(2, 4, 1.0)):
-        with pytest.raises(ValueError, match="paints in 2 steps, without groups or guidance"):
+        with pytest.raises(ValueError, match="draws in 2 steps, without groups or guidance"):
             open_decoder(consistency).steps(LAYOUT, effort)
 
 
