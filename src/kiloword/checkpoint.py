@@ -38,7 +38,7 @@ CLASSES: dict[str, Classes] = {"imagenet": class_id}  # lists of classes that ca
 
 @dataclasses.dataclass(frozen=True)
 class TokenizerCard:
-    """What a user has to know of a tokenizer that stands alone; `page` names the published system that it is."""
+    """Metadata of a tokenizer saved by itself; `page` names the published system that it is."""
 
     name: str
     licence: str
@@ -77,7 +77,7 @@ def load_judge(folder: Path, device: str | torch.device = "cpu") -> ContrastiveJ
 
 
 def classes_of(card: Card) -> Classes | None:
-    """What turns names of a model's classes into their numbers, if they have names."""
+    """The map from names of a model's classes to their numbers, if they have names."""
     if card.classes and card.classes not in CLASSES:
         raise ValueError(f"{card.name} names its classes after {card.classes!r}, which this kiloword does not know")
     return CLASSES.get(card.classes)
@@ -165,7 +165,8 @@ def pull_published(
 ) -> Path:
     """Write a published system as a checkpoint, from its authors' files: fetched ones, or those `given`.
 
-    `report` hears of a file's bytes. Raises ValueError, with nothing written, if the files are not what they should be.
+    `report` is called with a file's name, bytes done and bytes in all. Raises ValueError, with nothing written, if the
+    files are not what they should be.
     """
     from kiloword.data.user_cache import cache_dir
 
@@ -183,8 +184,8 @@ def pull_published(
     else:
         assert isinstance(system, ImageModel)
         card = page.card(variant)
-        told = {"licence": card.licence or page.licence, "about": card.about or chosen.about}
-        save(folder, system, dataclasses.replace(card, name=title, **told), config, torch.float32)
+        facts = {"licence": card.licence or page.licence, "about": card.about or chosen.about}
+        save(folder, system, dataclasses.replace(card, name=title, **facts), config, torch.float32)
     return folder
 
 
@@ -291,20 +292,20 @@ def put_weights(module: torch.nn.Module, path: Path) -> None:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise ValueError(f"{path} is not a whole safetensors file: {_line(error)}") from error
-    own = module.state_dict()
-    tensors = aliases.weights_of(tensors, own)
-    missing, extra = sorted(own.keys() - tensors.keys()), sorted(tensors.keys() - own.keys())
+    known = module.state_dict()
+    tensors = aliases.weights_of(tensors, known)
+    missing, extra = sorted(known.keys() - tensors.keys()), sorted(tensors.keys() - known.keys())
     if missing or extra:
         raise ValueError(
             f"{path} does not fit its config: {len(missing)} weights missing {missing[:3]}, "
             f"{len(extra)} unknown {extra[:3]}"
         )
     for name, value in tensors.items():
-        if value.shape != own[name].shape:
-            raise ValueError(f"{path}: {name} has shape {list(value.shape)}, the config asks {list(own[name].shape)}")
+        if value.shape != known[name].shape:
+            raise ValueError(f"{path}: {name} has shape {list(value.shape)}, its config says {list(known[name].shape)}")
         if not torch.isfinite(value).all():
             raise ValueError(f"{path}: {name} holds NaN or infinity")
-    module.load_state_dict({name: value.to(own[name].dtype) for name, value in tensors.items()})
+    module.load_state_dict({name: value.to(known[name].dtype) for name, value in tensors.items()})
 
 
 def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

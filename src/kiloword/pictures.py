@@ -1,6 +1,6 @@
 """Picture files: opened upright, 8 bits a channel, as RGBA; what cannot be taken so is refused with a remedy.
 
-Two readers. `open_picture` makes the best of a file, for folders of thousands of them; `read_picture` takes a file as
+Two functions. `open_picture` makes the best of a file, for folders of thousands of them; `read_picture` takes a file as
 it is or not at all, for measuring. Orientation after EXIF 2.32 (CIPA DC-008, 2019).
 """
 

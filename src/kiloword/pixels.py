@@ -42,8 +42,8 @@ def composite(pixels: Float[Tensor, "*b 4 H W"], background: float = 1.0) -> Flo
     return colour + (1 - alpha) / 2 * (background + 1)
 
 
-def psnr(ours: Float[Tensor, "b 4 H W"], theirs: Float[Tensor, "b 4 H W"]) -> Float[Tensor, "b"]:
+def psnr(first: Float[Tensor, "b 4 H W"], second: Float[Tensor, "b 4 H W"]) -> Float[Tensor, "b"]:
     """Peak signal-to-noise ratio in dB of each picture, both composited on white and clipped to what can be shown."""
-    ours, theirs = composite(ours).clamp(-1, 1), composite(theirs).clamp(-1, 1)
-    error = ((ours - theirs) / 2).square().mean(dim=(1, 2, 3))
+    first, second = composite(first).clamp(-1, 1), composite(second).clamp(-1, 1)
+    error = ((first - second) / 2).square().mean(dim=(1, 2, 3))
     return -10 * error.clamp(min=1e-10).log10()

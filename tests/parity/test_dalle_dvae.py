@@ -83,7 +83,7 @@ def published_weights(config, system) -> dict[str, torch.Tensor]:
     return found
 
 
-def theirs(x: torch.Tensor, weights: dict[str, torch.Tensor], groups: int, blocks: int, resample) -> torch.Tensor:
+def reference(x: torch.Tensor, weights: dict[str, torch.Tensor], groups: int, blocks: int, resample) -> torch.Tensor:
     """The authors' encoder or decoder, from their formulas; `resample` follows all groups but the last."""
 
     def conv(x: torch.Tensor, name: str) -> torch.Tensor:
@@ -125,16 +125,16 @@ def test_other_sizes_follow_the_same_formulas(given, shape):
     ]
     groups, blocks = given["encoder_kwargs"]["group_count"], given["encoder_kwargs"]["n_blk_per_group"]
     image, layout = torch.rand(shape), system.layout(*shape[2:])
-    logits = theirs(0.8 * image + 0.1, halves[0], groups, blocks, lambda x: max_pool2d(x, 2))
-    ours = system.encode(image * 2 - 1, layout).target
+    logits = reference(0.8 * image + 0.1, halves[0], groups, blocks, lambda x: max_pool2d(x, 2))
+    ids = system.encode(image * 2 - 1, layout).target
     assert torch.allclose(system.encoder(image * 2 - 1, layout), logits, rtol=1e-4, atol=1e-4 * logits.abs().max())
     clear = logits.topk(2, dim=1).values.diff(dim=1).abs().flatten(1) > 1e-3
-    assert clear.any() and torch.equal(ours[clear], logits.argmax(1).flatten(1)[clear])
+    assert clear.any() and torch.equal(ids[clear], logits.argmax(1).flatten(1)[clear])
 
-    grid = one_hot(ours.view(shape[0], *layout.sizes[0]), given["decoder_kwargs"]["vocab_size"]).movedim(-1, 1).float()
-    raw = theirs(grid, halves[1], groups, blocks, lambda x: interpolate(x, scale_factor=2, mode="nearest"))
+    grid = one_hot(ids.view(shape[0], *layout.sizes[0]), given["decoder_kwargs"]["vocab_size"]).movedim(-1, 1).float()
+    raw = reference(grid, halves[1], groups, blocks, lambda x: interpolate(x, scale_factor=2, mode="nearest"))
     recon = ((raw.chunk(2, dim=1)[0].sigmoid() - 0.1) / 0.8).clamp(0, 1)
-    drawn = system.decode(ours, layout, torch.ones_like(ours, dtype=torch.bool))
+    drawn = system.decode(ids, layout, torch.ones_like(ids, dtype=torch.bool))
     assert torch.allclose((drawn + 1) / 2, recon, atol=1e-4)
 
 

@@ -83,7 +83,7 @@ def port(folder: Path, weights: dict[str, Tensor]) -> tuple[ImageModel, dict[str
 
 
 def as_port(weights: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """OpenAI's weights under the port's names: its rows of tokens end with the start, and its biases are 0."""
+    """OpenAI's weights under the port's names: its token embeddings end with the start, and its biases are 0."""
     found = {
         "transformer.wte.weight": torch.cat([weights["model/wte"], weights["model/sos"][None]]),
         "transformer.wpe.weight": weights["model/wpe"],
@@ -158,14 +158,14 @@ def test_a_checkpoint_of_tensorflow_is_the_recorded_model(tmp_path):
     found, wanted = read_bundle(TF / "model.ckpt-1000.index"), recorded(TF)[2]
     assert found.keys() == wanted.keys() - {"model/clf/wclf"}
     assert all(torch.equal(value, wanted[name]) for name, value in found.items())
-    ours, theirs = logits(model, tensors["in.tokens"].long(), 6), tensors["out.gen_logits"]
-    assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+    found, reference = logits(model, tensors["in.tokens"].long(), 6), tensors["out.gen_logits"]
+    assert float((found - reference).norm() / reference.norm()) < 1e-5
 
 
 def test_files_of_the_port_are_the_recorded_model(tmp_path):
     model, tensors = port(tmp_path, recorded(HF)[2])
-    ours, theirs = logits(model, tensors["in.tokens"], 6), tensors["out.tf_logits"]
-    assert float((ours - theirs).norm() / theirs.norm()) < 1e-5
+    found, reference = logits(model, tensors["in.tokens"], 6), tensors["out.tf_logits"]
+    assert float((found - reference).norm() / reference.norm()) < 1e-5
 
 
 def test_one_model_in_both_kinds_of_files_is_one_model(tmp_path):
@@ -184,9 +184,9 @@ def test_pictures_with_given_pixels_come_out_the_same_with_and_without_the_cache
     ids = tensors["in.tokens"].long()
     given = torch.rand(ids.shape, generator=torch.Generator().manual_seed(1)) < 0.3
     layout = model.picture.tokenizer.layout(6, 6)
-    asked = Drawing(layout, [model.opening(to_draw([None, None], layout))], torch.ones(1, 2), sampling, ids, given)
+    request = Drawing(layout, [model.opening(to_draw([None, None], layout))], torch.ones(1, 2), sampling, ids, given)
     with torch.inference_mode():
-        fast, slow = list(draw(model, asked, Seeded([4, 5]))), list(model.draw(asked, Seeded([4, 5])))
+        fast, slow = list(draw(model, request, Seeded([4, 5]))), list(model.draw(request, Seeded([4, 5])))
     assert len(fast) == len(slow) == 36
     assert all(torch.equal(one.tokens, other.tokens) for one, other in zip(fast, slow, strict=True))
     assert torch.equal(fast[-1].tokens[given], ids[given]) and bool(fast[-1].known.all())

@@ -1,4 +1,4 @@
-"""Infinity's page: published sizes are exact, names are the authors', every way of guidance gives what theirs gave."""
+"""Infinity's page: published sizes are exact, names are the authors', every guidance gives the authors' results."""
 
 import json
 from dataclasses import replace
@@ -69,10 +69,10 @@ def by_hand(arguments: dict) -> int:
     block = 6 * c + self_attention + cross_attention + 2 * c * hidden + hidden + c
     text = channels + arguments["text_maxlen"] * channels
     pooled = c + 2 * c * channels + c + c * c + c
-    memory = channels * c + c + c * c + c
+    context = channels * c + c + c * c + c
     conditions = (6 * c * c + 6 * c) + (2 * c * c + 2 * c)
-    doors = (bits * c + c) + c + 15 * c + (2 * bits * c + 2 * bits)
-    return depth * block + text + pooled + memory + conditions + doors
+    input_and_output = (bits * c + c) + c + 15 * c + (2 * bits * c + 2 * bits)
+    return depth * block + text + pooled + context + conditions + input_and_output
 
 
 @pytest.mark.parametrize("name", infinity.VARIANTS)
@@ -105,35 +105,35 @@ def test_a_published_size_has_the_keys_of_its_recorded_topology(folder, name):
     block = {key.split(".", 4)[4] for key in keys if key.startswith("block_chunks.")}
     chunk = {"125M": 3, "1B": 6, "2B": 4, "8B": 5, "8B-512": 5}.get(name)
     wanted = {key for key in keys if not key.startswith("block_chunks.")}
-    ours = {key for key in needed(arguments) if not key.startswith(("encoder.", "decoder."))}
-    assert wanted == {key for key in ours if not key.startswith("block_chunks.")}
-    assert {key.split(".", 4)[4] for key in ours if key.startswith("block_chunks.")} == block
+    keys = {key for key in needed(arguments) if not key.startswith(("encoder.", "decoder."))}
+    assert wanted == {key for key in keys if not key.startswith("block_chunks.")}
+    assert {key.split(".", 4)[4] for key in keys if key.startswith("block_chunks.")} == block
     if chunk:
-        places = [(n // chunk, n % chunk) for n in range(arguments["depth"])]
-        wanted = {f"block_chunks.{i}.module.{j}.{key}" for i, j in places for key in block}
-        assert wanted == {key for key in ours if key.startswith("block_chunks.")}
+        chunks = [(n // chunk, n % chunk) for n in range(arguments["depth"])]
+        wanted = {f"block_chunks.{i}.module.{j}.{key}" for i, j in chunks for key in block}
+        assert wanted == {key for key in keys if key.startswith("block_chunks.")}
 
 
-def theirs_of(model: ImageModel, config: parts.ImageModelConfig, chunk: int) -> dict[str, torch.Tensor]:
-    """Weights under the authors' names, rearranged as theirs are, blocks in chunks of so many (0: in none)."""
+def source_weights(model: ImageModel, config: parts.ImageModelConfig, chunk: int) -> dict[str, torch.Tensor]:
+    """Weights under the authors' names, in their arrangement, blocks in chunks of so many (0: in none)."""
     order = [infinity.HALVES.index(number) for number in range(6)]
     heads, back = config.transformer.attention.heads, {}
     for name, value in model.state_dict().items():
-        (theirs,) = infinity.source_name(name, config).names
-        if theirs.endswith("ada_gss"):
+        (source,) = infinity.source_name(name, config).names
+        if source.endswith("ada_gss"):
             value = value[order][None, None]
-        elif "ada_lin" in theirs:
-            value = infinity.reordered(value, (1, 0) if theirs.startswith("head_nm") else tuple(order))
-        elif theirs.endswith(("mat_qkv.weight", "sa.q_bias")):
-            turn = 2 if theirs.endswith("weight") else 1
-            width = value.shape[0] // (3 if turn == 2 else 1)
-            mixed = value[: turn * width].unflatten(0, (turn * heads, 2, -1)).transpose(1, 2).flatten(0, 2)
-            value = torch.cat([mixed, value[turn * width :]])
+        elif "ada_lin" in source:
+            value = infinity.reordered(value, (1, 0) if source.startswith("head_nm") else tuple(order))
+        elif source.endswith(("mat_qkv.weight", "sa.q_bias")):
+            rotated = 2 if source.endswith("weight") else 1
+            width = value.shape[0] // (3 if rotated == 2 else 1)
+            mixed = value[: rotated * width].unflatten(0, (rotated * heads, 2, -1)).transpose(1, 2).flatten(0, 2)
+            value = torch.cat([mixed, value[rotated * width :]])
         if name.startswith("transformer.blocks."):
-            number, rest = int(name.split(".")[2]), theirs.split(".", 4)[4]
-            place = f"block_chunks.{number // chunk}.module.{number % chunk}" if chunk else f"blocks.{number}"
-            theirs = f"{place}.{rest}"
-        back[theirs] = value
+            number, rest = int(name.split(".")[2]), source.split(".", 4)[4]
+            prefix = f"block_chunks.{number // chunk}.module.{number % chunk}" if chunk else f"blocks.{number}"
+            source = f"{prefix}.{rest}"
+        back[source] = value
     return back
 
 
@@ -142,11 +142,11 @@ def theirs_of(model: ImageModel, config: parts.ImageModelConfig, chunk: int) -> 
 def test_two_files_as_they_were_published_make_a_whole_model(changes, chunk, nested, tmp_path):
     arguments = {**SMALL, **NETWORKS, **changes}
     config, model = infinity.parts(arguments), random(arguments)
-    back = theirs_of(model, config, chunk)
+    back = source_weights(model, config, chunk)
     vae = {name: value for name, value in back.items() if name.startswith(("encoder.", "decoder."))}
     rest = {name: value for name, value in back.items() if name not in vae}
     rest |= {"lvl_1L": torch.zeros(1, 9).long(), "text_proj_for_sos.ca.zero_k_bias": torch.zeros(48)}
-    long = {**rest, "cfg_uncond": torch.cat([rest["cfg_uncond"], torch.ones(3, 256)])}  # learned for a longer memory
+    long = {**rest, "cfg_uncond": torch.cat([rest["cfg_uncond"], torch.ones(3, 256)])}  # learned for a longer context
     torch.save({"trainer": {"gpt_fsdp": long}, "epoch": 3} if nested else long, tmp_path / "model.pth")
     torch.save({"vae": {**vae, "quantizer.lfq.mask": torch.arange(5)}}, tmp_path / "vae.pth")
     variant = infinity.VARIANTS["125M" if nested else "2B"]
@@ -173,7 +173,7 @@ def test_the_slow_way_draws_what_was_recorded_too(folder):
     tensors, scene = record.tensors, Scene(record)
     layout, texts, guidances = scene.layout("gen_scale_schedule"), scene.texts(), scene.settings["cfg_list"]
     documents, model = to_draw(texts, layout), record.system
-    told, null = (model.opening(documents, null) for null in (False, True))
+    condition, null = (model.opening(documents, null) for null in (False, True))
     negative = model.opening(to_draw(scene.texts("neg_"), layout))
     likeliest = Sampling(temperature=0)
     for name, view, guidance, how in (
@@ -182,7 +182,7 @@ def test_the_slow_way_draws_what_was_recorded_too(folder):
         ("gen_neg", negative, [3.0] * len(guidances), {}),
     ):
         weights = torch.tensor([[g, 1 - g] for g in guidance])[..., None].expand(-1, -1, len(texts))
-        request = Drawing(layout, [told, view], weights, likeliest, **how)
+        request = Drawing(layout, [condition, view], weights, likeliest, **how)
         slow = list(record.system.draw(request, Seeded([0] * len(texts))))[-1].tokens
         assert torch.equal(slow, tensors[f"{name}_bits"].long()), name
 
@@ -253,7 +253,7 @@ def test_a_page_with_networks_draws_texts_in_several_shapes_and_offers_the_neare
 
 
 class Letters:
-    """A text encoder that gives a row of features for each letter."""
+    """A text encoder that gives a vector of features for each letter."""
 
     def read(self, texts: list[str], device: torch.device) -> list[torch.Tensor]:
         return [torch.stack([torch.linspace(-1, ord(c) / 128, 256) for c in text[:8]]) for text in texts]

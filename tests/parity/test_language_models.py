@@ -44,7 +44,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module", params=CASES)
 def pair(request):
-    """transformers' model with random weights, norms and biases too, and ours with the same."""
+    """transformers' model with random weights, norms and biases too, and kiloword's with the same."""
     family, changes = CASES[request.param]
     config = getattr(transformers, f"{family}Config")(**{**SIZES, **changes})
     torch.manual_seed(3)
@@ -53,51 +53,51 @@ def pair(request):
         for parameter in there.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.3)
     arguments = {**config.to_dict(), "text_vocab": WORDS, "image_tokens": CODES, **SPECIAL}
-    ours = parts.build(liquid.parts(arguments)).eval()
-    fill(liquid.PAGE, liquid.parts(arguments), ours, there.state_dict())
-    return ours, there
+    model = parts.build(liquid.parts(arguments)).eval()
+    fill(liquid.PAGE, liquid.parts(arguments), model, there.state_dict())
+    return model, there
 
 
-def close(ours: torch.Tensor, theirs: torch.Tensor) -> bool:
-    return bool((ours - theirs).norm() <= 1e-5 * theirs.norm())
+def close(candidate: torch.Tensor, reference: torch.Tensor) -> bool:
+    return bool((candidate - reference).norm() <= 1e-5 * reference.norm())
 
 
 @torch.no_grad()
 def test_logits_are_the_same(pair):
-    ours, there = pair
+    model, there = pair
     ids = torch.randint(WORDS + CODES, (2, 60), generator=torch.Generator().manual_seed(1))
-    assert close(torch.stack(liquid_stages.said(ours, list(ids))), there(ids).logits)
+    assert close(torch.stack(liquid_stages.logits_of(model, list(ids))), there(ids).logits)
 
 
 @torch.no_grad()
 def test_weights_come_from_every_tensor_and_go_into_every_one(pair):
-    ours, there = pair
+    model, there = pair
     config = liquid.parts({**there.config.to_dict(), "text_vocab": WORDS, "image_tokens": CODES, **SPECIAL})
-    used = {name for key in ours.state_dict() for name in liquid.source_name(key, config).names}
+    used = {name for key in model.state_dict() for name in liquid.source_name(key, config).names}
     tied = {"lm_head.weight"} if there.config.tie_word_embeddings else set()
     assert used == set(there.state_dict()) - tied
-    assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in there.parameters())
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in there.parameters())
 
 
 @torch.no_grad()
 def test_pictures_are_drawn_as_by_the_authors_loop(pair):
-    """Rows padded on the left, prompts above, none below; guided; the likeliest picture token each time."""
-    ours, there = pair
+    """Prompts padded on the left, prompts above, none below; guided; the likeliest picture token each time."""
+    model, there = pair
     prompts = [torch.tensor([2, 14, 15, 16, 30, 7]), torch.tensor([2, 40, 7])]
     steps, b = 9, len(prompts)
     ids = liquid_stages.left_padded([*prompts, *[torch.tensor([2, 9, 7])] * b], 0)
     mask = liquid_stages.left_padded([torch.ones(n, dtype=torch.long) for n in (6, 3, 3, 3)], 0)
     wanted = []
     for _ in range(steps):
-        places = (mask.cumsum(1) - 1).clamp(min=0)
-        logits = there(ids, attention_mask=mask, position_ids=places).logits[:, -1]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        logits = there(ids, attention_mask=mask, position_ids=positions).logits[:, -1]
         guided = logits[b:] + 7 * (logits[:b] - logits[b:])
         wanted.append(guided[:, WORDS:].argmax(1))
         ids = torch.cat([ids, (wanted[-1] + WORDS).repeat(2)[:, None]], dim=1)
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
-    assert isinstance(fused(ours.transformer), FusedStack)
+    assert isinstance(fused(model.transformer), FusedStack)
     for way in (ImageModel.draw, draw):
-        tokens, _, guided_now = liquid_stages.drawn(ours, prompts, steps, 7.0, way)
+        tokens, _, guided_now = liquid_stages.drawn(model, prompts, steps, 7.0, way)
         assert torch.equal(tokens, torch.stack(wanted, dim=1))
         assert close(guided_now[:, -1], guided)
 
@@ -105,24 +105,24 @@ def test_pictures_are_drawn_as_by_the_authors_loop(pair):
 @torch.no_grad()
 def test_pictures_are_described_as_by_transformers(pair):
     """After begin, open, the picture's tokens, close and a cue come the likeliest words."""
-    ours, there = pair
-    ours.text.limit, cue = 8, [21, 22, 23]
-    ours.prompt.words = ours.text.tokenizer = Spelling(cue)
+    model, there = pair
+    model.text.limit, cue = 8, [21, 22, 23]
+    model.prompt.words = model.text.tokenizer = Spelling(cue)
     pictures = torch.randint(CODES, (3, 6), generator=torch.Generator().manual_seed(5))
     layout, wanted = Layout(((2, 3),)), []
     for picture in pictures:
         ids = [2, 7, *(picture + WORDS).tolist(), 8, *cue]
-        told: list[int] = []
-        while len(told) < 8 and 1 not in told:
-            logits = there(torch.tensor([[*ids, *told]])).logits[0, -1]
-            told.append(int(logits[:WORDS].argmax()))
-        wanted.append(" ".join(map(str, told[: told.index(1)] if 1 in told else told)))
-    assert write(ours, to_describe(pictures, layout), Sampling(0), Seeded([0, 1, 2])) == wanted
-    likely = read_back(ours, pictures, layout, [["30 31 32"], ["33"], ["34 35"]])
-    for picture, told, found in zip(pictures, ([30, 31, 32], [33], [34, 35]), likely, strict=True):
-        ids = torch.tensor([[2, 7, *(picture + WORDS).tolist(), 8, *cue, *told, 1]])
+        answer: list[int] = []
+        while len(answer) < 8 and 1 not in answer:
+            logits = there(torch.tensor([[*ids, *answer]])).logits[0, -1]
+            answer.append(int(logits[:WORDS].argmax()))
+        wanted.append(" ".join(map(str, answer[: answer.index(1)] if 1 in answer else answer)))
+    assert write(model, to_describe(pictures, layout), Sampling(0), Seeded([0, 1, 2])) == wanted
+    likely = read_back(model, pictures, layout, [["30 31 32"], ["33"], ["34 35"]])
+    for picture, answer, found in zip(pictures, ([30, 31, 32], [33], [34, 35]), likely, strict=True):
+        ids = torch.tensor([[2, 7, *(picture + WORDS).tolist(), 8, *cue, *answer, 1]])
         log = there(ids).logits[0].log_softmax(-1)[:-1]
-        row = log[torch.arange(ids.shape[1] - 1), ids[0, 1:]][-len(told) - 1 :]
+        row = log[torch.arange(ids.shape[1] - 1), ids[0, 1:]][-len(answer) - 1 :]
         assert torch.allclose(found, row.sum(), rtol=1e-4)
 
 
@@ -135,10 +135,10 @@ class Spelling:
         self.cue, self.space = cue, parts.Categorical(WORDS)
 
     def encode(self, texts, limit):
-        rows = [list(map(int, text.split())) if text[:1].isdigit() else self.cue for text in texts]
-        longest = max(map(len, rows))
-        ids = torch.tensor([row + [self.end] * (longest - len(row)) for row in rows])
-        return ids, torch.arange(longest)[None] < torch.tensor([len(row) for row in rows])[:, None]
+        sequences = [list(map(int, text.split())) if text[:1].isdigit() else self.cue for text in texts]
+        longest = max(map(len, sequences))
+        ids = torch.tensor([ids + [self.end] * (longest - len(ids)) for ids in sequences])
+        return ids, torch.arange(longest)[None] < torch.tensor([len(ids) for ids in sequences])[:, None]
 
     def decode(self, ids):
         return " ".join(map(str, ids[: ids.index(self.end)] if self.end in ids else ids))
@@ -163,12 +163,12 @@ def test_a_vocabulary_without_room_is_refused_and_grown_fits():
     config = transformers.LlamaConfig(**{**SIZES, "vocab_size": WORDS + 3}, tie_word_embeddings=False)
     there = transformers.LlamaForCausalLM(config).state_dict()
     arguments = {**config.to_dict(), "text_vocab": WORDS, "image_tokens": CODES, **SPECIAL}
-    ours = parts.build(liquid.parts(arguments))
+    model = parts.build(liquid.parts(arguments))
     with pytest.raises(ValueError, match="has 53 rows, 50 words and 20 picture tokens take 70: let its vocabulary"):
-        fill(liquid.PAGE, liquid.parts(arguments), ours, there)
+        fill(liquid.PAGE, liquid.parts(arguments), model, there)
     extended = language_models.grow(there, WORDS, CODES)
-    fill(liquid.PAGE, liquid.parts(arguments), ours, extended)
-    for ours_now, name in ((ours.picture.head.embedding, "model.embed_tokens"), (ours.picture.head.output, "lm_head")):
+    fill(liquid.PAGE, liquid.parts(arguments), model, extended)
+    for layer, name in ((model.picture.head.embedding, "model.embed_tokens"), (model.picture.head.output, "lm_head")):
         weight = there[f"{name}.weight"][:WORDS]
-        assert torch.equal(ours_now.weight[:WORDS], weight)
-        assert torch.allclose(ours_now.weight[WORDS:], weight.mean(0).expand(CODES, -1))
+        assert torch.equal(layer.weight[:WORDS], weight)
+        assert torch.allclose(layer.weight[WORDS:], weight.mean(0).expand(CODES, -1))

@@ -76,10 +76,10 @@ FULL = {
 @pytest.mark.parametrize(("page", "name"), [case for case in VARIANTS if (case[0].name, case[1]) in FULL],
                          ids=lambda value: getattr(value, "name", value))  # fmt: skip
 def test_a_published_size_has_the_keys_of_its_recorded_topology(page, name):
-    theirs = load_file(FIXTURES / FULL[page.name, name] / "weights.safetensors").keys()
+    sources = load_file(FIXTURES / FULL[page.name, name] / "weights.safetensors").keys()
     variant = page.variants[name]
     config = page.parts(variant.arguments)
-    assert set(needed(page, config, made(page, variant.arguments))) == theirs - {"quantize.codebook_used"}
+    assert set(needed(page, config, made(page, variant.arguments))) == sources - {"quantize.codebook_used"}
 
 
 def test_names_that_the_facts_spell_out():
@@ -117,11 +117,11 @@ def test_weights_under_their_names_come_back_as_they_were(network):
     config = AutoencoderConfig(replace(network, z=2 * network.z), network, KLConfig(network.z))
     page = replace(mar_kl16.PAGE, parts=lambda arguments: config)
     first, second = config.build().eval(), config.build().eval()
-    theirs = {}
+    sources = {}
     for name, source in names_of(page, config, first).items():
         value = first.state_dict()[name]
-        theirs |= dict(zip(source.names, value.chunk(len(source.names)), strict=True))
-    fill(page, config, second, theirs)
+        sources |= dict(zip(source.names, value.chunk(len(source.names)), strict=True))
+    fill(page, config, second, sources)
     pixels = torch.randn(1, network.channels, 2 * network.stride, 3 * network.stride)
     layout = first.layout(*pixels.shape[2:])
     latent = first.encode(pixels, layout).latent

@@ -1,4 +1,4 @@
-"""Liquid's page: the published size is exact, files become a model that draws and tells, its traps are traps."""
+"""Liquid's page: the published size is exact, files become a model that draws and describes, its traps are traps."""
 
 import json
 from pathlib import Path
@@ -23,7 +23,7 @@ recorded = pytest.mark.skipif(not ALL.exists(), reason="the folder of recordings
 
 @pytest.mark.parametrize("name", PAGE.variants)
 def test_the_published_size_has_its_parameters_and_its_authors_names(name):
-    """Gemma 7B has 8,537,680,896 parameters (its report, table 2), and 8,192 rows of 3,072 were appended."""
+    """Gemma 7B has 8,537,680,896 parameters (its report, table 2), and 8,192 vectors of 3,072 were appended."""
     variant = PAGE.variants[name]
     model = made(variant.arguments)
     counts = {kind: 0 for kind in (True, False)}
@@ -41,9 +41,9 @@ def test_the_published_size_has_its_parameters_and_its_authors_names(name):
     vq = published.page("chameleon-vqgan")
     config = vq.parts(vq.variants["8192"].arguments)
     with torch.device("meta"):
-        ours = parts.build(config).state_dict()
-    theirs = {f"vqgan.{name}" for key in ours for name in vq.source_name(key, config).names}
-    assert {key for key in found if key.startswith("vqgan.")} == theirs
+        keys = parts.build(config).state_dict()
+    sources = {f"vqgan.{name}" for key in keys for name in vq.source_name(key, config).names}
+    assert {key for key in found if key.startswith("vqgan.")} == sources
     assert len(model.picture.head.matrix) == 264_192
 
 
@@ -125,10 +125,10 @@ def test_other_settings_are_noticed(tmp_path, changes, more):
 @recorded
 @torch.no_grad()
 def test_a_picture_that_takes_no_time_is_noticed():
-    """All rows of a picture at one time and in one place, as most systems have it, is not what Liquid learned."""
+    """All tokens of a picture at one time and one position, as most systems have it, is not what Liquid learned."""
     tensors = load_file(ALL / "io.safetensors")
     record = rebuild(PAGE, ALL, read_settings(ALL), tensors)
     record.system.picture.order = parts.RasterConfig().build()
-    ours, theirs = liquid_stages.stages(record)["step_logits"](), tensors["step_logits"]
-    assert torch.allclose(ours[:, 0], theirs[:, 0], atol=1e-4)  # the first row has everything behind it
-    assert (ours - theirs)[:, 1:].norm() / theirs.norm() > 1e-3
+    logits, reference = liquid_stages.stages(record)["step_logits"](), tensors["step_logits"]
+    assert torch.allclose(logits[:, 0], reference[:, 0], atol=1e-4)  # the first token has all of the prompt behind it
+    assert (logits - reference)[:, 1:].norm() / reference.norm() > 1e-3

@@ -31,7 +31,7 @@ def llama():
 
 @pytest.fixture(scope="module")
 def pair(llama):
-    """Ours and theirs with the same random weights."""
+    """Kiloword's and transformers' model with the same random weights."""
     torch.manual_seed(0)
     model = llama.build(llama.Shape(width=32, depth=3, heads=2, hidden=48, codes=300), COUNT)
     return model, llama.twin(model)
@@ -39,22 +39,22 @@ def pair(llama):
 
 @torch.no_grad()
 def test_logits_are_the_same(llama, pair):
-    ours, theirs = pair
+    model, reference = pair
     ids = torch.randint(300, (2, 40), generator=torch.Generator().manual_seed(1))
-    text = ours.text.span(torch.cat([ids, ids[:, :1]], dim=1), torch.ones(2, 41, dtype=torch.bool))
-    seen = ours.picture.read_span(llama.starts(2), llama.LAYOUT)
-    hidden = ours.transformer(lay([[Piece(0, row), Piece(1, row)] for row in range(2)], [seen, text]).stream)
-    logits = ours.text.head.head.output(hidden)
-    embedded = theirs.get_input_embeddings()(ids)
-    wanted = theirs(inputs_embeds=torch.cat([llama.beginning(ours, llama.starts(2)), embedded], dim=1)).logits
+    text = model.text.span(torch.cat([ids, ids[:, :1]], dim=1), torch.ones(2, 41, dtype=torch.bool))
+    seen = model.picture.read_span(llama.starts(2), llama.LAYOUT)
+    hidden = model.transformer(lay([[Piece(0, row), Piece(1, row)] for row in range(2)], [seen, text]).stream)
+    logits = model.text.head.head.output(hidden)
+    embedded = reference.get_input_embeddings()(ids)
+    wanted = reference(inputs_embeds=torch.cat([llama.beginning(model, llama.starts(2)), embedded], dim=1)).logits
     assert (logits - wanted).abs().max() <= 1e-5 * wanted.abs().max()
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("count", [1, 3])
 def test_greedy_tokens_are_the_same(llama, pair, count):
-    ours, theirs = pair
+    model, reference = pair
     pictures = llama.starts(count)
-    drawn = llama.ours(ours, pictures)
-    assert torch.equal(drawn, llama.theirs(theirs, llama.beginning(ours, pictures), COUNT))
+    drawn = llama.ours(model, pictures)
+    assert torch.equal(drawn, llama.theirs(reference, llama.beginning(model, pictures), COUNT))
     assert drawn.shape == (count, COUNT) and len(drawn.unique()) > 3

@@ -55,20 +55,20 @@ def test_a_published_size_has_its_parameters_and_its_authors_names(name):
     for key, weight in model.named_parameters():
         counts[key.startswith("picture.tokenizer.")] += weight.numel()
     assert counts == {False: variant.parameters, True: 71_883_403}
-    asked = ["embedding_table.weight"]
+    prompt = ["embedding_table.weight"]
     if name.startswith("t2i"):
-        asked = ["cap_proj.fc1.weight", "cap_proj.fc2.weight", "uncond_embedding"]
+        prompt = ["cap_proj.fc1.weight", "cap_proj.fc2.weight", "uncond_embedding"]
     layer = ("attention.wqkv", "attention.wo", "attention_norm", "ffn_norm", *(f"feed_forward.w{i}" for i in (1, 2, 3)))
-    wanted = {"tok_embeddings.weight", "output.weight", "norm.weight"} | {f"cls_embedding.{key}" for key in asked}
+    wanted = {"tok_embeddings.weight", "output.weight", "norm.weight"} | {f"cls_embedding.{key}" for key in prompt}
     wanted |= {f"layers.{i}.{key}.weight" for i in range(variant.arguments["n_layer"]) for key in layer}
     found = {key for source in needed(variant.arguments).values() for key in source.names}
     assert {key for key in found if not key.startswith("vq.")} == wanted
     vq = published.page("llamagen-vq")
     config = vq.parts(llamagen_vq.VQ16)
     with torch.device("meta"):
-        ours = parts.build(config).state_dict()
+        keys = parts.build(config).state_dict()
     assert {key for key in found if key.startswith("vq.")} == {
-        f"vq.{name}" for key in ours for name in vq.source_name(key, config).names
+        f"vq.{name}" for key in keys for name in vq.source_name(key, config).names
     }
 
 
@@ -84,8 +84,8 @@ def test_the_counts_are_those_of_the_facts():
 def test_a_card_says_how_the_authors_draw(name):
     card = PAGE.card(name)
     pixels = int(name[-3:])
-    asked = ("text", "", 7.5, 1000) if name.startswith("t2i") else ("class", "imagenet", 4.0, 2000)
-    assert (card.prompts, card.classes, card.guidance, card.top_k) == asked
+    expected = ("text", "", 7.5, 1000) if name.startswith("t2i") else ("class", "imagenet", 4.0, 2000)
+    assert (card.prompts, card.classes, card.guidance, card.top_k) == expected
     assert card.sizes == ((pixels, pixels),) and card.temperature == card.top_p == 1
     assert PAGE.variants[name].arguments["block_size"] == (pixels // 16) ** 2
 
@@ -95,8 +95,8 @@ def written(folder: Path, arguments: dict, wrap: str) -> tuple[list[Path], dict[
     torch.manual_seed(0)
     tensors = {}
     own = made(arguments).state_dict()
-    for ours, source in needed(arguments).items():
-        shape = own[ours].shape
+    for name, source in needed(arguments).items():
+        shape = own[name].shape
         for key in source.names:
             tensors[key] = torch.randn(shape[0] // len(source.names), *shape[1:])
     files = {"gpt": {"freqs_cis": torch.zeros(3)}, "vq": {"quantize.codebook_used": torch.zeros(3)}}
@@ -152,8 +152,8 @@ def test_guidance_ends_where_the_authors_end_it():
 
 
 @pytest.mark.parametrize("key_heads", [4, 2, 1])
-def test_rows_are_rearranged_so_that_neighbours_turn_together(key_heads):
-    """Scores of queries and keys turned in pairs of neighbours, and of ours after the rearrangement, are the same."""
+def test_channels_are_rearranged_so_that_neighbours_rotate_together(key_heads):
+    """Scores of queries and keys rotated in pairs of neighbours, and of pairs half a head apart, are the same."""
     torch.manual_seed(0)
     heads, d, width, t = 4, 12, 10, 5
     weight = torch.randn((heads + 2 * key_heads) * d, width)
@@ -181,7 +181,7 @@ def test_rows_are_rearranged_so_that_neighbours_turn_together(key_heads):
     assert torch.allclose(mixed(halves(q), halves(k), v), wanted, atol=1e-5)
 
 
-class Turned:
+class Rotated:
     """Positions of which those that are nowhere stand for the first token's."""
 
     def __init__(self, rotary):
@@ -191,15 +191,17 @@ class Turned:
         return self.rotary.angles(positions.nan_to_num(0.0))
 
 
-def test_a_prompt_that_is_turned_instead_of_silenced_is_noticed():
+def test_a_prompt_that_is_rotated_instead_of_zeroed_is_noticed():
     folder = HERE / "llamagen_c2i"
     tensors = load_file(folder / "io.safetensors")
     model = rebuild(PAGE, folder, read_settings(folder), tensors).system
-    model.transformer.rotary = Turned(model.transformer.rotary.rotary)
-    ours = llamagen_stages.taught(model, Layout(((4, 4),)), tensors["in.labels"].tolist(), tensors["in.ids"])
-    theirs = tensors["out.tf_logits"]
-    assert torch.allclose(ours[:, 0], theirs[:, 0], atol=1e-4)  # the first row sees itself alone
-    assert (ours - theirs)[:, 1:].norm() / theirs.norm() > 1e-3
+    model.transformer.rotary = Rotated(model.transformer.rotary.rotary)
+    logits = llamagen_stages.teacher_forced_logits(
+        model, Layout(((4, 4),)), tensors["in.labels"].tolist(), tensors["in.ids"]
+    )
+    reference = tensors["out.tf_logits"]
+    assert torch.allclose(logits[:, 0], reference[:, 0], atol=1e-4)  # the first position attends to itself alone
+    assert (logits - reference)[:, 1:].norm() / reference.norm() > 1e-3
 
 
 @pytest.mark.skipif(not ALL.exists(), reason="the folder of recordings is not here")

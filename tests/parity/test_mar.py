@@ -48,7 +48,7 @@ def record() -> Record:
 def keys(depth: int, blocks: int) -> set[str]:
     """The weights of a published size as the authors name them."""
     whole = ["class_emb.weight", "fake_latent", "mask_token"]
-    whole += [f"{place}_pos_embed_learned" for place in ("encoder", "decoder", "diffusion")]
+    whole += [f"{part}_pos_embed_learned" for part in ("encoder", "decoder", "diffusion")]
     layers = ["z_proj", "z_proj_ln", "encoder_norm", "decoder_embed", "decoder_norm"]
     layers += [
         f"{half}_blocks.{number}.{layer}"
@@ -70,11 +70,11 @@ def keys(depth: int, blocks: int) -> set[str]:
 def counted(width: int, depth: int, blocks: int, hidden: int) -> int:
     """The numbers in the weights of a published size, added up by hand."""
     d, h = width, hidden
-    places = 2 * (64 + 256) * d + 256 * d
+    embeddings = 2 * (64 + 256) * d + 256 * d
     block = 4 * d + (3 * d * d + 3 * d) + (d * d + d) + (4 * d * d + 4 * d) + (4 * d * d + d)
     transformer = 1000 * d + d + (16 * d + d) + 2 * d + 2 * depth * block + 4 * d + (d * d + d) + d
     ends = (16 * h + h) + (d * h + h) + (256 * h + h) + (h * h + h) + (2 * h * h + 2 * h) + (32 * h + 32)
-    return places + transformer + ends + blocks * (2 * h + 2 * (h * h + h) + 3 * h * h + 3 * h)
+    return embeddings + transformer + ends + blocks * (2 * h + 2 * (h * h + h) + 3 * h * h + 3 * h)
 
 
 SIZES = {"base": (768, 12, 6, 1024), "large": (1024, 16, 8, 1280), "huge": (1280, 20, 12, 1536)}
@@ -88,12 +88,12 @@ def test_a_published_size_has_the_authors_weights_and_as_many_numbers(name):
         system = parts.build(config)
     names = [known for source in names_of(mar.PAGE, config, system).values() for known in source.names]
     assert len(set(names)) == len(names)
-    ours = {known for known in names if not known.startswith("vae.")}
+    generator = {known for known in names if not known.startswith("vae.")}
     with torch.device("meta"):
         tokenizer = parts.build(config.picture.tokenizer)
     inside = names_of(mar_kl16.PAGE, config.picture.tokenizer, tokenizer).values()
-    assert ours == keys(size[1], size[2])
-    assert set(names) - ours == {f"vae.{known}" for source in inside for known in source.names}
+    assert generator == keys(size[1], size[2])
+    assert set(names) - generator == {f"vae.{known}" for source in inside for known in source.names}
     alone = sum(weight.numel() for known, weight in system.named_parameters() if "tokenizer" not in known)
     assert alone == variant.parameters == counted(*size)
     assert alone + 66_456_019 == sum(weight.numel() for weight in system.parameters())
@@ -122,12 +122,12 @@ def test_both_files_make_a_whole_model_whatever_its_size():
     config = mar.parts(TINY)
     torch.manual_seed(0)
     first, second = (parts.build(config).eval() for _ in range(2))
-    theirs: dict[str, torch.Tensor] = {"vae.loss.logvar": torch.zeros(())}
+    sources: dict[str, torch.Tensor] = {"vae.loss.logvar": torch.zeros(())}
     for name, source in names_of(mar.PAGE, config, first).items():
         value = first.state_dict()[name]
-        theirs |= dict(zip(source.names, value.chunk(len(source.names)), strict=True))
-    assert {"vae.decoder.up.1.upsample.conv.weight", "vae.quant_conv.bias"} <= theirs.keys()
-    fill(mar.PAGE, config, second, theirs)
+        sources |= dict(zip(source.names, value.chunk(len(source.names)), strict=True))
+    assert {"vae.decoder.up.1.upsample.conv.weight", "vae.quant_conv.bias"} <= sources.keys()
+    fill(mar.PAGE, config, second, sources)
     layout = second.picture.tokenizer.layout(16, 16)
     assert layout == Layout(((4, 4),)) and second.picture.tokenizer.space.dim == 12
     drawing = Drawing(layout, [second.opening(to_draw([1, None], layout))], torch.ones(1, 2), steps=3)
@@ -163,7 +163,7 @@ def test_every_stage_can_be_made_at_any_size(changes):
     }  # fmt: skip
     chains = [f"out.{name}" for name in CHAINS]
     tensors |= {"out.patchified": Scene(tensors, system, arguments["patch_size"]).tokens()}
-    tensors |= {name: torch.zeros(6, c) for name in chains}  # so many rows are wanted
+    tensors |= {name: torch.zeros(6, c) for name in chains}  # so many vectors are wanted
     made = {name: stage() for name, stage in stages(Record({"config": arguments}, tensors, system)).items()}
     assert all(torch.isfinite(value).all() for value in made.values())
     assert torch.equal(made["out.unpatchified"], tensors["in.latents"])
@@ -205,15 +205,15 @@ def test_the_slow_way_draws_what_the_engine_does(record, guidance):
 
 @torch.no_grad()
 def test_the_models_own_loss_is_that_of_the_stages(record):
-    """Its lesson chooses the tokens; where the noise is the recorded one, the recorded terms come out."""
+    """Its training levels choose the tokens; where the noise is the recorded one, the recorded terms come out."""
     tensors, model = record.tensors, record.system
     scene, mask = Scene(tensors, model, 1), tensors["in.mask"]
     shape = (2, *mask.shape)
     times = ((tensors["in.loss_t"].view(shape).double() + 0.5) / 1000).transpose(0, 1)
     noise = tensors["in.loss_noise"].view(*shape, -1).transpose(0, 1)
 
-    class Told:
-        """All of a picture's tokens are to be learned, or its lesson's share of them."""
+    class FixedShare:
+        """Noise that fixes the share of tokens to be predicted, with the recorded times and noise."""
 
         def __init__(self, share: float):
             self.share = share
@@ -228,8 +228,8 @@ def test_the_models_own_loss_is_that_of_the_stages(record):
 
     for share in (0.0, 0.5, 0.999):
         order, labels = model.picture.order, tensors["in.labels"].tolist()
-        unknown = order.training_levels(order.training_schedule(scene.layout, 2, Told(share)), Told(share))
-        loss = model.loss(to_learn(labels, scene.layout, scene.tokens()), Told(share))["picture"]
+        unknown = order.training_levels(order.training_schedule(scene.layout, 2, FixedShare(share)), FixedShare(share))
+        loss = model.loss(to_learn(labels, scene.layout, scene.tokens()), FixedShare(share))["picture"]
         wanted = scene.loss(labels, unknown, Replay(times, [noise]))
         assert torch.allclose(loss.mean(), wanted, rtol=1e-5)
         assert torch.equal(loss.mask, unknown > 0) and (loss.values[loss.mask] > 0).all()

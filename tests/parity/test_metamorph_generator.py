@@ -55,23 +55,23 @@ def network(x: torch.Tensor, tensors: dict[str, torch.Tensor], name: str) -> tor
 @torch.no_grad()
 def test_features_are_those_of_the_authors_loop():
     llama, model, tensors = both()
-    prompts, theirs = [torch.tensor([1, 7, 8, 5, 21]), torch.tensor([1, 9, 21])], []
+    prompts, references = [torch.tensor([1, 7, 8, 5, 21]), torch.tensor([1, 9, 21])], []
     for prompt in prompts:
         embeds, features = llama.model.embed_tokens(prompt)[None], []
         for _ in range(LAYOUT.count):
             hidden = llama.model(inputs_embeds=embeds).last_hidden_state[:, -1]
             features.append(normalize(network(hidden, tensors, "vision_head"), dim=-1))
             embeds = torch.cat([embeds, network(features[-1], tensors, "model.mm_projector")[:, None]], 1)
-        theirs.append(torch.cat(features))
+        references.append(torch.cat(features))
     request = Drawing(LAYOUT, [model.opening(to_draw(prompts, LAYOUT))], torch.ones(1, 2), Sampling())
     slow, fast = (list(way(model, request, Seeded([1, 2])))[-1].tokens for way in (ImageModel.draw, draw))
-    wanted = torch.stack(theirs)
-    for ours in (slow, fast):
-        assert (ours - wanted).norm() <= 1e-4 * wanted.norm()
+    wanted = torch.stack(references)
+    for found in (slow, fast):
+        assert (found - wanted).norm() <= 1e-4 * wanted.norm()
     loss = model.loss(to_learn(prompts, LAYOUT, wanted))["picture"]
     assert loss.mask.all()
     loss = loss.values
-    assert torch.allclose(loss, torch.zeros_like(loss), atol=1e-5)  # 1 - cosine, told what it would have said itself
+    assert torch.allclose(loss, torch.zeros_like(loss), atol=1e-5)  # 1 - cosine, with its own prediction as target
 
 
 def test_the_published_size():
@@ -81,8 +81,8 @@ def test_the_published_size():
         model = parts.build(config)
     width, hidden, words = 4096, 14336, 128256 + 2
     layer = 2 * width * width + 2 * width * 1024 + 3 * width * hidden + 2 * width
-    doors = 1152 * width + width + 2 * (width * width + width) + width * 1152 + 1152
-    count = 32 * layer + width + 2 * words * width + doors
+    ends = 1152 * width + width + 2 * (width * width + width) + width * 1152 + 1152
+    count = 32 * layer + width + 2 * words * width + ends
     assert 32 * layer + width + 2 * 128256 * width == 8_030_261_248  # Llama 3.1 8B
     assert sum(p.numel() for p in model.parameters()) == count == variant.parameters
     names = [name for source in names_of(PAGE, config, model).values() for name in source.names]

@@ -37,10 +37,10 @@ def outputs(folder: Path) -> set[str]:
     names = load_file(folder / "io.safetensors").keys()
     if any(name.startswith("out.") for name in names):
         return {name for name in names if name.startswith("out.")}
-    told = read_settings(folder)["tensors"]
+    descriptions = read_settings(folder)["tensors"]
     inputs = {"image", "text_tokens", "vae_features", "cu_seqlens", "logits_positions"}
     inputs |= {name for name in names if name.startswith(("text_", "neg_text_", "bsc_flip_"))}
-    inputs |= {name for name in names if told.get(name, "").startswith("information")}
+    inputs |= {name for name in names if descriptions.get(name, "").startswith("information")}
     return set(names) - inputs
 
 

@@ -85,8 +85,8 @@ def test_published_shapes_have_the_published_grids(schedule):
 @pytest.mark.skipif(not FIXTURES.exists(), reason="the folder of recordings is not there")
 def test_a_published_size_has_the_keys_of_its_recorded_topology():
     with safe_open(FIXTURES / "var_vqvae_fulltopo" / "weights.safetensors", "pt") as file:
-        theirs = set(file.keys()) - {"quantize.ema_vocab_hit_SV"}
-    assert needed(var_vae.PAGE, var_vae.PAGE.variants["256"].arguments) == theirs
+        sources = set(file.keys()) - {"quantize.ema_vocab_hit_SV"}
+    assert needed(var_vae.PAGE, var_vae.PAGE.variants["256"].arguments) == sources
 
 
 def test_names_that_the_facts_spell_out():

@@ -65,14 +65,14 @@ def projection(name: str, inside: int, outside: int) -> dict:
 
 
 def encoder(a: dict) -> dict:
-    stem, (first, second, width), place = a["stem_width"], a["stage_dims"], "encoder.patch_embed.backbone"
+    stem, (first, second, width), prefix = a["stem_width"], a["stage_dims"], "encoder.patch_embed.backbone"
     found = {"encoder.pos_embed": (1, 1, width)} | transformer("encoder", a)
-    found |= conv(f"{place}.stem.conv1", stem, 3, 3) | norm(f"{place}.stem.norm1", stem)
-    found |= conv(f"{place}.stem.conv2", stem, stem, 3)
+    found |= conv(f"{prefix}.stem.conv1", stem, 3, 3) | norm(f"{prefix}.stem.norm1", stem)
+    found |= conv(f"{prefix}.stem.conv2", stem, stem, 3)
     for stage, (inside, outside) in enumerate(((stem, first), (first, second))):
         for i in range(a["conv_depths"][stage]):
-            found |= mbconv(f"{place}.stages.{stage}.{i}", outside if i else inside, outside)
-    return found | norm(f"{place}.pool.norm", second) | conv(f"{place}.pool.proj", width, second, 3)
+            found |= mbconv(f"{prefix}.stages.{stage}.{i}", outside if i else inside, outside)
+    return found | norm(f"{prefix}.pool.norm", second) | conv(f"{prefix}.pool.proj", width, second, 3)
 
 
 def decoder(a: dict) -> dict:
@@ -150,8 +150,8 @@ def test_the_published_size():
         "stem_width": 160, "stage_dims": [160, 320, 1024], "conv_depths": [2, 4], "decoder_up_depths": [4, 2],
         "depth": 31, "mlp_ratio": 2.0,
     }  # fmt: skip
-    theirs = published_file({**variant.arguments, **sizes})
-    used = sum(math.prod(shape) for name, shape in theirs.items() if not name.endswith(UNUSED))
+    sources = published_file({**variant.arguments, **sizes})
+    used = sum(math.prod(shape) for name, shape in sources.items() if not name.endswith(UNUSED))
     with torch.device("meta"):
         system = parts.build(PAGE.parts(variant.arguments))
     assert sum(parameter.numel() for parameter in system.parameters()) == used == variant.parameters

@@ -1,4 +1,4 @@
-"""UniTok's generators: sizes are exact, and a small LlamaGen gives what its authors' loop, told plainly, gives."""
+"""UniTok's generators: sizes are exact, a small LlamaGen gives the result of its authors' loop, written plainly."""
 
 import pytest
 import torch
@@ -52,12 +52,12 @@ def test_the_published_size():
     config = PAGE.parts(variant.arguments)
     with torch.device("meta"):
         model = parts.build(config)
-    theirs = published_file(XXL, null=False)
+    reference = published_file(XXL, null=False)
     count = sum(p.numel() for name, p in model.named_parameters() if not name.startswith("picture.tokenizer."))
-    assert count == sum(torch.Size(shape).numel() for shape in theirs.values()) + 1536 == variant.parameters
+    assert count == sum(torch.Size(shape).numel() for shape in reference.values()) + 1536 == variant.parameters
     names = [name for source in names_of(PAGE, config, model).values() for name in source.names]
     assert len(names) == len(set(names))
-    assert {name for name in names if not name.startswith("unitok.")} == set(theirs)
+    assert {name for name in names if not name.startswith("unitok.")} == set(reference)
     assert parts.from_json(parts.to_json(config)) == config
     assert model.picture.tokenizer.layout(256, 256).sizes == ((16, 16),) and PAGE.card("XXL-256").guidance == 1
 
@@ -82,13 +82,13 @@ class Plain:
     def norm(self, x: torch.Tensor, name: str) -> torch.Tensor:
         return rms_norm(x, x.shape[-1:], self.weights[f"{name}.weight"], 1e-5)
 
-    def block(self, x: torch.Tensor, name: str, turned: torch.Tensor | None) -> torch.Tensor:
+    def block(self, x: torch.Tensor, name: str, rotation: torch.Tensor | None) -> torch.Tensor:
         w, normed = self.weights, self.norm(x, f"{name}.attention_norm")
         parts = linear(normed, w[f"{name}.attention.wqkv.weight"]).chunk(3, -1)
         q, k, v = (part.unflatten(-1, (SMALL["n_head"], -1)).transpose(1, 2) for part in parts)
-        if turned is not None:
+        if rotation is not None:
             pairs = (torch.view_as_complex(part.unflatten(-1, (-1, 2)).contiguous()) for part in (q, k))
-            q, k = (torch.view_as_real(pair * turned).flatten(-2) for pair in pairs)
+            q, k = (torch.view_as_real(pair * rotation).flatten(-2) for pair in pairs)
         mixed = scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).flatten(2)
         x = x + linear(mixed, w[f"{name}.attention.wo.weight"])
         normed = self.norm(x, f"{name}.ffn_norm")
@@ -96,22 +96,22 @@ class Plain:
         return x + linear(silu(gate) * up, w[f"{name}.feed_forward.w2.weight"])
 
     def logits(self, classes: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-        """Of all codes of all tokens, each told those before it: [b, n, k, values]."""
+        """Of all codes of all tokens, each given those before it: [b, n, k, values]."""
         w, (b, n, k) = self.weights, tokens.shape
         summed = sum(embedding(tokens[..., i], w[f"tok_embeddings.codebooks.{i}.weight"]) for i in range(k))
         start = embedding(classes, w["cls_embedding.embedding_table.weight"])[:, None]
-        x, turned = torch.cat([start, summed[:, :-1]], 1), self.turned()[:n]
+        x, rotation = torch.cat([start, summed[:, :-1]], 1), self.rotation()[:n]
         for layer in range(SMALL["n_layer"]):
-            x = self.block(x, f"layers.{layer}", turned)
-        rows = [self.norm(x, "norm")]
-        rows += [embedding(tokens[..., i], w[f"output.codebooks.{i}.weight"]) for i in range(k - 1)]
-        y = torch.stack(rows, dim=2).flatten(0, 1)
+            x = self.block(x, f"layers.{layer}", rotation)
+        vectors = [self.norm(x, "norm")]
+        vectors += [embedding(tokens[..., i], w[f"output.codebooks.{i}.weight"]) for i in range(k - 1)]
+        y = torch.stack(vectors, dim=2).flatten(0, 1)
         for layer in range(SMALL["n_output_layer"]):
             y = self.block(y, f"output.layers.{layer}", None)
         y = linear(self.norm(y, "output.norm"), w["output.linear_head.weight"], w["output.linear_head.bias"])
         return y.view(b, n, k, -1)
 
-    def turned(self) -> torch.Tensor:
+    def rotation(self) -> torch.Tensor:
         """Angles by row, then by column, of each token fed; those of the class are 0, not 1."""
         pairs = SMALL["dim"] // SMALL["n_head"] // 4
         speed = 10000.0 ** (-torch.arange(pairs) / pairs)
@@ -125,22 +125,22 @@ class Plain:
 def test_logits_are_those_of_the_plain_loop(null):
     model, weights = model_of(null)
     tokens = tiny.tokens_of(model.picture.head.space, LAYOUT, 2)
-    theirs = Plain(weights).logits(torch.tensor([3, 1]), tokens)
+    reference = Plain(weights).logits(torch.tensor([3, 1]), tokens)
     head = model.picture.head
     model.picture.head = heard = tiny.Overheard(head)
     model.loss(to_learn([3, 1], LAYOUT, tokens))
-    ours = head.logits(heard.take(), tokens)
-    assert (ours - theirs).norm() <= 1e-5 * theirs.norm()
+    found = head.logits(heard.take(), tokens)
+    assert (found - reference).norm() <= 1e-5 * reference.norm()
 
 
 @torch.no_grad()
 def test_the_engine_draws_the_codes_of_the_plain_loop():
     model, weights = model_of(null=True)
     plain, drawn, guidance = Plain(weights), torch.zeros(2, 9, CODES, dtype=torch.long), 2.5
-    for place in range(9):
+    for index in range(9):
         for code in range(CODES):
-            told, null = (plain.logits(torch.tensor(c), drawn)[:, place, code] for c in ([3, 1], [4, 4]))
-            drawn[:, place, code] = (null + (told - null) * guidance).argmax(-1)
+            conditional, null = (plain.logits(torch.tensor(c), drawn)[:, index, code] for c in ([3, 1], [4, 4]))
+            drawn[:, index, code] = (null + (conditional - null) * guidance).argmax(-1)
     views = [model.opening(to_draw([3, 1], LAYOUT), null) for null in (False, True)]
     weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, 2)
     request = Drawing(LAYOUT, views, weights, Sampling(0))

@@ -1,4 +1,4 @@
-"""VAR's page: published sizes are exact, names are the authors', and every way of drawing gives what theirs gave."""
+"""VAR's page: published sizes are exact, names are the authors', and every drawing gives the authors' results."""
 
 import json
 import math
@@ -90,13 +90,13 @@ def test_a_published_size_has_the_keys_of_its_recorded_topology(folder, name):
     wanted |= {f"blocks.{number}.{key}" for number in range(arguments["depth"]) for key in block}
     wanted -= {"lvl_1L", "attn_bias_for_masking", "quantize.ema_vocab_hit_SV"}
     wanted = {key for key in wanted if not key.endswith("zero_k_bias")}
-    ours = needed(arguments)
+    keys = needed(arguments)
     networks = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
-    assert {key for key in ours if not key.startswith(networks)} == wanted
+    assert {key for key in keys if not key.startswith(networks)} == wanted
     vae = var_vae.PAGE.variants["256"].arguments
-    theirs = names_of(var_vae.PAGE, var_vae.parts(vae), made(arguments).picture.tokenizer)
-    assert {key for key in ours if key.startswith((*networks, "quantize."))} == {
-        key for source in theirs.values() for key in source.names
+    sources = names_of(var_vae.PAGE, var_vae.parts(vae), made(arguments).picture.tokenizer)
+    assert {key for key in keys if key.startswith((*networks, "quantize."))} == {
+        key for source in sources.values() for key in source.names
     }
 
 
@@ -106,7 +106,7 @@ def test_a_published_size_has_the_keys_of_its_recorded_topology(folder, name):
 def test_two_files_as_they_were_published_make_a_whole_model(changes, tmp_path):
     arguments = {**SMALL, **changes}
     config, model = var.parts(arguments), random(arguments)
-    back = theirs_of(model, config)
+    back = source_weights(model, config)
     vae = ("encoder.", "decoder.", "quant", "post_quant")
     buffers = {"lvl_1L": torch.zeros(1, 21).long(), "attn_bias_for_masking": torch.zeros(1, 1, 21, 21)}
     buffers |= {f"blocks.{number}.attn.zero_k_bias": torch.zeros(12) for number in range(arguments["depth"])}
@@ -126,23 +126,23 @@ def test_two_files_as_they_were_published_make_a_whole_model(changes, tmp_path):
         fill(var.PAGE, config, copy, found)
 
 
-def theirs_of(model: ImageModel, config: parts.ImageModelConfig) -> dict[str, torch.Tensor]:
-    """Weights under the authors' names, rearranged as theirs are."""
-    ours_in_theirs = tuple(var.HALVES.index(number) for number in range(6))
+def source_weights(model: ImageModel, config: parts.ImageModelConfig) -> dict[str, torch.Tensor]:
+    """Weights under the authors' names, in their arrangement."""
+    order_of_source = tuple(var.HALVES.index(number) for number in range(6))
     back, names = {}, names_of(var.PAGE, config, model)
     for name, value in model.state_dict().items():
-        (theirs,) = names[name].names
-        if theirs.endswith("ada_gss"):
-            value = value[list(ours_in_theirs)][None, None]
-        elif "ada_lin" in theirs:
-            value = var.reordered(value, (1, 0) if theirs.startswith("head_nm") else ours_in_theirs)
-        back[theirs] = value
+        (source,) = names[name].names
+        if source.endswith("ada_gss"):
+            value = value[list(order_of_source)][None, None]
+        elif "ada_lin" in source:
+            value = var.reordered(value, (1, 0) if source.startswith("head_nm") else order_of_source)
+        back[source] = value
     return back
 
 
-def test_gates_come_first_in_the_authors_matrices_and_last_in_ours():
-    theirs = torch.tensor([1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6])  # two gates, two scales, two shifts, of width 2
-    assert var.reordered(theirs, var.HALVES).tolist() == [5, 5, 3, 3, 1, 1, 6, 6, 4, 4, 2, 2]
+def test_gates_come_first_in_the_authors_matrices_and_last_here():
+    source = torch.tensor([1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6])  # two gates, two scales, two shifts, of width 2
+    assert var.reordered(source, var.HALVES).tolist() == [5, 5, 3, 3, 1, 1, 6, 6, 4, 4, 2, 2]
     assert var.reordered(torch.arange(4), (1, 0)).tolist() == [2, 3, 0, 1]
 
 
@@ -233,7 +233,7 @@ def test_the_card_says_how_the_authors_measure():
 
 
 def test_logits_that_are_left_out_have_to_be_the_same_ones():
-    theirs = torch.tensor([1.0, -math.inf, 2.0])
-    assert compare("var", "kept", theirs.clone(), theirs).error == 0
+    reference = torch.tensor([1.0, -math.inf, 2.0])
+    assert compare("var", "kept", reference.clone(), reference).error == 0
     for wrong in ([1.0, 5.0, 2.0], [-math.inf, -math.inf, 2.0], [1.0, math.inf, 2.0], [1.0, math.nan, 2.0]):
-        assert not compare("var", "kept", torch.tensor(wrong), theirs).passed
+        assert not compare("var", "kept", torch.tensor(wrong), reference).passed

@@ -136,11 +136,11 @@ def test_a_strict_reader_wants_one_picture_a_file(tmp_path, suffix: str):
         ("a.ppm", b"P6 0 4 255\n", "0x4"),
     ],
 )
-@pytest.mark.parametrize("reader", [open_picture, read_picture])
-def test_pictures_without_pixels_say_their_size(tmp_path, name: str, content: bytes, size: str, reader):
+@pytest.mark.parametrize("read_file", [open_picture, read_picture])
+def test_pictures_without_pixels_say_their_size(tmp_path, name: str, content: bytes, size: str, read_file):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=rf"{name} .*it is {size} pixels.*replace it"):
-        reader(tmp_path / name)
+        read_file(tmp_path / name)
 
 
 def test_a_strict_reader_unpacks_nothing_that_is_too_large(tmp_path):

@@ -1,4 +1,4 @@
-"""Arrays larger than memory: rows in shards on disk, memory-mapped, written shard by shard and found again.
+"""Arrays larger than memory: samples in shards on disk, memory-mapped, written shard by shard and found again.
 
 Source: defined here; a shard is a plain .npy file (numpy.lib.format), and the manifest is one JSON object.
 """
@@ -40,7 +40,7 @@ class ReadOnlyArray(Protocol):
 class ShardedArray:
     """Samples [n, ...] in the shards of a folder, read by any index on their first axis as a tensor of their own.
 
-    Memory stays bounded: the pages that were read are given back to the system, which keeps them while it has room.
+    Memory stays bounded: the pages that were read are given back to the system, which caches them while memory is free.
     """
 
     def __init__(self, folder: Path):
@@ -63,14 +63,14 @@ class ShardedArray:
             return self._read(index.numpy().nonzero()[0])
         flat = index.numpy().reshape(-1)
         if len(flat) and not -len(self) <= flat.min() <= flat.max() < len(self):
-            raise IndexError(f"samples 0 to {len(self) - 1} are there, asked for {flat.min()} to {flat.max()}")
+            raise IndexError(f"samples 0 to {len(self) - 1} are there, requested {flat.min()} to {flat.max()}")
         return self._read(flat % len(self)).view(*index.shape, *self.shape[1:])
 
     def _read(self, index: np.ndarray) -> Tensor:
         out = np.empty((len(index), *self.shape[1:]), self._shards[0].dtype)
-        places = np.searchsorted(self._starts, index, side="right") - 1
-        for number in np.unique(places):
-            chosen = places == number
+        shard_of = np.searchsorted(self._starts, index, side="right") - 1
+        for number in np.unique(shard_of):
+            chosen = shard_of == number
             out[chosen] = self._shards[number][index[chosen] - self._starts[number]]
         self._touched += out.nbytes
         if self._touched > RESIDENT:
@@ -95,7 +95,7 @@ def _mapped(path: Path) -> np.memmap:
 
 
 def digest_of(samples: ReadOnlyArray) -> str:
-    """A fingerprint of the content: of a tensor's bytes, or what a sharded array's manifest tells."""
+    """A fingerprint of the content: of a tensor's bytes, or what a sharded array's manifest says."""
     if isinstance(samples, ShardedArray):
         return samples.digest
     assert isinstance(samples, Tensor)

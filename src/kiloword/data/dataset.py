@@ -22,7 +22,7 @@ NAMED = 5  # skipped samples that a message names
 class Sample:
     """One picture (RGBA, straight alpha) and what is known about it: metadata["caption"], and whatever else there is.
 
-    The key is the same whenever the data set is read. metadata["split"], where it is told, is "train" for pictures
+    The key is the same whenever the data set is read. metadata["split"], if present, is "train" for pictures
     that are to be learned from, anything else for those held out.
     """
 
@@ -42,7 +42,7 @@ class Dataset(Protocol):
     def path(self) -> Path: ...
 
     def length(self) -> int | None:
-        """How many samples there are, damaged ones among them; None where only reading would tell."""
+        """How many samples there are, damaged ones among them; None if unknown without reading."""
         ...
 
     def fingerprint(self) -> str:

@@ -16,7 +16,7 @@ from kiloword.pictures import open_picture
 
 LISTS = ("metadata.jsonl", "metadata.csv")
 
-Row = dict[str, Any]
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FolderDataset:
     path: Path
 
     def length(self) -> int | None:
-        return len(_rows(self.path))
+        return len(_records(self.path))
 
     def fingerprint(self) -> str:
         lists = [self.path / name for name in LISTS if (self.path / name).exists()]
@@ -53,10 +53,10 @@ def read(folder: Path, skipped: Skipped | None = None) -> Iterator[Sample]:
     With a metadata file: its lines in order, further fields kept as they are. Without: all pictures below the folder,
     sorted, "red_apple.png" captioned "red apple".
     """
-    for row in _rows(folder):
-        name = row["file_name"]
-        metadata = {field: value for field, value in row.items() if field not in ("file_name", *CAPTIONS)}
-        caption = next(row[field] for field in CAPTIONS if row.get(field))
+    for record in _records(folder):
+        name = record["file_name"]
+        metadata = {field: value for field, value in record.items() if field not in ("file_name", *CAPTIONS)}
+        caption = next(record[field] for field in CAPTIONS if record.get(field))
         try:
             picture = open_picture(folder / name)
         except ValueError as error:
@@ -67,20 +67,20 @@ def read(folder: Path, skipped: Skipped | None = None) -> Iterator[Sample]:
         yield Sample(name, picture, {**metadata, "key": name, "caption": caption})
 
 
-def _rows(folder: Path) -> list[Row]:
+def _records(folder: Path) -> list[Record]:
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder: name the folder that holds your pictures")
     found = [folder / name for name in LISTS if (folder / name).exists()]
     if len(found) == 2:
         raise ValueError(f"{folder} holds both metadata.jsonl and metadata.csv: keep one of them")
-    rows = _listed_rows(found[0]) if found else _named_rows(folder)
-    if not rows:
+    records = _listed_records(found[0]) if found else _named_records(folder)
+    if not records:
         what = f"{found[0]} lists no pictures" if found else f"no pictures ({' '.join(SUFFIXES)}) below {folder}"
         raise ValueError(f"{what}: add some, or name another folder")
-    return rows
+    return records
 
 
-def _named_rows(folder: Path) -> list[Row]:
+def _named_records(folder: Path) -> list[Record]:
     paths = picture_files(folder)
     return [{"file_name": path.relative_to(folder).as_posix(), "text": _caption_of(path)} for path in paths]
 
@@ -92,15 +92,17 @@ def _caption_of(path: Path) -> str:
     return caption
 
 
-def _listed_rows(path: Path) -> list[Row]:
-    rows = []
-    for number, row in _lines(path):
-        if not isinstance(row, dict) or not row.get("file_name"):
+def _listed_records(path: Path) -> list[Record]:
+    records = []
+    for number, record in _lines(path):
+        if not isinstance(record, dict) or not record.get("file_name"):
             raise ValueError(f'{path}, line {number} has no "file_name": write one, relative to {path.parent}')
-        if not any(row.get(field) for field in CAPTIONS):
-            raise ValueError(f'{path}, line {number} ({row["file_name"]}) has no caption: fill in "text" or "caption"')
-        rows.append(row)
-    return rows
+        if not any(record.get(field) for field in CAPTIONS):
+            raise ValueError(
+                f'{path}, line {number} ({record["file_name"]}) has no caption: fill in "text" or "caption"'
+            )
+        records.append(record)
+    return records
 
 
 def _lines(path: Path) -> Iterator[tuple[int, Any]]:

@@ -1,4 +1,4 @@
-"""A file of one JSON object a line, read as a sequence: only the lines that are asked for are parsed.
+"""A file of one JSON object a line, read as a sequence: only the lines that are indexed are parsed.
 
 Source: the JSON Lines format (jsonlines.org).
 """

@@ -1,4 +1,4 @@
-"""One door to all data sets: which kind lies at a path, and the `Dataset` that reads it.
+"""Opening a data set of any kind: which one lies at a path, and the `Dataset` that reads it.
 
 Source: defined here; the kinds cite what they read in files of their own.
 """

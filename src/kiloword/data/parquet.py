@@ -57,8 +57,8 @@ class ParquetDataset:
         opened = open_picture(Path(key), content) if content is not None else open_picture(file.parent / str(name))
         split = split_of(file, self.path)
         kept = {field: value for field, value in row.items() if field not in CAPTIONS}
-        told = {"split": split} if split else {}
-        return Sample(key, opened, {**told, **kept, "key": key, "caption": caption_in(row)})
+        split_field = {"split": split} if split else {}
+        return Sample(key, opened, {**split_field, **kept, "key": key, "caption": caption_in(row)})
 
 
 def _rows(file: Path) -> Iterator[tuple[str, dict[str, Any], Any]]:

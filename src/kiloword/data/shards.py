@@ -3,7 +3,7 @@
 Source: Aizman, Maltby, Breuel 2019, "High Performance I/O for Large Scale Deep Learning" (the webdataset convention).
 
 A sample is neighbouring members of one tar file: a picture, `KEY.png` or `KEY.jpg`, and `KEY.json` or `KEY.txt`, which
-tell its caption. Beside the shards that are written here lies `metadata.jsonl`, one line a picture, so that captions
+hold its caption. Beside the shards that are written here lies `metadata.jsonl`, one line a picture, so that captions
 and splits can be read without opening a picture.
 """
 
@@ -46,7 +46,7 @@ def shard_paths(folder: Path) -> list[Path]:
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Put content at path in one step: a reader sees the old file or the new one, never a part."""
+    """Put content at path in one step: whoever reads it sees the old file or the new one, never a part."""
     temporary = path.with_name(f".{path.name}.part")
     try:
         with open(temporary, "wb") as file:
@@ -57,7 +57,7 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             need = f"{path} needs {len(content):,} bytes"
-            raise OSError(error.errno, f"the disk is full, {need}: make room there and run again to go on") from None
+            raise OSError(error.errno, f"the disk is full, {need}: free space there and run again to go on") from None
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -75,9 +75,9 @@ def write_shard(path: Path, samples: Iterable[tuple[str, bytes, dict[str, Any]]]
     replace_file(path, buffer.getvalue())
 
 
-def write_metadata(folder: Path, rows: Iterable[dict[str, Any]]) -> None:
+def write_metadata(folder: Path, records: Iterable[dict[str, Any]]) -> None:
     """Write metadata.jsonl, one line a picture."""
-    replace_file(folder / METADATA, b"".join(_json(row) + b"\n" for row in rows))
+    replace_file(folder / METADATA, b"".join(_json(record) + b"\n" for record in records))
 
 
 def load_metadata(folder: Path) -> list[dict[str, Any]]:
@@ -185,10 +185,10 @@ def _decode(key: str, parts: dict[str, bytes], split: str | None) -> Sample:
         raise ValueError("the metadata is not a JSON object")
     if "txt" in parts:
         metadata = {**metadata, "text": parts["txt"].decode().strip()}
-    caption, told = caption_in(metadata), {"split": split} if split else {}
+    caption, split_field = caption_in(metadata), {"split": split} if split else {}
     picture = open_picture(Path(f"{key}.{suffix}"), parts[suffix])
     kept = {name: value for name, value in metadata.items() if name not in CAPTIONS}
-    return Sample(key, picture, {**told, **kept, "key": key, "caption": caption})
+    return Sample(key, picture, {**split_field, **kept, "key": key, "caption": caption})
 
 
 def _refuse_rot(folder: Path, what: str, bad: int, good: int, tolerance: float, named: Skipped) -> None:

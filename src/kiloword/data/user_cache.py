@@ -1,4 +1,4 @@
-"""The user's cache folder, and the emoji set in it, built when it is first asked for.
+"""The user's cache folder, and the emoji set in it, built when it is first needed.
 
 Source: defined here; `$KILOWORD_CACHE`, or `~/.cache/kiloword` as in the XDG base directory specification.
 """

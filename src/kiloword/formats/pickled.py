@@ -2,7 +2,7 @@
 
 Source: PEP 307 and Python's `pickletools` for the opcodes, torch's `serialization.py` for its two kinds of file.
 
-A pickle is a program for a small stack machine. Ours knows the opcodes that data need and no others; classes of modules
+A pickle is a program for a small stack machine. This knows the opcodes that data need and no others; classes of modules
 become empty stand-ins, and the few functions that rebuild a tensor become notes of where its numbers lie.
 """
 
@@ -35,7 +35,7 @@ DAMAGE = (
 
 
 class Refused(ValueError):
-    """A pickle asks for more than tensors in modules."""
+    """A pickle needs more than tensors in modules."""
 
 
 class Name(str):
@@ -80,7 +80,7 @@ CALLS = {  # all that a pickle may call, and what happens instead
 def tensors_of_module(path: Path) -> dict[str, Tensor]:
     """Parameters and buffers of a pickled module by their dotted names, as its `state_dict` would give them.
 
-    Raises ValueError for files that ask for anything else, naming it, and for damaged ones.
+    Raises ValueError for files that need anything else, naming it, and for damaged ones.
     """
     file = io.BytesIO(path.read_bytes())
     try:
@@ -250,7 +250,7 @@ def said(value: Any) -> str:
 
 
 def put(target: Any, items: list[Any]) -> None:
-    """Items into a list, or keys and values in turn into a dictionary."""
+    """Items into a list, or alternating keys and values into a dictionary."""
     if isinstance(target, dict):
         target.update(zip(items[::2], items[1::2], strict=True))
     elif isinstance(target, list):

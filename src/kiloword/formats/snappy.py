@@ -31,7 +31,7 @@ def unpacked(data: bytes, most: int) -> bytes:
 
 
 def _element(data: bytes, at: int) -> tuple[int, int | None, int]:
-    """The length of what comes next, how far back it is copied from (None: it stands here), and where that is."""
+    """Its length, how far back it is copied from (None: literal), and the offset after its tag."""
     tag, at = data[at], at + 1
     kind, length = tag & 3, (tag >> 2) + 1
     extra = (max(0, length - 60), 1, 2, 4)[kind]  # bytes of a long literal's length, or of a copy's distance

@@ -1,4 +1,4 @@
-"""LevelDB's sorted tables: keys and values in checked blocks, found through a block of their places.
+"""LevelDB's sorted tables: keys and values in checked blocks, found through an index block.
 
 Source: google/leveldb, doc/table_format.md and table/block_builder.cc; TensorFlow's lib/io/table writes the same.
 """
@@ -11,7 +11,7 @@ from kiloword.formats.crc32c import crc32c, masked
 from kiloword.formats.snappy import unpacked
 from kiloword.formats.varint import varint
 
-FOOTER, TRAILER = 48, 5  # bytes: two places, filled up, and the magic number; how a block is packed, and its checksum
+FOOTER, TRAILER = 48, 5  # bytes: two block handles, padded, magic number; how a block is packed, its checksum
 MAGIC = 0xDB4775248B80FB57
 LARGEST, LONGEST, MOST = 1 << 24, 1 << 10, 100_000  # bytes of a table, bytes of a key, entries: beyond it is absurd
 
@@ -25,10 +25,10 @@ def entries(table: bytes) -> Iterator[Entry]:
     if len(table) < FOOTER or int.from_bytes(table[-8:], "little") != MAGIC:
         raise ValueError("it does not end with a table's magic number")
     footer, last, end, count, kept = table[-FOOTER:-8], None, 0, 0, 0
-    _, _, at = _place(footer, 0)  # of the block of filters, which nobody needs
-    start, size, _ = _place(footer, at)
-    for _, place in _of_block(_block(table, start, size)):
-        start, size, _ = _place(place, 0)
+    _, _, at = _handle(footer, 0)  # of the block of filters, which nobody needs
+    start, size, _ = _handle(footer, at)
+    for _, handle in _of_block(_block(table, start, size)):
+        start, size, _ = _handle(handle, 0)
         if start < end:
             raise ValueError("its blocks lie one over the other")
         end = start + size + TRAILER
@@ -41,7 +41,7 @@ def entries(table: bytes) -> Iterator[Entry]:
             yield key, value
 
 
-def _place(data: bytes, at: int) -> tuple[int, int, int]:
+def _handle(data: bytes, at: int) -> tuple[int, int, int]:
     """Start and size of a block, and where the two numbers end."""
     start, at = varint(data, at)
     size, at = varint(data, at)
@@ -62,11 +62,11 @@ def _block(table: bytes, start: int, size: int) -> bytes:
 
 
 def _of_block(block: bytes) -> Iterator[Entry]:
-    """A block's entries. A key repeats the first bytes of the one before; the places to start from are not needed."""
+    """A block's entries. A key repeats the first bytes of the one before; the restart points are not needed."""
     restarts = int.from_bytes(block[-4:], "little")
     at, end, key = 0, len(block) - 4 - 4 * restarts, b""
     if end < 0:
-        raise ValueError("a block is shorter than its own list of places")
+        raise ValueError("a block is shorter than its own list of restart points")
     while at < end:
         shared, at = varint(block, at)
         own, at = varint(block, at)

@@ -90,12 +90,12 @@ def _read_index(path: Path) -> tuple[int, dict[str, Entry]]:
         raise ValueError(f"there is no file {path}: give a checkpoint's .index, with its .data files beside it")
     try:
         with open(path, "rb") as file:
-            rows = entries(file.read(LARGEST + 1))
-        key, header = next(rows, (None, b""))
+            pairs = entries(file.read(LARGEST + 1))
+        key, header = next(pairs, (None, b""))
         if key != b"":
             raise ValueError("its first entry is not a header")
         shards, found = _shards(header), {}
-        for key, message in rows:
+        for key, message in pairs:
             if (entry := _entry(name := key.decode(), message, shards)) is not None:
                 found[name] = entry
     except Unread as error:

@@ -72,8 +72,8 @@ def _unpack(path: Path) -> Any:
         with torch.serialization.safe_globals([Namespace]):  # training scripts leave their arguments beside the weights
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are cut short or hold code
-        if asked := re.search(r"GLOBAL (\S+)", str(error)):
-            raise ValueError(f"{path} asks for {asked[1]}: refused, and nothing of it was run") from error
+        if refused := re.search(r"GLOBAL (\S+)", str(error)):
+            raise ValueError(f"{path} asks for {refused[1]}: refused, and nothing of it was run") from error
         reason = "more than weights" if isinstance(error, UnpicklingError) else _line(error).partition(". ")[0]
         raise ValueError(f"{path} is damaged or not a PyTorch file of weights ({reason})") from error
 

@@ -1,4 +1,4 @@
-"""From authors' files to one of our systems: which file is which, whether they fit, and if not, to what they would.
+"""From authors' files to a system: which file is which, whether they fit, and if not, to what they would.
 
 Source: defined here, after the pages.
 """
@@ -78,7 +78,7 @@ def fits(page: Page, variant: Variant, tensors: dict[str, Tensor]) -> bool:
     if not all(name in tensors for source in sources.values() for name in source.names):
         return False
     try:
-        return all(squeezed(arranged(source, tensors)) == squeezed(own[ours]) for ours, source in sources.items())
+        return all(squeezed(arranged(source, tensors)) == squeezed(own[name]) for name, source in sources.items())
     except ValueError:
         return False
 

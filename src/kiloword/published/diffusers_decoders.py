@@ -80,7 +80,7 @@ class ConsistencyDecoder(Decoder):
 
     def steps(self, layout: Layout, effort: Effort) -> int:
         if effort != self.effort:
-            raise ValueError(f"a consistency decoder paints in 2 steps, without groups or guidance, not with {effort}")
+            raise ValueError(f"a consistency decoder draws in 2 steps, without groups or guidance, not with {effort}")
         return effort.steps
 
     def decode_steps(

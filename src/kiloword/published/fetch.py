@@ -22,7 +22,7 @@ from kiloword.published.page import File
 CHUNK = 1 << 20
 REMEDY = "try again to go on from what has come, or give the file with --from if you have it"
 
-# Told of bytes that are here, of how many (None: the server doesn't say).
+# Called with the bytes fetched so far and in all (None if the server does not say).
 Report = Callable[[int, int | None], None]
 
 

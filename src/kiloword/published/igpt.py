@@ -28,11 +28,11 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     """Of OpenAI's arguments, which name a side `n_px`, or of the port's, which has biases; the palette is the page's
     of that name."""
     port = "n_positions" in arguments
-    places = arguments["n_positions"] if port else arguments["n_px"] ** 2
+    positions = arguments["n_positions"] if port else arguments["n_px"] ** 2
     width, palette = arguments["n_embd"], PALETTE.parts(arguments)
     hidden = arguments.get("n_inner") or 4 * width
     colours = Categorical(palette.quantizer.size)
-    head = CategoricalConfig(colours, width, entrance=PositionEntranceConfig(places))
+    head = CategoricalConfig(colours, width, entrance=PositionEntranceConfig(positions))
     stack = StackConfig(
         width,
         arguments["n_layer"],
@@ -96,7 +96,7 @@ def source_name(name: str, config: ImageModelConfig) -> Source:
 
 
 def card(variant: str) -> Card:
-    """OpenAI's sampler leaves nothing out."""
+    """OpenAI's sampler uses no top-k or top-p."""
     arguments = PAGE.variants[variant].arguments
     side = arguments["n_px"] if "n_px" in arguments else isqrt(arguments["n_positions"])
     return Card(

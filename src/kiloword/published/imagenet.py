@@ -1,4 +1,4 @@
-"""The 1000 classes of ImageNet by number and by name: what a class-conditional model is asked for.
+"""The 1000 classes of ImageNet by number and by name: the prompts of a class-conditional model.
 
 Source: Russakovsky et al. 2015 (ImageNet Large Scale Visual Recognition Challenge), the challenge's order of 2012;
 names from WordNet 3.0 (Princeton University), in imagenet_classes.txt, a class a line, its names separated by commas.

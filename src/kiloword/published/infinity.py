@@ -44,7 +44,7 @@ ENCODER = "google/flan-t5-xl"
 GRIDS = 15  # learned grids, of which the tables have 13
 FLIP = 0.3  # how often bits flip at most in training, on all grids of the tables
 PATCH = 2  # of the models that take 2x2 tokens at once
-USUAL = {  # arguments of the authors that all their models share, and what no part of ours is made for
+USUAL = {  # arguments of the authors that all their models share, and what no part here is made for
     "shared_aln": True, "head_aln": True, "rms_norm": False, "cos_attn": True, "swiglu": False, "head_depth": 1,
     "nm0": False, "use_bit_label": 1, "rope2d_each_sa_layer": 1, "rope2d_normalized_by_hw": 2,
     "add_lvl_embeding_only_first_block": 1,
@@ -122,7 +122,7 @@ BLOCK = {
 
 
 def source_name(name: str, config: ImageModelConfig) -> Source:
-    """Their rotary pairs are neighbours, ours half a head apart; their gates come first, ours last."""
+    """The authors' rotary pairs are neighbours, here half a head apart; their gates come first, here last."""
     if name.startswith("picture.tokenizer."):
         tokenizer, rest = config.picture.tokenizer, name.removeprefix("picture.tokenizer.")
         if isinstance(tokenizer, PatchedConfig):
@@ -136,7 +136,7 @@ def source_name(name: str, config: ImageModelConfig) -> Source:
         case ["prompt", "pool", "query"]:
             return Source(("text_proj_for_sos.ca.mat_q",), changed=Tensor.flatten)
         case ["prompt", "nothing"]:
-            return Source(("cfg_uncond",), changed=partial(lengthened, rows=config.prompt.rows))
+            return Source(("cfg_uncond",), changed=partial(lengthened, length=config.prompt.rows))
         case ["transformer", "shared_modulation", "linear", kind]:
             return Source((f"shared_ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
         case ["transformer", "output_modulation", "linear", kind]:
@@ -151,20 +151,20 @@ def _of_block(block: str, kind: str, stack: StackConfig) -> Source:
         case "attention.qkv.weight":
             return Source((f"{block}.sa.mat_qkv.weight",), changed=partial(pairs_apart, stack.attention))
         case "attention.query_bias":
-            return Source((f"{block}.sa.q_bias",), changed=partial(turned, heads=stack.attention.heads))
+            return Source((f"{block}.sa.q_bias",), changed=partial(half_split, heads=stack.attention.heads))
         case "modulation.offset":
             return Source((f"{block}.ada_gss",), changed=lambda offset: offset.flatten(0, 2)[list(HALVES)])
     return Source((f"{block}.{BLOCK[kind]}",))
 
 
-def turned(bias: Tensor, heads: int) -> Tensor:
-    """The queries' bias, from neighbours that turn together to pairs half a head apart."""
+def half_split(bias: Tensor, heads: int) -> Tensor:
+    """The queries' bias, from rotary pairs of neighbours to pairs half a head apart."""
     return rearrange(bias, "(h i pair) -> (h pair i)", h=heads, pair=2)
 
 
-def lengthened(learned: Tensor, rows: int) -> Tensor:
-    """As many rows as the context holds: the authors cut the others off, or fill up with zeros."""
-    return pad(learned[:rows], (0, 0, 0, max(0, rows - len(learned))))
+def lengthened(learned: Tensor, length: int) -> Tensor:
+    """The learned null context, cut or padded with zeros to the context's length, as the authors do."""
+    return pad(learned[:length], (0, 0, 0, max(0, length - len(learned))))
 
 
 CHUNKS = {12: 3, 24: 6, 32: 4, 40: 5}  # blocks of a chunk in the published depths
@@ -181,17 +181,17 @@ def unfused(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict whose blocks lie in chunks of any size, or in none, with the names of the published chunking."""
     found = {name: CHUNKED.fullmatch(name) for name in tensors}
     chunk = 1 + max((int(match[2]) for match in found.values() if match and match[2]), default=0)
-    place = {
+    block_of = {
         name: (int(match[1]) * chunk + int(match[2]), match[3]) if match[3] else (int(match[4]), match[5])
         for name, match in found.items()
         if match
     }
-    depth = 1 + max((number for number, _ in place.values()), default=0)
+    depth = 1 + max((number for number, _ in block_of.values()), default=0)
 
     def renamed(name: str) -> str:
-        if name not in place:
+        if name not in block_of:
             return name
-        number, rest = place[name]
+        number, rest = block_of[name]
         return f"{block_name(number, depth)}.{rest}"
 
     return {renamed(name): value for name, value in tensors.items()}
@@ -239,7 +239,7 @@ def variant(size: str, files: tuple[File, ...], about: str, patched: bool = Fals
 
 
 def unpublished(size: str) -> Variant:
-    """A size of which only the code is out: weights come from a training of one's own."""
+    """A size of which only the code is out: its weights have to be trained."""
     file = File(f"infinity_{size.lower()}.pth", under=("trainer", "gpt_fsdp"))
     return variant(size, (file,), f"{size}: its weights are not published, those of your own training are read")
 

@@ -13,7 +13,7 @@ from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.bsq_scales import BSQScalesConfig, Grids
 from kiloword.tokenizers.cnn import CNNConfig
 
-TALL = (  # rows x columns; pictures that are wide have the same ones, turned
+TALL = (  # rows x columns; wide pictures have the same ones, transposed
     "1x1 2x2 4x4 6x6 8x8 12x12 16x16 20x20 24x24 32x32 40x40 48x48 64x64",
     "1x1 2x2 3x3 5x4 10x8 15x12 20x16 25x20 30x24 35x28 45x36 55x44 70x56",
     "1x1 2x2 4x3 8x6 12x9 16x12 20x15 24x18 28x21 36x27 48x36 60x45 72x54",

@@ -92,17 +92,17 @@ def stack_of(arguments: dict[str, Any]) -> StackConfig:
 
 
 def position_of(arguments: dict[str, Any], head_dim: int) -> RotaryConfig | StretchedConfig:
-    """All channels turn with time. Settings of rotary positions stand in one place since transformers 5."""
-    told = {**(arguments.get("rope_scaling") or {}), **(arguments.get("rope_parameters") or {})}
-    base = float(told.get("rope_theta") or arguments.get("rope_theta") or 10000.0)
+    """All channels rotate with time. transformers 5 moved the settings to rope_parameters."""
+    settings = {**(arguments.get("rope_scaling") or {}), **(arguments.get("rope_parameters") or {})}
+    base = float(settings.get("rope_theta") or arguments.get("rope_theta") or 10000.0)
     rotary = RotaryConfig((head_dim, 0, 0, 0), (base, 100.0, 100.0, 100.0))
-    match told.get("rope_type") or told.get("type") or "default":
+    match settings.get("rope_type") or settings.get("type") or "default":
         case "default":
             return rotary
         case "llama3":
             return StretchedConfig(
-                rotary, told["factor"], told["low_freq_factor"], told["high_freq_factor"],
-                told["original_max_position_embeddings"],
+                rotary, settings["factor"], settings["low_freq_factor"], settings["high_freq_factor"],
+                settings["original_max_position_embeddings"],
             )  # fmt: skip
         case other:
             raise ValueError(f"rotary positions of type {other!r} are unknown: give a model with default or llama3")
@@ -138,8 +138,8 @@ def counted_from_one(weight: Tensor) -> Tensor:
     return 1 + weight.float()
 
 
-def with_room(matrix: Float[Tensor, "c w"], words: int, pictures: int) -> Float[Tensor, "c w"]:
-    """A vocabulary as it is. Raises ValueError if there is no room in it for the tokens of pictures."""
+def checked_vocabulary(matrix: Float[Tensor, "c w"], words: int, pictures: int) -> Float[Tensor, "c w"]:
+    """A vocabulary's matrix as it is. Raises ValueError if it is too small for the tokens of pictures."""
     if len(matrix) < words + pictures:
         raise ValueError(
             f"this language model has {len(matrix)} rows, {words} words and {pictures} picture tokens take "
@@ -149,8 +149,8 @@ def with_room(matrix: Float[Tensor, "c w"], words: int, pictures: int) -> Float[
 
 
 def grow(tensors: dict[str, Tensor], words: int, pictures: int) -> dict[str, Tensor]:
-    """A language model's weights with room for the tokens of pictures behind its words: each begins as the mean of all
-    words (Hewitt 2021), as Liquid's did. Rows behind the words that stand for nothing are given up."""
+    """A language model's weights with vectors for picture tokens behind its words: each begins as the mean of all
+    words (Hewitt 2021), as Liquid's did. Unused vectors behind the words are dropped."""
     extended = dict(tensors)
     for name in ("model.embed_tokens.weight", "lm_head.weight"):
         if name in tensors:

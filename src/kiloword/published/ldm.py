@@ -46,7 +46,7 @@ def source_name(name: str, config: AutoencoderConfig, dialect: Dialect = LDM) ->
 
 
 def _modules(network: str, path: list[str], config: AutoencoderConfig, dialect: Dialect) -> list[str]:
-    """Their modules that make up a layer of ours."""
+    """The authors' modules that make up a layer here."""
     match path:
         case ["middle", "blocks", i, layer]:
             return [f"mid.{dialect.middle[2 * int(i)]}.{_IN_BLOCK.get(layer, layer)}"]
@@ -55,11 +55,11 @@ def _modules(network: str, path: list[str], config: AutoencoderConfig, dialect: 
         case ["levels", level, "resample", "conv"]:
             return [f"{_level(network, int(level), config, dialect)}.{_RESAMPLES[network]}"]
         case ["levels", level, "blocks", i, layer]:
-            place = _level(network, int(level), config, dialect)
-            return [f"{place}.{dialect.block}.{i}.{_IN_BLOCK.get(layer, layer)}"]
+            prefix = _level(network, int(level), config, dialect)
+            return [f"{prefix}.{dialect.block}.{i}.{_IN_BLOCK.get(layer, layer)}"]
         case ["levels", level, "attentions", i, layer]:
-            place = _level(network, int(level), config, dialect)
-            return [f"{place}.attn.{i}.{part}" for part in _attention(layer, dialect)]
+            prefix = _level(network, int(level), config, dialect)
+            return [f"{prefix}.attn.{i}.{part}" for part in _attention(layer, dialect)]
         case [layer]:
             return [_LAYERS[layer]]
     raise AssertionError(f"no author has {'.'.join(path)}")

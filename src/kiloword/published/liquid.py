@@ -55,8 +55,8 @@ def source_name(name: str, config: ImageModelConfig) -> Source:
         return language_models.source_name(name.removeprefix("transformer."), config.transformer)
     head = config.picture.head
     assert isinstance(head, ExtendedVocabConfig)
-    room = partial(language_models.with_room, words=head.text.size, pictures=head.picture.size)
-    return Source((HEAD[name],), changed=room)
+    checked = partial(language_models.checked_vocabulary, words=head.text.size, pictures=head.picture.size)
+    return Source((HEAD[name],), changed=checked)
 
 
 HEAD = {

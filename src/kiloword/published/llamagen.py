@@ -46,13 +46,13 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     head = CategoricalConfig(space, width, entrance=BareEntranceConfig())
     prompt = ClassStartConfig(arguments.get("num_classes", 1000), width)
     if arguments.get("model_type", "c2i") == "t2i":
-        channels, rows = arguments.get("caption_dim", 2048), arguments.get("cls_token_num", 120)
-        prompt = FeaturesConfig(channels, width, rows, arguments.get("text_encoder", ""))
+        channels, length = arguments.get("caption_dim", 2048), arguments.get("cls_token_num", 120)
+        prompt = FeaturesConfig(channels, width, length, arguments.get("text_encoder", ""))
     return ImageModelConfig(ModalityConfig(tokenizer, RasterConfig(place="fed"), head), prompt, stack_of(arguments))
 
 
 def stack_of(arguments: dict[str, Any]) -> StackConfig:
-    """Half of a head's channels turn with the row, half with the column."""
+    """Half of a head's channels rotate with the row, half with the column."""
     width, heads = arguments["dim"], arguments["n_head"]
     half, base = width // heads // 2, float(arguments.get("rope_base", 10000))
     hidden = int(2 * (4 * width) / 3)
@@ -88,7 +88,7 @@ BLOCK = {
 
 
 def source_name(name: str, config: ImageModelConfig) -> Source:
-    """Their rotary pairs are neighbours, ours half a head apart."""
+    """The authors' rotary pairs are neighbours, here half a head apart."""
     if name.startswith("picture.tokenizer."):
         tokenizer = config.picture.tokenizer
         assert isinstance(tokenizer, AutoencoderConfig)
@@ -105,12 +105,12 @@ def source_name(name: str, config: ImageModelConfig) -> Source:
 
 
 def pairs_apart(attention: AttentionConfig, weight: Tensor) -> Tensor:
-    """The rows of queries and keys, from neighbours that turn together to pairs half a head apart."""
+    """The output channels of queries and keys, from rotary pairs of neighbours to pairs half a head apart."""
     key_heads = attention.key_heads or attention.heads
-    turned, all_heads = attention.heads + key_heads, attention.heads + 2 * key_heads
-    rows = rearrange(weight, "(h d) w -> h d w", h=all_heads)
-    apart = rearrange(rows[:turned], "h (i pair) w -> h (pair i) w", pair=2)
-    return torch.cat([apart, rows[turned:]]).flatten(0, 1)
+    rotated, all_heads = attention.heads + key_heads, attention.heads + 2 * key_heads
+    channels = rearrange(weight, "(h d) w -> h d w", h=all_heads)
+    apart = rearrange(channels[:rotated], "h (i pair) w -> h (pair i) w", pair=2)
+    return torch.cat([apart, channels[rotated:]]).flatten(0, 1)
 
 
 # What is published

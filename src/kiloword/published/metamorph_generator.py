@@ -1,7 +1,7 @@
 """MetaMorph's generator: a Llama that answers with words and with 64 features of a picture, which a decoder draws.
 
 Tong et al. 2024 (MetaMorph); github.com/facebookresearch/metamorph. Its weights are not out, and its decoder is a
-Stable Diffusion 1.5 taught to take the features for a text: here a diffusion decoder of our own takes its place.
+Stable Diffusion 1.5 trained on the features in place of a text: here kiloword's diffusion decoder replaces it.
 """
 
 from typing import Any
@@ -61,8 +61,8 @@ def source_name(name: str, config: ImageModelConfig) -> Source:
     if name.startswith("transformer."):
         assert isinstance(config.transformer, StackConfig)
         return language_models.source_name(name.removeprefix("transformer."), config.transformer)
-    ours = next(prefix for prefix in NAMES if name.startswith(prefix))
-    return Source((NAMES[ours] + name.removeprefix(ours),))
+    prefix = next(known for known in NAMES if name.startswith(known))
+    return Source((NAMES[prefix] + name.removeprefix(prefix),))
 
 
 def card(variant: str) -> Card:
@@ -91,7 +91,7 @@ PAGE = Page(
             LLAMA_31_8B,
             8_073_282_688,
             (File("model.safetensors.index.json"),),
-            "Llama 3.1 8B that regresses 8x8 SigLIP features; a decoder is taught by oneself",
+            "Llama 3.1 8B that regresses 8x8 SigLIP features; its decoder is yours to train",
         ),
     },
     parts=parts,

@@ -1,7 +1,7 @@
 """The law of pages: what kiloword knows of one published system, so that its authors' files load.
 
 A page is facts: which parts the system is made of at any size, where its files lie, under which names the authors keep
-each of our weights, with which defaults they draw, its licence and the numbers that they report.
+each of kiloword's weights, with which defaults they draw, its licence and the numbers that they report.
 """
 
 import re
@@ -38,7 +38,7 @@ def bundle_files(url: str, name: str, shards: int) -> tuple[File, ...]:
     On disk they are called after `name`, which may begin with a folder. Only the index gives weights.
     """
     pairs = zip(file_names(name, shards), file_names(url, shards), strict=True)
-    return tuple(File(ours, url=address) for ours, address in pairs)
+    return tuple(File(local, url=address) for local, address in pairs)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Source:
-    """Where one of our parameters comes from: the authors' tensors called `names`, concatenated along the first axis.
+    """The source of one parameter here: the authors' tensors called `names`, concatenated along the first axis.
 
     If `transposed`, axes of size 1 are dropped and the first axis becomes the last; `changed` is applied after that.
     Shapes that differ in axes of size 1 only (a 1x1 convolution and a matrix) count as equal.
@@ -87,7 +87,7 @@ class Preparation:
 class Page:
     """A published system.
 
-    `parts` turns the authors' arguments into our config, and `source_name` the name of one of our parameters, with that
+    `parts` maps the authors' arguments to a config, and `source_name` the name of one of its parameters, with that
     config, into its `Source`. Some files name the same tensor in different ways: `canonical` maps a key of a file to
     the name that `source_name` uses, `unfused` does so for a whole state dict, where a name depends on the other keys.
     `ignored` are regular expressions for keys of the files that we don't need. `card` gives, for each variant of a
@@ -110,7 +110,7 @@ class Page:
 
 
 def names_of(page: Page, config: Any, system: nn.Module) -> dict[str, Source]:
-    """The source of each parameter and buffer of a system, by our name."""
+    """The source of each parameter and buffer of a system, by its name here."""
     return {name: page.source_name(name, config) for name in system.state_dict()}
 
 
@@ -145,7 +145,7 @@ def fill(page: Page, config: Any, system: nn.Module, tensors: dict[str, Tensor])
 
 
 def arranged(source: Source, tensors: dict[str, Tensor]) -> Tensor:
-    """The authors' tensors as one of our parameters. Raises ValueError if their shapes do not fit together."""
+    """The authors' tensors as one parameter here. Raises ValueError if their shapes do not fit together."""
     values = [tensors[name] for name in source.names]
     try:
         value = torch.cat(values) if len(values) > 1 else values[0]

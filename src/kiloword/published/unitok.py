@@ -67,7 +67,7 @@ TEXT = {
     "feed_forward.up": "mlp.c_fc", "feed_forward.out": "mlp.c_proj",
 }  # fmt: skip
 ENDS = {"0": "conv1", "1": "norm1", "3": "conv2"}
-PLACES = (  # prefix of our names, prefix in the source, and what its layers are called
+PREFIXES = (  # prefix of the names here, prefix in the source, and what its layers are called
     ("tokenizer.encoder.network.stem.", "encoder.patch_embed.backbone.stem.", ENDS),
     ("tokenizer.encoder.network.stages.", "encoder.patch_embed.backbone.stages.", MBCONV),
     ("tokenizer.encoder.network.pool.", "encoder.patch_embed.backbone.pool.", {"0": "norm", "1": "proj"}),
@@ -87,15 +87,15 @@ PLACES = (  # prefix of our names, prefix in the source, and what its layers are
 
 
 def source_name(name: str, config: ContrastiveConfig) -> Source:
-    """Their codebooks are modules of their own, gate and up projections two matrices."""
+    """The authors' codebooks are separate modules, gate and up projections two matrices."""
     if name == "tokenizer.quantizer.codebook":
         quantizer = config.tokenizer.quantizer
         assert isinstance(quantizer, MulticodeConfig)
         return Source(tuple(f"quantizer.codebooks.{book}.codebook.weight" for book in range(quantizer.codebooks)))
     if name == "text.leave.weight":
         return Source(("text_encoder.text_projection",), transposed=True)
-    ours, found, layers = next(place for place in PLACES if name.startswith(place[0]))
-    rest = f".{name.removeprefix(ours)}."
+    prefix, found, layers = next(entry for entry in PREFIXES if name.startswith(entry[0]))
+    rest = f".{name.removeprefix(prefix)}."
     for layer, called in layers.items():
         rest = rest.replace(f".{layer}.", f".{called}.")
     found += rest.strip(".")

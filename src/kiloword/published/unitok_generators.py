@@ -56,7 +56,7 @@ def codes_of(size: int, books: int) -> Codes:
 
 
 def source_name(name: str, config: ImageModelConfig) -> Source:
-    """LlamaGen's names, but for codes: each codebook has matrices of its own, at both doors."""
+    """LlamaGen's names, but for codes: each codebook has its own matrices for input and output."""
     if name.startswith("picture.tokenizer."):
         wrapped = name.removeprefix("picture.")
         inner = replace(unitok.parts(unitok.ARGUMENTS), tokenizer=config.picture.tokenizer)
@@ -84,7 +84,7 @@ def source_name(name: str, config: ImageModelConfig) -> Source:
 
 
 def with_null(classes: int, table: Tensor) -> Tensor:
-    """The classes' rows, and zeros for no class where the authors taught none, as for drawing without guidance."""
+    """The classes' vectors, and zeros for no class where the authors trained none, as for drawing without guidance."""
     return torch.cat([table, torch.zeros_like(table[:1])]) if len(table) == classes else table
 
 
@@ -112,7 +112,7 @@ def language(arguments: dict[str, Any]) -> ImageModelConfig:
 
 
 def card(variant: str) -> Card:
-    """As in the authors' script; without guidance, for which nothing was taught."""
+    """As in the authors' script; without guidance, for which nothing was trained."""
     chosen = PAGE.variants[variant]
     side = STRIDE * math.isqrt(chosen.arguments["block_size"])
     return Card(
@@ -147,7 +147,7 @@ PAGE = Page(
                 File("c2i_XXL_256.pt", under=llamagen.UNDER),
                 replace(unitok.PAGE.variants["vitamin_large"].files[0], part="unitok"),
             ),
-            "ImageNet's classes at 256x256 pixels, 16x16 tokens of 8 codes; taught without a null class",
+            "ImageNet's classes at 256x256 pixels, 16x16 tokens of 8 codes; trained without a null class",
         ),
     },
     parts=parts,

@@ -1,4 +1,4 @@
-"""VAR: ten grids of codes one after the other, coarse to fine, each drawn at once and fed what those before painted.
+"""VAR: ten grids of codes one after the other, coarse to fine, each drawn at once and fed what those before add up to.
 
 Tian et al. 2024 (Visual Autoregressive Modeling); github.com/FoundationVision/VAR.
 """
@@ -69,12 +69,12 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
 def _tokenizer(arguments: dict[str, Any]) -> AutoencoderConfig:
     """The VQVAE; of its quantizer alone, one whose pictures are the latents themselves."""
     channels = arguments["Cvae"]
-    asked = {"z_channels": channels, "vocab_size": arguments["V"], "v_patch_nums": arguments["patch_nums"]}
+    settings = {"z_channels": channels, "vocab_size": arguments["V"], "v_patch_nums": arguments["patch_nums"]}
     known = ("share_quant_resi", "quant_resi", "using_znorm")
     if "ch" in arguments:
-        asked = {**var_vae.PUBLISHED, **asked}
+        settings = {**var_vae.PUBLISHED, **settings}
         known = (*known, "ch", "ch_mult", "num_res_blocks", "norm_groups", "quant_conv_ks")
-    tokenizer = var_vae.parts(asked | {name: arguments[name] for name in known if name in arguments})
+    tokenizer = var_vae.parts(settings | {name: arguments[name] for name in known if name in arguments})
     if isinstance(tokenizer, AutoencoderConfig):
         return tokenizer
     latents = PixelwiseConfig(channels=channels)
@@ -116,12 +116,12 @@ BLOCK = {
     "feed_forward.up.weight": "ffn.fc1.weight", "feed_forward.up.bias": "ffn.fc1.bias",
     "feed_forward.out.weight": "ffn.fc2.weight", "feed_forward.out.bias": "ffn.fc2.bias",
 }  # fmt: skip
-HALVES = (4, 2, 0, 5, 3, 1)  # of their gates, scales and shifts, two each, ours: shift, scale, gate and the same again
+HALVES = (4, 2, 0, 5, 3, 1)  # of the authors' 2 gates, 2 scales, 2 shifts; here: shift, scale, gate and these again
 
 
-def reordered(rows: Tensor, order: tuple[int, ...]) -> Tensor:
+def reordered(matrix: Tensor, order: tuple[int, ...]) -> Tensor:
     """A matrix or bias whose equal parts come in another order."""
-    chunks = rows.chunk(len(order))
+    chunks = matrix.chunk(len(order))
     return torch.cat([chunks[number] for number in order])
 
 

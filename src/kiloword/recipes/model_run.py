@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from kiloword import checkpoint, parts
-from kiloword.data import asking
+from kiloword.data import dialogue
 from kiloword.data.array import clear
 from kiloword.engine.card import Card
 from kiloword.model import ImageModel
@@ -111,8 +111,8 @@ def card(recipe: Recipe, pictures: Pictures | None = None, scale: int = 1) -> Ca
     """
     side, guidance = scale * recipe.data.side, 3.0 if recipe.task.null else 1.0
     denoises = isinstance(recipe.model.picture.order, DenoiseConfig)  # from noise as loud as what it has learned from
-    styles = {style: said for style, said in asking.PHRASES.items() if style not in recipe.data.leave_out}
-    emoji = pictures is None or asking.is_emoji(pictures.metadata[0])
+    styles = {style: said for style, said in dialogue.PHRASES.items() if style not in recipe.data.leave_out}
+    emoji = pictures is None or dialogue.is_emoji(pictures.metadata[0])
     return Card(
         recipe.name, ((side, side),), styles if emoji else {}, guidance=guidance,
         temperature=1.0 if denoises else 0.5, licence=OPEN if emoji else OWN, about=recipe.about,

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kiloword.data import asking
+from kiloword.data import dialogue
 from kiloword.data.token_cache import TokenCache
 from kiloword.model import ImageModel
 from kiloword.parts import ImageModelConfig
@@ -116,8 +116,8 @@ def taught_judge(
 def captions_of(pictures: Pictures) -> Captions:
     """The many ways to ask for a picture, and the one answer."""
     return Captions(
-        ask=lambda row, chance: asking.ask(pictures.metadata[row], chance),
-        answer=lambda row: asking.answer(pictures.metadata[row]),
+        ask=lambda row, chance: dialogue.request(pictures.metadata[row], chance),
+        answer=lambda row: dialogue.answer(pictures.metadata[row]),
     )
 
 

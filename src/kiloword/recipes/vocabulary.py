@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from kiloword.data import asking
+from kiloword.data import dialogue
 from kiloword.heads.shared_vocab import SharedVocabConfig
 from kiloword.parts import ImageModelConfig
 from kiloword.recipes.recipe import Recipe
@@ -17,7 +17,7 @@ from kiloword.tokens import Categorical
 
 def with_vocabulary(recipe: Recipe, metadata: Iterable[dict[str, Any]]) -> ImageModelConfig:
     """The model's parts with text merges learned from the captions of what is trained."""
-    said = (text for m in metadata if m.get("split", "train") == "train" for text in asking.texts(m))
+    said = (text for m in metadata if m.get("split", "train") == "train" for text in dialogue.texts(m))
     return with_merges(recipe.model, BPEConfig.train(said, recipe.data.vocabulary))
 
 
@@ -44,7 +44,7 @@ def check_lengths(model: ImageModelConfig, metadata: Iterable[dict[str, Any]], d
     if describes and model.text is not None:
         limit = min(limit, model.text.limit)
     count, longest = 0, 0
-    for said in map(asking.answer, metadata):
+    for said in map(dialogue.answer, metadata):
         try:
             words.encode([said], limit)
         except ValueError:

@@ -1,4 +1,4 @@
-"""What was recorded of Chameleon's VQGAN, from ours: there and back, and the codebook's loss.
+"""Recorded stages of Chameleon's VQGAN, recomputed here: encoding, decoding, and the codebook's loss.
 
 Chameleon Team 2024 (Mixed-Modal Early-Fusion Foundation Models), Wu et al. 2024 (Liquid), after Esser et al. 2021
 (taming transformers); github.com/facebookresearch/chameleon.
@@ -11,7 +11,7 @@ from kiloword.verification.proof import Proof, Record, Stages
 
 
 def stages(record: Record) -> Stages:
-    """There and back, and the loss by which the codebook was learned. The smallest margin of an id, recorded for
+    """Encoding, decoding, and the loss that trained the codebook. The smallest margin of an id, recorded for
     information, is a difference of rounding errors."""
     pixels, system = record.tensors["image"], record.system
     layout = system.layout(*pixels.shape[2:])

@@ -1,7 +1,7 @@
 """Comparison: does a system, rebuilt here from its authors' weights, compute what their code computed?
 
-Ids and bits have to be equal; all else within a relative error of 1e-4 in float32, ||ours - theirs|| / ||theirs||.
-Where the authors round to bfloat16 on the way it is 3e-2.
+Ids and bits have to be equal; all else within a relative error ||candidate - reference|| / ||reference|| of 1e-4 in
+float32. Where the authors round to bfloat16 on the way it is 3e-2.
 """
 
 from collections.abc import Iterator
@@ -19,12 +19,12 @@ from kiloword.verification.proof import Record
 from kiloword.verification.recordings import proof_of, read_settings, read_tensors, read_weights, recorded
 
 TOLERANCE = 1e-4
-ROUNDED = 3e-2  # of what their authors compute with numbers of 8 bits, bfloat16, on the way; its name says so
+ROUNDED = 3e-2  # of what their authors compute with bfloat16 on the way; such a tensor is named _bf16_
 
 
 @dataclass(frozen=True)
 class Row:
-    """One recorded tensor: how far ours is from it. `error` counts different ids where they have to be equal."""
+    """One recorded tensor: the relative error of the tensor computed here; for ids, how many differ."""
 
     page: str
     tensor: str
@@ -51,7 +51,7 @@ def verify(folder: Path) -> Iterator[Row]:
 
 
 def rebuild(page: Page, folder: Path, settings: dict[str, Any], tensors: dict[str, Tensor]) -> Record:
-    """Our system at the recording's size, with the recording's weights, and all that was recorded."""
+    """The system at the recording's size, with the recording's weights, and all that was recorded."""
     try:
         config = page.parts(settings["config"])
     except (KeyError, TypeError) as error:
@@ -62,16 +62,16 @@ def rebuild(page: Page, folder: Path, settings: dict[str, Any], tensors: dict[st
     return Record(settings, tensors, system, weights)
 
 
-def compare(page: str, name: str, ours: Tensor, theirs: Tensor) -> Row:
-    """One row of the table; another shape is an infinite error."""
-    exact = not theirs.is_floating_point() and theirs.dtype != torch.bfloat16
-    if ours.shape != theirs.shape:
-        return Row(page, f"{name} {list(ours.shape)} for {list(theirs.shape)}", float("inf"), exact, False)
+def compare(page: str, name: str, candidate: Tensor, reference: Tensor) -> Row:
+    """A tensor computed here against the recorded one; another shape is an infinite error."""
+    exact = not reference.is_floating_point() and reference.dtype != torch.bfloat16
+    if candidate.shape != reference.shape:
+        return Row(page, f"{name} {list(candidate.shape)} for {list(reference.shape)}", float("inf"), exact, False)
     if exact:
-        wrong = int((ours.long() != theirs.long()).sum())
+        wrong = int((candidate.long() != reference.long()).sum())
         return Row(page, name, wrong, True, wrong == 0)
-    left_out = theirs.isinf() & (ours == theirs)  # logits of what may not be drawn are minus infinity
-    ours, theirs = (values.double().masked_fill(left_out, 0) for values in (ours, theirs))
-    size = theirs.masked_fill(theirs.isinf(), 0).norm().clamp(min=1e-12)
-    error = float((ours - theirs).norm() / size)
+    left_out = reference.isinf() & (candidate == reference)  # logits of what may not be drawn are minus infinity
+    candidate, reference = (values.double().masked_fill(left_out, 0) for values in (candidate, reference))
+    size = reference.masked_fill(reference.isinf(), 0).norm().clamp(min=1e-12)
+    error = float((candidate - reference).norm() / size)
     return Row(page, name, error, False, error <= (ROUNDED if "_bf16_" in name else TOLERANCE))

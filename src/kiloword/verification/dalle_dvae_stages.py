@@ -1,4 +1,4 @@
-"""What was recorded of DALL-E's discrete VAE, from ours: the authors' notebook, stage by stage.
+"""Recorded stages of DALL-E's discrete VAE, recomputed here: the authors' notebook, stage by stage.
 
 Ramesh et al. 2021 (Zero-Shot Text-to-Image Generation); github.com/openai/DALL-E.
 """
@@ -13,7 +13,7 @@ from kiloword.verification.proof import Proof, Record, Stages
 
 
 def stages(record: Record) -> Stages:
-    """Their notebook, stage by stage; their pixels and reconstructions are in [0, 1]."""
+    """The authors' notebook, stage by stage; its pixels and reconstructions are in [0, 1]."""
     tensors, system = record.tensors, record.system
     pixels = tensors["in.image_u8"].float() / 127.5 - 1
     layout = system.layout(*pixels.shape[-2:])

@@ -1,4 +1,4 @@
-"""What was recorded of Image GPT's palette, from ours: ids of a picture and the picture of ids.
+"""Recorded stages of Image GPT's palette, recomputed here: ids of a picture and the picture of ids.
 
 Chen et al. 2020 (Generative Pretraining from Pixels); the same palette is published as an array and inside the
 preprocessor settings of the Hugging Face port.

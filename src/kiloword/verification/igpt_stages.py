@@ -1,4 +1,4 @@
-"""What was recorded of Image GPT, from ours: pixels read and drawn, with and without a cache, and the probe.
+"""Recorded stages of Image GPT, recomputed here: pixels read and drawn, with and without a cache, and the probe.
 
 Chen et al. 2020 (Generative Pretraining from Pixels); github.com/openai/image-gpt and transformers.
 """
@@ -29,8 +29,8 @@ LIKELIEST = Sampling(temperature=0)
 
 
 def stages(record: Record) -> Stages:
-    """Recorded pixels read in one go and by way of the cache; pictures drawn, of the likeliest colours by way of the
-    cache and by recorded chances without it; the probe, which is a matrix on the mean of the hidden vectors."""
+    """Logits of recorded pixels at once and with the cache; greedy pictures with the cache, sampled ones from recorded
+    uniforms without it; the probe, which is a matrix on the mean of the hidden vectors."""
     model, tensors = record.system, record.tensors
     head, tokenizer = model.picture.head, model.picture.tokenizer
     layout = tokenizer.layout(*tensors["in.image_u8"].shape[1:3])
@@ -52,14 +52,14 @@ def stages(record: Record) -> Stages:
         chances = tensors["in.uniforms"].T
         return last(model.draw(drawing(model, layout, len(chances)), Recorded(chances)))
 
-    def cached_draw(asked: Drawing) -> Tensor:
-        return last(draw(model, asked, Seeded([0] * asked.count)))
+    def cached_draw(request: Drawing) -> Tensor:
+        return last(draw(model, request, Seeded([0] * request.count)))
 
     def likeliest() -> Tensor:
         return cached_draw(begun(model, layout, tensors))
 
-    def steps(asked: Drawing) -> Tensor:
-        answers = recorded_calls(head.output, lambda: cached_draw(asked))[1]
+    def steps(request: Drawing) -> Tensor:
+        answers = recorded_calls(head.output, lambda: cached_draw(request))[1]
         return torch.cat([answer[0] for answer in answers], dim=1)
 
     def cached() -> Tensor:
@@ -67,7 +67,7 @@ def stages(record: Record) -> Stages:
         return steps(replace(drawing(model, layout, len(ids)), tokens=ids, given=given))
 
     def greedy_logits() -> Tensor:
-        """The port's begin behind the pixel that is given."""
+        """The port's logits begin behind the given pixel."""
         return steps(begun(model, layout, tensors))[:, layout.count - tensors["out.greedy_logits"].shape[1] :]
 
     table = {

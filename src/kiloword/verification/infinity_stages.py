@@ -1,4 +1,4 @@
-"""What was recorded of Infinity's code, from ours: training with and without flipped bits, and three ways of guidance.
+"""Recorded stages of Infinity's code, recomputed here: training with and without flipped bits, three ways of guidance.
 
 Han et al. 2024 (Infinity); the recordings come from github.com/FoundationVision/Infinity.
 """
@@ -50,7 +50,7 @@ class Flips:
         return 1.0 - rearrange(self.masks[grid], "b 1 s t c -> b c s t")
 
     def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
-        raise ValueError("flips are uniform numbers, and normal ones were asked for")
+        raise ValueError("flips are uniform numbers, and normal ones were requested")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Scene:
-    """The recorded texts and pictures before our model."""
+    """The recorded texts and pictures as input of the model."""
 
     record: Record
 
@@ -106,7 +106,7 @@ class Scene:
         return self.model.picture.tokenizer.encode(self.record.tensors["vae_features"], layout, noise)
 
     def stream(self, shown: Int[Tensor, "b n d"]) -> Stream:
-        """All rows of a training step."""
+        """All positions of a training step."""
         layout, model = self.layout("scale_schedule"), self.model
         schedule = model.picture.order.schedule(layout, len(shown), None, None)
         everything = torch.arange(layout.count).expand(len(shown), -1)
@@ -115,7 +115,7 @@ class Scene:
         return behind(model.opening(to_draw(self.texts(), layout)), span, modulated=True)
 
     def inputs(self, shown: Int[Tensor, "b n d"]) -> Tensor:
-        """What the rows behind the first grid are fed."""
+        """The inputs of the positions behind the first grid."""
         first = self.layout("scale_schedule").counts[0]
         return recorded_calls(self.head.embedding, lambda: self.stream(shown))[0][0][:, first:]
 
@@ -124,7 +124,7 @@ class Scene:
         return self.head.output(hidden)
 
     def first_block(self, part: Callable[[Any], nn.Module], count: int) -> Tensor:
-        """What a part of the first block says of the first rows."""
+        """The output of a part of the first block at the first positions."""
         return recorded_calls(part(self.stack.blocks[0]), self.logits)[1][0][:, :count]
 
     def loss(self) -> Float[Tensor, ""]:
@@ -164,8 +164,8 @@ class Scene:
     def angles(self, count: int) -> Float[Tensor, "2 n p"]:
         """Cosine and sine of every pair of the first tokens."""
         layout = self.layout("scale_schedule")
-        seat = torch.arange(layout.count)[None]
-        span = picture_span(torch.zeros(1, layout.count, self.stack.width), layout, seat, seat, causal=True)
+        index = torch.arange(layout.count)[None]
+        span = picture_span(torch.zeros(1, layout.count, self.stack.width), layout, index, index, causal=True)
         assert self.stack.rotary is not None
         cos, sin = (half[0, :count, 0] for half in self.stack.rotary.angles(span.positions))
         pairs = cos.shape[1] // 2
@@ -189,8 +189,8 @@ class Scene:
                 hook.remove()
 
 
-def said(record: Record, tensor: str, pattern: str) -> float:
-    """A number that stands in the recording's description of a tensor."""
+def described_number(record: Record, tensor: str, pattern: str) -> float:
+    """A number in the recording's description of a tensor."""
     found = re.search(pattern, record.settings["tensors"][tensor])
     if found is None:
         raise ValueError(f"the recording does not say with which {pattern!r} {tensor} was made")
@@ -208,22 +208,22 @@ def stages(record: Record) -> Stages:
             case "gen_cfg":
                 return scene.drawn(settings["cfg_list"][:count], settings["tau_list"][:count])
             case "gen_cfg_layer":
-                guidance = said(record, f"{way}_bits", r"cfg (\d+(?:\.\d+)?)")
-                block = int(said(record, f"{way}_bits", r"cfg_insertion_layer=\[(-\d+)\]"))
+                guidance = described_number(record, f"{way}_bits", r"cfg (\d+(?:\.\d+)?)")
+                block = int(described_number(record, f"{way}_bits", r"cfg_insertion_layer=\[(-\d+)\]"))
                 return scene.drawn([guidance] * count, [1.0] * count, after_block=block)
-        guidance = said(record, f"{way}_bits", r"CFG (\d+(?:\.\d+)?) on logits")
+        guidance = described_number(record, f"{way}_bits", r"CFG (\d+(?:\.\d+)?) on logits")
         return scene.drawn([guidance] * count, [1.0] * count, negative=scene.texts("neg_"))
 
     def condition() -> Any:
         return scene.model.prompt.read(scene.texts())
 
     def modulation() -> Tensor:
-        ours = scene.stack.shared_modulation(condition().vector[:, None]).unflatten(-1, (6, -1))
-        return ours[:, :, [HALVES.index(number) for number in range(len(HALVES))]]
+        values = scene.stack.shared_modulation(condition().vector[:, None]).unflatten(-1, (6, -1))
+        return values[:, :, [HALVES.index(number) for number in range(len(HALVES))]]
 
     def context() -> Tensor:
-        told = condition().context
-        return told.vectors[told.present]
+        found = condition().context
+        return found.vectors[found.present]
 
     table: dict[str, Callable[[], Tensor]] = {
         "cond_BD": lambda: condition().vector,

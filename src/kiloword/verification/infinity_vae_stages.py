@@ -1,4 +1,4 @@
-"""What was recorded of Infinity's tokenizers, from ours: there and back, on the grids that were recorded.
+"""Recorded stages of Infinity's tokenizers, recomputed here: encoding and decoding on the grids that were recorded.
 
 Han et al. 2024 (Infinity: Scaling Bitwise AutoRegressive Modeling); github.com/FoundationVision/Infinity.
 """
@@ -16,7 +16,7 @@ from kiloword.verification.proof import Proof, Record, Stages
 
 
 def stages(record: Record) -> Stages:
-    """There and back, on the grids that were recorded; `next_input_area` is what the authors' tokenizer would feed."""
+    """Encoding and decoding on the recorded grids; `next_input_area` is the next input of the authors' transformer."""
     tensors, system = record.tensors, record.system
     pixels, quantizer = tensors["image"], system.quantizer
     layout = Layout(tuple((rows, columns) for _, rows, columns in record.settings["settings"]["scale_schedule"]))

@@ -1,4 +1,4 @@
-"""What was recorded of Liquid, from ours: prompts, drawing with guidance, whole sequences, and the loss.
+"""Recorded stages of Liquid, recomputed here: prompts, drawing with guidance, whole sequences, and the loss.
 
 Wu et al. 2024 (Language Models are Scalable and Unified Multi-modal Generators); github.com/FoundationVision/Liquid.
 """
@@ -26,7 +26,7 @@ from kiloword.verification.proof import Proof, Record, Stages
 # Axes: b texts, t tokens of a text and a picture, s steps, c ids of the vocabulary.
 
 
-LEFT_OUT = -100  # the label of tokens that no loss asks for
+LEFT_OUT = -100  # the label of tokens that the loss leaves out
 
 
 def stages(record: Record) -> Stages:
@@ -34,8 +34,8 @@ def stages(record: Record) -> Stages:
     sequences at once; and the loss of one picture behind its prompt."""
     model, tensors, settings = record.system, record.tensors, record.settings["settings"]["sampling"]
     first, count = record.arguments["text_vocab"], len(tensors["sampled_ids"])
-    rows = zip(tensors["prompt_ids"], tensors["attention_mask"], strict=True)
-    prompts = [ids[present.bool()] for ids, present in rows][:count]
+    pairs = zip(tensors["prompt_ids"], tensors["attention_mask"], strict=True)
+    prompts = [ids[present.bool()] for ids, present in pairs][:count]
     whole = [*prompts, *[torch.tensor(model.prompt.ids(None))] * count]
     chosen = Sampling(settings["temperature"], settings["top_k"], settings["top_p"])
 
@@ -46,10 +46,10 @@ def stages(record: Record) -> Stages:
         kept = filter_logits(drawing()[2][:, 0, first:], chosen).softmax(-1)
         return pad(kept, (first, 0))
 
-    def taught() -> Tensor:
+    def teacher_forced() -> Tensor:
         sampled = tensors["sampled_ids"].repeat(2, 1)
-        told = [torch.cat(pair) for pair in zip(whole, sampled, strict=True)]
-        return torch.stack([values[-3:] for values in said(model, told)])
+        sequences = [torch.cat(pair) for pair in zip(whole, sampled, strict=True)]
+        return torch.stack([values[-3:] for values in logits_of(model, sequences)])
 
     ids = tensors["train_ids"][0]
     return {
@@ -60,23 +60,22 @@ def stages(record: Record) -> Stages:
         "first_step_filtered_probs": filtered,
         "sampled_ids": lambda: drawing()[0] + first,
         "image_codes": lambda: drawing()[0],
-        "full_logits_last3": taught,
+        "full_logits_last3": teacher_forced,
         "train_ids": lambda: training_step(model, ids)[0],
         "train_labels": lambda: training_step(model, ids)[1],
-        "train_loss": lambda: lesson_loss(model, ids),
+        "train_loss": lambda: training_loss(model, ids),
     }
 
 
 def left_padded(texts: list[Tensor], value: int) -> Tensor:
-    """Texts that end together, as the authors batch them; here absent rows stand behind."""
+    """Texts padded on the left, as the authors batch them; kiloword pads on the right."""
     return pad_sequence([text.flip(0) for text in texts], batch_first=True, padding_value=value).flip(1)
 
 
 def drawn(
     model: ImageModel, prompts: list, steps: int, guidance: float, way: Any = draw
 ) -> tuple[Int[Tensor, "b s"], Float[Tensor, "_ s c"], Float[Tensor, "b s c"]]:
-    """The likeliest picture tokens, one after the other, and at every step the logits of all ids: of prompts, then
-    without, and guided."""
+    """Greedy picture tokens, and at every step the logits of all ids: with prompts, then without, and guided."""
     layout, b = Layout(((1, steps),)), len(prompts)
     weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, b)
     views = [model.opening(to_draw(prompts, layout), null) for null in (False, True)]
@@ -88,25 +87,25 @@ def drawn(
     return taken[-1], logits.flatten(0, 1), combine_views(logits, weights)
 
 
-def said(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c"]]:
-    """Logits behind every id of texts of any ids: the language model as it is."""
+def logits_of(model: ImageModel, texts: list[Tensor]) -> list[Float[Tensor, "t c"]]:
+    """Logits at every id of texts of any ids, of the plain language model."""
     head, counts = head_of(model), torch.tensor([len(text) for text in texts])
     ids = pad_sequence(texts, batch_first=True)
     present = torch.arange(ids.shape[1]) < counts[:, None]
-    rows = head.embedding(ids) * head.config.gain
-    laid = lay([[Piece(0, row)] for row in range(len(ids))], [text_span(rows, present, causal=True)])
+    vectors = head.embedding(ids) * head.config.gain
+    laid = lay([[Piece(0, row)] for row in range(len(ids))], [text_span(vectors, present, causal=True)])
     logits = head.logits(model.transformer(laid.stream))
     return [values[:count] for values, count in zip(logits, counts.tolist(), strict=True)]
 
 
 def head_of(model: ImageModel) -> ExtendedVocabHead:
-    """The whole vocabulary."""
+    """The head over the whole vocabulary."""
     assert isinstance(model.picture.head, ExtendedVocabHead)
     return model.picture.head
 
 
 def training_step(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
-    """What is learned from a prompt and a picture: all ids, and those that the loss asks for; both end with the id that
+    """A training example of a prompt and a picture: all ids, and the labels of the loss; both end with the id that
     closes a picture and the one that ends a text."""
     prompt, codes = parted(model, ids)
     assert isinstance(model.prompt, ChatTemplate) and model.text is not None
@@ -123,13 +122,13 @@ def parted(model: ImageModel, ids: Tensor) -> tuple[Tensor, Tensor]:
     return ids[: int(drawn.int().argmax())], ids[drawn] - first
 
 
-def lesson_loss(model: ImageModel, ids: Tensor) -> Tensor:
+def training_loss(model: ImageModel, ids: Tensor) -> Tensor:
     """Mean over the picture's tokens, as the model's own loss has them, and the two ids behind them."""
     prompt, codes = parted(model, ids)
     whole, _ = training_step(model, ids)
     layout = Layout(((1, len(codes)),))
     pictures = model.loss(to_learn([prompt], layout, codes[None]))["picture"].values
-    behind = cross_entropy(said(model, [whole[0]])[0][-3:-1], whole[0, -2:], reduction="none")
+    behind = cross_entropy(logits_of(model, [whole[0]])[0][-3:-1], whole[0, -2:], reduction="none")
     return torch.cat([pictures[0], behind]).mean()
 
 

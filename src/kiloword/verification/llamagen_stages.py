@@ -1,4 +1,4 @@
-"""What was recorded of LlamaGen, from ours: prompt and angles, training's logits, and what the engine draws.
+"""Recorded stages of LlamaGen, recomputed here: prompt and angles, training's logits, and what the engine draws.
 
 Sun et al. 2024 (Autoregressive Model Beats Diffusion); github.com/FoundationVision/LlamaGen.
 """
@@ -32,10 +32,10 @@ def stages(record: Record) -> Stages:
     """The prompt and the angles; all tokens at once, as in training; and what the engine draws with its cache."""
     tensors, model = record.tensors, record.system
     ids = tensors["in.ids"]
-    prompts, nobody = asked(tensors), [None] * len(ids)
+    prompts, nobody = recorded_prompts(tensors), [None] * len(ids)
     side = math.isqrt(ids.shape[1])
     layout = Layout(((side, side),))
-    rows, guidance = record.arguments.get("cls_token_num", 1), float(tensors["in.cfg_scale"])
+    positions, guidance = record.arguments.get("cls_token_num", 1), float(tensors["in.cfg_scale"])
     seeds = Seeded([0] * len(ids))  # not looked at where the likeliest is taken
 
     def greedy(guidance: float) -> Callable[[], tuple[Tensor, Tensor, Tensor]]:
@@ -54,10 +54,10 @@ def stages(record: Record) -> Stages:
 
     plain, guided = greedy(1.0), greedy(guidance)
     return {
-        "out.cond_tokens": lambda: condition_rows(model.prompt.read(prompts), rows),
-        "out.freqs_cis": lambda: angles(model, layout, rows),
-        "out.tf_logits": lambda: taught(model, layout, prompts, ids),
-        "out.tf_logits_null": lambda: taught(model, layout, nobody, ids),
+        "out.cond_tokens": lambda: prompt_vectors(model.prompt.read(prompts), positions),
+        "out.freqs_cis": lambda: angles(model, layout, positions),
+        "out.tf_logits": lambda: teacher_forced_logits(model, layout, prompts, ids),
+        "out.tf_logits_null": lambda: teacher_forced_logits(model, layout, nobody, ids),
         "out.cached_logits": given,
         "out.greedy_ids": lambda: plain()[0],
         "out.greedy_logits": lambda: plain()[1],
@@ -69,7 +69,7 @@ def stages(record: Record) -> Stages:
     }
 
 
-def asked(tensors: dict[str, Tensor]) -> list:
+def recorded_prompts(tensors: dict[str, Tensor]) -> list:
     """The recorded prompts: classes, or features with their masks."""
     if "in.labels" in tensors:
         return tensors["in.labels"].tolist()
@@ -109,26 +109,26 @@ def output_of(model: ImageModel) -> nn.Module:
     return model.picture.head.output
 
 
-def taught(model: ImageModel, layout: Layout, prompts: list, ids: Tensor) -> Tensor:
+def teacher_forced_logits(model: ImageModel, layout: Layout, prompts: list, ids: Tensor) -> Tensor:
     """The logits from which the loss of all tokens is made."""
     return recorded_calls(output_of(model), lambda: model.loss(to_learn(prompts, layout, ids)))[1][0]
 
 
-def condition_rows(condition: Condition, rows: int) -> Tensor:
-    """The prompt's rows behind as many zeros as it takes; the last one is the picture's first."""
+def prompt_vectors(condition: Condition, positions: int) -> Tensor:
+    """The prompt's vectors, padded with zeros on the left to `positions`; the last one starts the picture."""
     assert condition.start is not None
-    filled = condition.start.new_zeros(len(condition.start), rows, condition.start.shape[1])
-    for row, prefix, present in zip(filled, condition.prefix, condition.present, strict=True):
-        row[rows - 1 - int(present.sum()) : rows - 1] = prefix[present]
+    filled = condition.start.new_zeros(len(condition.start), positions, condition.start.shape[1])
+    for vectors, prefix, present in zip(filled, condition.prefix, condition.present, strict=True):
+        vectors[positions - 1 - int(present.sum()) : positions - 1] = prefix[present]
     filled[:, -1] = condition.start
     return filled
 
 
-def angles(model: ImageModel, layout: Layout, rows: int) -> Tensor:
-    """Cosine and sine of every pair, for the prompt's rows, which sit nowhere, and every token."""
+def angles(model: ImageModel, layout: Layout, positions: int) -> Tensor:
+    """Cosine and sine of every pair, for the prompt's positions, which lie outside the grid, and every token."""
     assert isinstance(model.transformer, Stack) and model.transformer.rotary is not None
-    seat = torch.cat([torch.full((rows,), -1), torch.arange(layout.count)])[None]
-    span = picture_span(torch.zeros(1, seat.shape[1], model.transformer.width), layout, seat, seat, causal=True)
+    index = torch.cat([torch.full((positions,), -1), torch.arange(layout.count)])[None]
+    span = picture_span(torch.zeros(1, index.shape[1], model.transformer.width), layout, index, index, causal=True)
     cos, sin = (half[0, :, 0] for half in model.transformer.rotary.angles(span.positions))
     pairs = cos.shape[1] // 2
     return torch.stack([cos[:, :pairs], sin[:, pairs:]], dim=-1)

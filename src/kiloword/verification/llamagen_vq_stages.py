@@ -1,4 +1,4 @@
-"""What was recorded of LlamaGen's tokenizers, from ours: there and back, by way of ids and of latents.
+"""Recorded stages of LlamaGen's tokenizers, recomputed here: encoding and decoding, through ids and through latents.
 
 Sun et al. 2024 (Autoregressive Model Beats Diffusion); github.com/FoundationVision/LlamaGen.
 """
@@ -10,7 +10,7 @@ from kiloword.verification.proof import Proof, Record, Stages
 
 
 def stages(record: Record) -> Stages:
-    """There and back, by way of ids and of latents; and the pictures of random ids."""
+    """Encoding and decoding, through ids and through latents; and the pictures of random ids."""
     tensors, system = record.tensors, record.system
     pixels = tensors["in.image_u8"] / 127.5 - 1
     layout = system.layout(*pixels.shape[2:])

@@ -1,4 +1,4 @@
-"""What was recorded of MAR's KL-16, from ours: means, recorded noise, and the pictures of latents.
+"""Recorded stages of MAR's KL-16, recomputed here: means, recorded noise, and the pictures of latents.
 
 Li et al. 2024 (Autoregressive Image Generation without Vector Quantization), after Rombach et al. 2022 (latent
 diffusion); github.com/LTH14/mar.
@@ -12,7 +12,7 @@ from kiloword.verification.proof import Proof, Record, Stages
 
 
 def stages(record: Record) -> Stages:
-    """There, with the means and with recorded noise, and back; and the pictures of random latents."""
+    """Encoding with the means and with recorded noise, decoding, and the pictures of random latents."""
     tensors, system = record.tensors, record.system
     pixels = tensors["in.image_u8"] / 127.5 - 1
     layout = system.layout(*pixels.shape[2:])

@@ -1,4 +1,4 @@
-"""What was recorded of MAR, made again: its transformer, its diffusion, and whole pictures by the authors' own chance.
+"""Recorded stages of MAR, recomputed here: its transformer, its diffusion, whole pictures from the authors' noise.
 
 Li et al. 2024 (Autoregressive Image Generation without Vector Quantization); github.com/LTH14/mar.
 """
@@ -29,7 +29,7 @@ from kiloword.transformer import EncoderDecoder, Stream
 from kiloword.verification.proof import Proof, Record, Stages
 
 # Axes: v views, b pictures, n tokens, q tokens of a step, s steps, w width, c numbers of a token, d = 2c outputs of the
-# diffusion's network, k known rows, y x rows and columns of latents, z channels of a latent.
+# diffusion's network, k known positions, y x rows and columns of latents, z channels of a latent.
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def with_kept(model: ImageModel, kept: tuple[int, ...]) -> ImageModel:
     return model
 
 
-def placeless(model: ImageModel) -> DiffusionHead:
-    """The head for hidden vectors to which places have been added already: the recorded rows sit anywhere."""
+def without_position_embedding(model: ImageModel) -> DiffusionHead:
+    """The head for hidden vectors to which position embeddings have been added already."""
     head = deepcopy(head_of(model))
     head.place = None
     return head
@@ -114,8 +114,8 @@ class Scene:
         vectors = taken_apart(tokens, columns, self.patch)
         return rearrange(vectors, "b (y x) z -> b z y x", x=columns * self.patch)
 
-    def rows(self, labels: list, unknown: Float[Tensor, "b n"]) -> tuple[Stream, Int[Tensor, "b n"]]:
-        """Prompt and picture, of which some tokens are unknown, and the places of its tokens."""
+    def stream(self, labels: list, unknown: Float[Tensor, "b n"]) -> tuple[Stream, Int[Tensor, "b n"]]:
+        """Prompt and picture, of which some tokens are unknown, and the indices of its tokens."""
         tokens, picture = self.tokens(), self.model.picture
         everything = torch.arange(self.layout.count).expand(len(tokens), -1)
         still = torch.zeros_like(everything)
@@ -125,23 +125,23 @@ class Scene:
         return behind(self.model.opening(to_draw(labels, self.layout)), span, modulated=False), memo
 
     def hidden(self, labels: list, unknown: Float[Tensor, "b n"]) -> Float[Tensor, "b n w"]:
-        """Of every token, its place added."""
-        stream, memo = self.rows(labels, unknown)
+        """Hidden vectors of every token, with its position embedding added."""
+        stream, memo = self.stream(labels, unknown)
         place = head_of(self.model).place
         assert place is not None
         return self.model.transformer(stream)[:, -self.layout.count :] + place(memo)
 
     def encoded(self, labels: list, unknown: Float[Tensor, "b n"]) -> Float[Tensor, "b k w"]:
-        """What the first half says of the k rows that are known: the prompt's, then the picture's."""
+        """The encoder half's output at the k known positions: the prompt's, then the picture's."""
         transformer = self.model.transformer
         assert isinstance(transformer, EncoderDecoder)
-        return transformer.encode(self.rows(labels, unknown)[0])[0]
+        return transformer.encode(self.stream(labels, unknown)[0])[0]
 
-    def loss(self, labels: list, unknown: Float[Tensor, "b n"], told: Replay) -> Float[Tensor, ""]:
+    def loss(self, labels: list, unknown: Float[Tensor, "b n"], noise: Replay) -> Float[Tensor, ""]:
         """The mean over the tokens to be predicted."""
-        stream, memo = self.rows(labels, unknown)
+        stream, memo = self.stream(labels, unknown)
         hidden = self.model.transformer(stream)[:, -self.layout.count :]
-        loss = self.model.picture.head.loss(hidden, self.tokens(), memo, told)
+        loss = self.model.picture.head.loss(hidden, self.tokens(), memo, noise)
         return (loss * unknown).sum() / unknown.sum()
 
 
@@ -193,7 +193,7 @@ def guided(
 def chain(
     head: DiffusionHead, hidden: Float[Tensor, "q w"], flat: Tensor, temperature: float, guidance: float = 1.0
 ) -> Float[Tensor, "q c"]:
-    """A whole diffusion; with guidance the second half of the rows is the null view, of which the tokens are given,
+    """A whole diffusion; with guidance the second half of the vectors is the null view, of which the tokens are given,
     too, that the head itself does not go on with."""
     c, steps, row = head.space.dim, len(process_of(head).drawn), torch.tensor([0])
     views = 1 if guidance == 1 else 2
@@ -241,7 +241,7 @@ def stages(record: Record) -> Stages:
 
 def _stages_of_head(scene: Scene) -> dict[str, Callable[[], Tensor]]:
     """The network, the schedules, the terms of the loss and the loss."""
-    tensors, head = scene.tensors, placeless(scene.model)
+    tensors, head = scene.tensors, without_position_embedding(scene.model)
     process, x, time = process_of(head), tensors["in.net_x"], tensors["in.net_t"]
     labels, cfg, unknown = tensors["in.labels"].tolist(), float(tensors["in.cfg"]), tensors["in.mask"]
     shape = (head.repeat, *unknown.shape)
@@ -258,7 +258,7 @@ def _stages_of_head(scene: Scene) -> dict[str, Callable[[], Tensor]]:
         hidden, clean = scene.hidden(labels, unknown), scene.tokens().expand(*shape, -1)
         return process.terms(lambda noised, at: head.net(noised, at, hidden), clean, moments, noise)
 
-    def told() -> Replay:
+    def replay() -> Replay:
         uniforms = (moments.double() + 0.5) / len(process.learned)
         return Replay(uniforms.transpose(0, 1), [noise.transpose(0, 1)])
 
@@ -271,13 +271,13 @@ def _stages_of_head(scene: Scene) -> dict[str, Callable[[], Tensor]]:
         "gen_timestep_map": lambda: torch.from_numpy(process.drawn.tables["timestep"]),
         "loss_mse_terms": lambda: terms()[0].flatten(),
         "loss_vb_terms": lambda: terms()[1].flatten(),
-        "loss": lambda: scene.loss(labels, unknown, told()),
+        "loss": lambda: scene.loss(labels, unknown, replay()),
     }
 
 
 def _stages_of_chains(scene: Scene, sub: Scene) -> dict[str, Callable[[], Tensor]]:
     """Single steps of the diffusion, and all of them in a row. Every one but the plain chain is less loud."""
-    tensors, head, short = scene.tensors, placeless(scene.model), placeless(sub.model)
+    tensors, head, short = scene.tensors, without_position_embedding(scene.model), without_position_embedding(sub.model)
     x, flat, temperature = tensors["in.net_x"], tensors["in.samp_noise"], float(tensors["in.temperature"])
     labels, cfg, unknown = tensors["in.labels"].tolist(), float(tensors["in.cfg"]), tensors["in.mask"]
 

@@ -1,4 +1,4 @@
-"""The law of proofs: a recording of what a system's authors' code computed, and our calls that compute it again.
+"""The law of proofs: a recording of what a system's authors' code computed, and the calls that compute it here.
 
 Source: defined here; every proof cites the paper and the repository that were recorded.
 """
@@ -9,14 +9,14 @@ from typing import Any
 
 from torch import Tensor
 
-# The recorded tensor's name -> the call that makes it from our parts.
+# The recorded tensor's name -> the call that computes it with kiloword's parts.
 Stages = Mapping[str, Callable[[], Tensor]]
 
 
 @dataclass(frozen=True)
 class Record:
-    """A recording of the authors' code: its config.json, the tensors, our system built of their weights, and these
-    under their own names, of which some may be for what they measure with alone."""
+    """A recording of the authors' code: its config.json, the tensors, kiloword's system with the authors' weights, and
+    these weights under the authors' names, some of which may belong to their metrics only."""
 
     settings: dict[str, Any]
     tensors: dict[str, Tensor]

@@ -17,7 +17,7 @@ from kiloword.published import page
 from kiloword.published.page import Page
 from kiloword.verification.proof import Proof
 
-# page -> module that holds its PROOF, and the first letters of the names of its recordings
+# page -> module that holds its PROOF, and the prefixes of the names of its recordings
 RECORDED = {
     "chameleon-vqgan": ("chameleon_stages", ("chameleon_vqgan",)),
     "dalle-dvae": ("dalle_dvae_stages", ("dalle_dvae",)),
@@ -42,7 +42,7 @@ def proof_of(page: Page) -> Proof:
 
 
 def recorded(name: str) -> list[Page]:
-    """The pages that a recording of that name concerns: those whose first letters fit it furthest."""
+    """The pages that a recording of that name concerns: those with the longest prefix of it."""
     fits = {
         known: max((len(prefix) for prefix in prefixes if name.startswith(prefix)), default=0)
         for known, (_, prefixes) in RECORDED.items()

@@ -1,4 +1,4 @@
-"""What was recorded of UniTok, from ours: from the picture to ids and back, and both sides of the comparison.
+"""Recorded stages of UniTok, recomputed here: from the picture to ids and back, and both sides of the comparison.
 
 Ma et al. 2025 (A Unified Tokenizer for Visual Generation and Understanding); github.com/FoundationVision/UniTok.
 """
@@ -30,21 +30,21 @@ def stages(record: Record) -> Stages:
         return tokenizer.decode(ids, layout, known).clamp(-1, 1)
 
     return {
-        "patch_embed": lambda: _rows(encoder.network.patches(pixels)),
-        "encoder_out": lambda: _rows(encoder.network(pixels, layout)),
+        "patch_embed": lambda: _flat(encoder.network.patches(pixels)),
+        "encoder_out": lambda: _flat(encoder.network(pixels, layout)),
         "attn_down": lambda: attended(encoder.project, tensors["encoder_out"]),
-        "quant_proj": lambda: _rows(encoder(pixels, layout)),
+        "quant_proj": lambda: _flat(encoder(pixels, layout)),
         "indices": lambda: rearrange(tokenizer.encode(pixels, layout).target, "b n k -> b k n"),
-        "codes": lambda: _rows(codes()),
+        "codes": lambda: _flat(codes()),
         "attn_up": lambda: attended(decoder.project, tensors["codes"]),
-        "post_quant": lambda: _rows(decoder.features(codes(), layout)),
+        "post_quant": lambda: _flat(decoder.features(codes(), layout)),
         "recon": picture,
         "clip_image": lambda: system.picture_vectors(system.encode(pixels, layout).latent, layout),
         "clip_text": lambda: system.text_vectors(tensors["text_tokens"]),
     }
 
 
-def _rows(grid: Tensor) -> Tensor:
+def _flat(grid: Tensor) -> Tensor:
     return rearrange(grid, "b c h w -> b (h w) c")
 
 

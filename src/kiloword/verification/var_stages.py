@@ -1,4 +1,4 @@
-"""What was recorded of VAR, from ours: teacher-forced logits, and pictures drawn in each of the authors' ways.
+"""Recorded stages of VAR, recomputed here: teacher-forced logits, and pictures drawn in each of the authors' ways.
 
 Tian et al. 2024 (Visual Autoregressive Modeling); github.com/FoundationVision/VAR.
 """
@@ -27,7 +27,7 @@ from kiloword.verification.proof import Proof, Record, Stages
 
 
 class Flat:
-    """Uniform numbers that were drawn for all pictures together, grid by grid: one after the other in a row."""
+    """Uniform numbers that were drawn for all pictures together, grid by grid, as one flat sequence."""
 
     def __init__(self, numbers: Float[Tensor, " numbers"]):
         self.numbers, self.used = numbers, 0
@@ -38,7 +38,7 @@ class Flat:
         return taken.view(len(pictures), *shape)
 
     def normal(self, shape: tuple[int, ...], pictures: Int[Tensor, "b"]) -> Tensor:
-        raise ValueError("these are uniform numbers, and normal ones were asked for")
+        raise ValueError("these are uniform numbers, and normal ones were requested")
 
 
 def smooth(sampling: Sampling, steps: int) -> tuple[Sampling, ...]:
@@ -49,7 +49,7 @@ def smooth(sampling: Sampling, steps: int) -> tuple[Sampling, ...]:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What came of a drawing: tokens, the picture that they are, logits on the way and what was kept of these."""
+    """A drawing's result: tokens, the decoded picture, the logits of every step, unfiltered and filtered."""
 
     tokens: Tensor
     picture: Float[Tensor, "b c H W"]
@@ -76,16 +76,16 @@ def drawn(
 
 
 def stages(record: Record) -> Stages:
-    """Teacher-forced; the likeliest ids without and with guidance; by recorded chance; and the smooth way."""
+    """Teacher-forced logits; greedy ids, without and with guidance; ids from recorded noise; "more smooth"."""
     model, tensors, sides = record.system, record.tensors, record.arguments["patch_nums"]
     head, tokenizer = model.picture.head, model.picture.tokenizer
     layout = tokenizer.layout(*[sides[-1] * tokenizer.stride] * 2)
     labels, ids, cfg = tensors["in.labels"].tolist(), tensors["in.ids"], float(tensors["in.cfg"])
-    chance = Sampling(top_k=int(tensors["in.top_k"]), top_p=float(tensors["in.top_p"]) or 1.0)  # their 0 is off
+    chance = Sampling(top_k=int(tensors["in.top_k"]), top_p=float(tensors["in.top_p"]) or 1.0)  # the authors' 0 is off
     softly = (-(-tensors["in.gumbel"].double()).exp()).exp()  # the uniform numbers that this Gumbel noise is made of
 
-    def forced(asked: list) -> Callable[[], object]:
-        return lambda: model.loss(to_learn(asked, layout, ids))
+    def forced(prompts: list) -> Callable[[], object]:
+        return lambda: model.loss(to_learn(prompts, layout, ids))
 
     def made(way: str) -> Drawn:
         match way:

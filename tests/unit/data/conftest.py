@@ -87,7 +87,7 @@ def contents(package: Package) -> dict[str, bytes]:
     """The files of the tiny version of a package."""
     if package is LABELS:
         data = json.dumps(ENTRIES).encode()
-        return {"meta/groups.json": json.dumps(GROUPS).encode(), **{f"{place}/data.json": data for place in LOCALES}}
+        return {"meta/groups.json": json.dumps(GROUPS).encode(), **{f"{locale}/data.json": data for locale in LOCALES}}
     if package is KEYWORDS:
         return {"dist/emoji-en-US.json": json.dumps({"🍎": ["red_apple", "fruit", "school_lunch"]}).encode()}
     if package is STYLES["noto"].package:

@@ -51,7 +51,7 @@ def test_it_looks_like_a_tensor_and_memory_is_given_back(tmp_path, monkeypatch):
     found = stored[torch.tensor([3])]
     found.zero_()
     assert torch.equal(stored[3], VALUES[3])  # what is read is a copy
-    with pytest.raises(IndexError, match="samples 0 to 10 are there, asked for 11"):
+    with pytest.raises(IndexError, match="samples 0 to 10 are there, requested 11"):
         stored[torch.tensor([11])]
 
 

@@ -41,38 +41,40 @@ def bytes_of(folder):
 
 def test_a_whole_set(make):
     folder, summary = make()
-    rows = load_metadata(folder)
+    records = load_metadata(folder)
     assert complete(folder) and load_summary(folder) == summary
     assert summary.styles == {"3d": 10, "flat": 10, "gradient": 10, "noto": 12, "twemoji": 12}
     assert (summary.codes, summary.codes_in_all_styles, summary.shards, summary.left_out) == (12, 10, 6, [])
     assert summary.sources["@discordapp/twemoji@16.0.1"] == "CC-BY-4.0"
-    assert [sample.metadata for sample in read(folder)] == rows and len(rows) == summary.pictures == 54
-    assert [(row["code"], row["style"]) for row in rows] == sorted((row["code"], row["style"]) for row in rows)
+    assert [sample.metadata for sample in read(folder)] == records and len(records) == summary.pictures == 54
+    assert [(record["code"], record["style"]) for record in records] == sorted(
+        (record["code"], record["style"]) for record in records
+    )
     assert all(sample.picture.size == (16, 16) for sample in read(folder))
-    assert all((folder / row["shard"]).exists() for row in rows)
+    assert all((folder / record["shard"]).exists() for record in records)
 
 
 def test_metadata_of_a_picture(make):
     folder, _ = make()
-    rows = {row["key"]: row for row in load_metadata(folder)}
-    apple = rows["1f34e-flat"]
+    records = {record["key"]: record for record in load_metadata(folder)}
+    apple = records["1f34e-flat"]
     assert apple["caption"] == apple["translations"]["en"] == apple["translations"]["ja"] == "red apple"
     assert apple["keywords"] == ["fruit", "red", "school lunch"]
     assert (apple["group"], apple["subgroup"], apple["style"], apple["license"]) == ("things", "thing", "flat", "MIT")
     assert apple["source"] == "@lobehub/fluent-emoji-flat@1.1.0"
-    pair = rows["1f469-1f3fb-200d-1f91d-200d-1f469-1f3ff-3d"]
+    pair = records["1f469-1f3fb-200d-1f91d-200d-1f469-1f3ff-3d"]
     assert (pair["base"], pair["skin_tones"]) == ("1f46d", ["light", "dark"])
-    assert rows["1f44b-1f3fb-noto"]["translations"]["de"] == "waving hand: light skin tone"
-    assert rows["1f1e9-1f1ea-noto"]["caption"] == "flag of Germany" and "1f1e9-1f1ea-flat" not in rows
-    assert rows["0023-20e3-twemoji"]["caption"] == "keycap #" and rows["00a9-twemoji"]["caption"] == "copyright"
-    assert "1f3f4-e0067-e0062-e0065-e006e-e0067-e007f-twemoji" in rows
+    assert records["1f44b-1f3fb-noto"]["translations"]["de"] == "waving hand: light skin tone"
+    assert records["1f1e9-1f1ea-noto"]["caption"] == "flag of Germany" and "1f1e9-1f1ea-flat" not in records
+    assert records["0023-20e3-twemoji"]["caption"] == "keycap #" and records["00a9-twemoji"]["caption"] == "copyright"
+    assert "1f3f4-e0067-e0062-e0065-e006e-e0067-e007f-twemoji" in records
 
 
 def test_skin_tones_share_the_split_of_their_base(make):
     folder, _ = make()
     split_of = {}
-    for row in load_metadata(folder):
-        assert split_of.setdefault((row["base"], row["style"]), row["split"]) == row["split"]
+    for record in load_metadata(folder):
+        assert split_of.setdefault((record["base"], record["style"]), record["split"]) == record["split"]
 
 
 def test_the_same_bytes_again_whatever_the_number_of_processes(make):
@@ -93,10 +95,10 @@ def test_a_second_run_renders_nothing_and_a_stopped_one_goes_on(make, monkeypatc
     rendered = []
     whole = building._render_shard
     monkeypatch.setattr(building, "_render_shard", lambda job: rendered.append(job.path.name) or whole(job))
-    told = []
-    make(progress=lambda done, total: told.append((done, total)))
+    reports = []
+    make(progress=lambda done, total: reports.append((done, total)))
     assert rendered == ["shard-00001.tar", damaged.name]
-    assert bytes_of(folder) == before and told[-1] == (54, 54)
+    assert bytes_of(folder) == before and reports[-1] == (54, 54)
     make()
     assert len(rendered) == 2
 
@@ -114,7 +116,7 @@ def test_bad_blank_and_repeated_drawings_are_left_out(make, fetch):
     with pytest.warns(UserWarning, match="left out 1f34e-flat, it does not render"):
         folder, summary = make(styles=("flat",))
     assert summary.left_out == ["1f34e-flat", "1f44b-flat", "1f44b-1f3ff-flat"]
-    keys = {row["key"] for row in load_metadata(folder)}
+    keys = {record["key"] for record in load_metadata(folder)}
     assert "1f44b-1f3fb-flat" in keys and "1f466-flat" not in keys  # equal drawings: the first is kept
 
 

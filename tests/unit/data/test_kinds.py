@@ -28,10 +28,10 @@ def content(number: int, kind: str = "PNG") -> bytes:
 
 def folder(path):
     path.mkdir()
-    rows = [{"file_name": f"{number}.png", "text": caption} for number, caption in enumerate(CAPTIONS)]
+    records = [{"file_name": f"{number}.png", "text": caption} for number, caption in enumerate(CAPTIONS)]
     for number in range(len(CAPTIONS)):
         (path / f"{number}.png").write_bytes(content(number))
-    (path / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (path / "metadata.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
     return path
 
 
@@ -173,11 +173,11 @@ def test_parquet_without_pictures_or_captions_says_what_it_has(tmp_path):
 
 
 def test_lines_of_json_are_read_one_by_one(tmp_path):
-    rows = [{"caption": "ä" * number, "n": number} for number in range(5)]
-    path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    records = [{"caption": "ä" * number, "n": number} for number in range(5)]
+    path = tmp_path / "records.jsonl"
+    path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
     lines = JsonLines(path)
-    assert len(lines) == 5 and list(lines) == rows and lines[-1] == rows[-1] and lines[1:4] == rows[1:4]
+    assert len(lines) == 5 and list(lines) == records and lines[-1] == records[-1] and lines[1:4] == records[1:4]
     with pytest.raises(IndexError):
         lines[5]
 

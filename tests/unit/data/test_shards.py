@@ -87,9 +87,9 @@ def test_too_much_damage_is_refused(folder):
 
 
 def test_metadata_round_trip(tmp_path):
-    rows = [{"key": "a", "caption": "naïve café"}, {"key": "b", "caption": "リンゴ"}]
-    shards.write_metadata(tmp_path, rows)
-    assert shards.load_metadata(tmp_path) == rows
+    records = [{"key": "a", "caption": "naïve café"}, {"key": "b", "caption": "リンゴ"}]
+    shards.write_metadata(tmp_path, records)
+    assert shards.load_metadata(tmp_path) == records
     assert len((tmp_path / "metadata.jsonl").read_text().splitlines()) == 2
 
 

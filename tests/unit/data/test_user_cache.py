@@ -1,4 +1,4 @@
-"""Tests of data/user_cache.py: the set is built when it is first asked for, and then found."""
+"""Tests of data/user_cache.py: the set is built when it is first needed, and then found."""
 
 import json
 from dataclasses import asdict
@@ -23,8 +23,8 @@ def finished(folder: Path, **changes) -> None:
     folder.mkdir(parents=True)
     (folder / "shard-00000.tar").touch()
     (folder / "metadata.jsonl").write_text("{}\n" * 3)
-    rows = [{"code": str(k), "style": "3d", "group": "", "split": "", "shard": "", "key": k} for k in range(3)]
-    summary = asdict(summarize(rows, [], 128, tuple(STYLES)))
+    records = [{"code": str(k), "style": "3d", "group": "", "split": "", "shard": "", "key": k} for k in range(3)]
+    summary = asdict(summarize(records, [], 128, tuple(STYLES)))
     (folder / "summary.json").write_text(json.dumps({**summary, **changes}))
 
 

@@ -27,7 +27,7 @@ class Net(nn.Module):
         self.plain = nn.Linear(3, 2, bias=False)
         self.register_buffer("kept", torch.arange(6)[1:4])
         self.register_buffer("left", torch.zeros(3), persistent=False)
-        self.turned = nn.Parameter(torch.randn(3, 5, dtype=torch.float64).t())
+        self.transposed = nn.Parameter(torch.randn(3, 5, dtype=torch.float64).t())
         self.scalar = nn.Parameter(torch.tensor(2.5, dtype=torch.float16))
         self.none = nn.Parameter(torch.empty(0, 4))
 

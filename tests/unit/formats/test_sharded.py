@@ -33,16 +33,16 @@ def test_all_shards_are_read(tmp_path):
 
 
 def test_the_hub_is_asked_for_the_shards_that_the_index_names(tmp_path, monkeypatch):
-    asked, index = [], written(tmp_path, SHARDS)
+    requested, index = [], written(tmp_path, SHARDS)
 
     def from_hub(file: File) -> Path:
-        asked.append((file.repository, file.name))
+        requested.append((file.repository, file.name))
         return index.with_name(file.name)
 
     monkeypatch.setattr("kiloword.published.fetch._from_hub", from_hub)
     assert fetch(File(INDEX, "some/one"), tmp_path) == index
-    assert asked == [("some/one", name) for name in (INDEX, "a-1.safetensors", "a-2.safetensors")]
-    assert fetch(File("a-1.safetensors", "some/one"), tmp_path).name == "a-1.safetensors" and len(asked) == 4
+    assert requested == [("some/one", name) for name in (INDEX, "a-1.safetensors", "a-2.safetensors")]
+    assert fetch(File("a-1.safetensors", "some/one"), tmp_path).name == "a-1.safetensors" and len(requested) == 4
 
 
 def test_missing_damaged_and_strange_files_are_named(tmp_path):

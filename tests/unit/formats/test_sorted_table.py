@@ -1,4 +1,4 @@
-"""Sorted tables: entries come back in order however they are laid out, and what is wrong with a table is told."""
+"""Sorted tables: entries come back in order however they are laid out, and what is wrong with a table is reported."""
 
 import random
 
@@ -7,31 +7,31 @@ import pytest
 from bundles import block, footer, literal, masked_sum, sealed, table, varint
 from kiloword.formats.sorted_table import LARGEST, MOST, entries
 
-ROWS = [(f"model/h{n // 9:02}/part/{n % 9}".encode(), bytes([n]) * (n % 40)) for n in range(200)]
+ENTRIES = [(f"model/h{n // 9:02}/part/{n % 9}".encode(), bytes([n]) * (n % 40)) for n in range(200)]
 
 
 @pytest.mark.parametrize("size", [1, 100, 4096, 1 << 20])
 @pytest.mark.parametrize("pack", [None, literal], ids=["plain", "snappy"])
 def test_entries_come_back_in_order(size, pack):
-    assert list(entries(table(ROWS, size, pack))) == ROWS
+    assert list(entries(table(ENTRIES, size, pack))) == ENTRIES
     assert list(entries(table([], size, pack))) == []
 
 
 def test_a_key_that_repeats_the_one_before():
-    rows = [(b"model/a", b"1"), (b"model/b", b"2"), (b"model/bb", b"3"), (b"n", b"4")]
-    content = table(rows)
-    assert content.count(b"model") == 1 and list(entries(content)) == rows
+    pairs = [(b"model/a", b"1"), (b"model/b", b"2"), (b"model/bb", b"3"), (b"n", b"4")]
+    content = table(pairs)
+    assert content.count(b"model") == 1 and list(entries(content)) == pairs
 
 
 def test_every_table_that_is_cut_short_is_refused():
-    content = table(ROWS, 500)
+    content = table(ENTRIES, 500)
     for end in range(len(content)):
         with pytest.raises(ValueError, match="magic number"):
             list(entries(content[:end]))
 
 
 def test_one_changed_bit_is_found():
-    content = table(ROWS[:40], 500)
+    content = table(ENTRIES[:40], 500)
     for at in range(0, content.index(sealed(b"", block([]))[1]), 3):  # up to the block of filters, which is not read
         changed = bytearray(content)
         changed[at] ^= 1 << at % 8
@@ -41,13 +41,13 @@ def test_one_changed_bit_is_found():
 
 def built(*blocks: bytes, index: list[bytes] | None = None) -> bytes:
     """A table of blocks with right checksums, of whatever content."""
-    out, places = b"", []
+    out, handles = b"", []
     for content in blocks:
-        place, out = sealed(out, content)
-        places.append(place)
-    rows = [(bytes([n]), place) for n, place in enumerate(places if index is None else index)]
-    place, out = sealed(out, block(rows, every=1))
-    return out + footer(varint(0) * 2, place)
+        handle, out = sealed(out, content)
+        handles.append(handle)
+    pairs = [(bytes([n]), handle) for n, handle in enumerate(handles if index is None else index)]
+    handle, out = sealed(out, block(pairs, every=1))
+    return out + footer(varint(0) * 2, handle)
 
 
 END = (0).to_bytes(4, "little") + (1).to_bytes(4, "little")
@@ -92,12 +92,12 @@ def packed_as(way: int) -> bytes:
     """A table whose first block says that it is packed in some way, and isn't."""
     content = ONE + bytes([way])
     out = content + masked_sum(content).to_bytes(4, "little")
-    place, out = sealed(out, block([(b"a", varint(0) + varint(len(ONE)))], every=1))
-    return out + footer(varint(0) * 2, place)
+    handle, out = sealed(out, block([(b"a", varint(0) + varint(len(ONE)))], every=1))
+    return out + footer(varint(0) * 2, handle)
 
 
 def test_whatever_is_in_the_blocks_nothing_but_valueerror_comes():
-    chance, whole, refused = random.Random(0), block(ROWS[:40]), 0
+    chance, whole, refused = random.Random(0), block(ENTRIES[:40]), 0
     for _ in range(500):
         content = bytearray(whole)
         for _ in range(chance.randrange(1, 4)):

@@ -1,4 +1,4 @@
-"""TensorFlow's checkpoints: the recorded one is read, small ones of every kind are, and damage is told in one line."""
+"""TensorFlow's checkpoints: the recorded one is read, small ones of every kind, too; damage is reported in one line."""
 
 from pathlib import Path
 

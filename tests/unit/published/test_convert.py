@@ -1,4 +1,4 @@
-"""Conversion: files find their places, weights that are something else are named, even as what they are."""
+"""Conversion: files are matched to variants, weights that are something else are named, even as what they are."""
 
 import dataclasses
 import json

@@ -51,7 +51,7 @@ def tokens(dim: int, count: int = 2) -> tuple[Tensor, Tensor]:
     return drawn, torch.ones(count, LAYOUT.count, dtype=torch.bool)
 
 
-def painted(decoder: Decoder, shown: Tensor, known: Tensor, seeds: list[int]) -> list:
+def decoded(decoder: Decoder, shown: Tensor, known: Tensor, seeds: list[int]) -> list:
     return list(decoder.decode_steps(shown, LAYOUT, known, decoder.effort, Seeded(seeds), torch.arange(len(seeds))))
 
 
@@ -60,10 +60,10 @@ def test_latents_are_scaled_back_as_pipelines_do(kl: Path):
 
     decoder, (shown, known) = open_decoder(kl), tokens(5)
     assert isinstance(decoder, Decoder) and decoder.space == Vector(5) and decoder.scale == 1
-    [last] = painted(decoder, shown, known, [0, 1])
-    theirs = AutoencoderKL.from_pretrained(kl).eval()
+    [last] = decoded(decoder, shown, known, [0, 1])
+    reference = AutoencoderKL.from_pretrained(kl).eval()
     with torch.no_grad():
-        wanted = theirs.decode(shown.mT.reshape(2, 5, 3, 2) / 0.5 + 0.25).sample
+        wanted = reference.decode(shown.mT.reshape(2, 5, 3, 2) / 0.5 + 0.25).sample
     assert last.pixels.shape == (2, 3, 12, 8) and torch.allclose(last.pixels, wanted, atol=1e-6)
     assert (last.step, last.steps, last.calls) == (1, 1, 1) and decoder.steps(LAYOUT, decoder.effort) == 0
     assert torch.equal(decoder.preview(shown, LAYOUT, known), last.pixels)
@@ -74,11 +74,11 @@ def test_a_consistency_decoder_draws_what_diffusers_draws(consistency: Path):
 
     decoder, (shown, known) = open_decoder(consistency), tokens(4, count=1)
     assert isinstance(decoder, Decoder) and decoder.space == Vector(4)
-    first, last = painted(decoder, shown, known, [7])
-    theirs, generator = ConsistencyDecoderVAE.from_pretrained(consistency).eval(), torch.Generator().manual_seed(7)
+    first, last = decoded(decoder, shown, known, [7])
+    reference, generator = ConsistencyDecoderVAE.from_pretrained(consistency).eval(), torch.Generator().manual_seed(7)
     with torch.no_grad():
-        latents = shown.mT.reshape(1, 4, 3, 2) / theirs.config.scaling_factor
-        wanted = theirs.decode(latents, generator=generator).sample
+        latents = shown.mT.reshape(1, 4, 3, 2) / reference.config.scaling_factor
+        wanted = reference.decode(latents, generator=generator).sample
     assert torch.allclose(last.pixels, wanted, atol=1e-5) and not torch.allclose(first.pixels, wanted, atol=1e-3)
     assert (last.step, last.steps, last.calls) == (2, 2, 2) and decoder.steps(LAYOUT, decoder.effort) == 2
     assert decoder.preview(shown, LAYOUT, known).shape == (1, 3, 6, 4)
@@ -86,7 +86,7 @@ def test_a_consistency_decoder_draws_what_diffusers_draws(consistency: Path):
 
 def test_a_picture_does_not_depend_on_the_batch(consistency: Path):
     decoder, (shown, known) = open_decoder(consistency), tokens(4)
-    both, second = painted(decoder, shown, known, [3, 4])[-1], painted(decoder, shown[1:], known[1:], [4])[-1]
+    both, second = decoded(decoder, shown, known, [3, 4])[-1], decoded(decoder, shown[1:], known[1:], [4])[-1]
     assert torch.allclose(both.pixels[1:], second.pixels, atol=1e-5)
 
 
@@ -104,7 +104,7 @@ def test_the_scale_is_what_it_draws_for_a_pixel_of_the_tokenizer(kl: Path):
         open_decoder(kl, stride=3)
 
 
-def test_what_cannot_be_painted_is_refused(kl: Path, consistency: Path):
+def test_what_cannot_be_decoded_is_refused(kl: Path, consistency: Path):
     decoder, (shown, known) = open_decoder(kl), tokens(5)
     with pytest.raises(ValueError, match="cannot clean up a picture"):
         start = torch.zeros(2, 3, 12, 8)
@@ -114,7 +114,7 @@ def test_what_cannot_be_painted_is_refused(kl: Path, consistency: Path):
     with pytest.raises(ValueError, match="latents lie in one grid"):
         decoder.preview(shown, Layout(((1, 2), (2, 2))), known)
     for effort in (Effort(4), Effort(2, guidance=2.0), Effort(2, 4, 1.0)):
-        with pytest.raises(ValueError, match="paints in 2 steps, without groups or guidance"):
+        with pytest.raises(ValueError, match="draws in 2 steps, without groups or guidance"):
             open_decoder(consistency).steps(LAYOUT, effort)
 
 

@@ -16,12 +16,12 @@ CONTENT = bytes(range(256)) * 5000
 
 
 class Server(http.server.BaseHTTPRequestHandler):
-    """Serves CONTENT at /whole; /stops sends half of what is asked; /plain knows no ranges; /gone does not exist."""
+    """Serves CONTENT at /whole; /stops sends half of a request; /plain knows no ranges; /gone does not exist."""
 
-    asked: tuple[tuple[str, str | None], ...] = ()
+    requested: tuple[tuple[str, str | None], ...] = ()
 
     def do_GET(self):
-        Server.asked += ((self.path, self.headers["Range"]),)
+        Server.requested += ((self.path, self.headers["Range"]),)
         if self.path == "/gone":
             self.send_error(404)
             return
@@ -42,7 +42,7 @@ class Server(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("no_proxy", "*")
-    Server.asked = ()
+    Server.requested = ()
     running = http.server.HTTPServer(("127.0.0.1", 0), Server)
     thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
@@ -52,12 +52,12 @@ def server(monkeypatch: pytest.MonkeyPatch):
     running.server_close()
 
 
-def test_a_file_is_fetched_once_and_progress_is_told(server, tmp_path):
-    told = []
-    path = fetch(File("a/x.pkl", url=f"{server}/whole"), tmp_path, lambda done, total: told.append((done, total)))
+def test_a_file_is_fetched_once_and_progress_is_reported(server, tmp_path):
+    reports = []
+    path = fetch(File("a/x.pkl", url=f"{server}/whole"), tmp_path, lambda done, total: reports.append((done, total)))
     assert path == tmp_path / "a" / "x.pkl" and path.read_bytes() == CONTENT
-    assert told[-1] == (len(CONTENT), len(CONTENT)) and told == sorted(told) and len(told) > 1
-    assert fetch(File("a/x.pkl", url=f"{server}/whole"), tmp_path) == path and len(Server.asked) == 1
+    assert reports[-1] == (len(CONTENT), len(CONTENT)) and reports == sorted(reports) and len(reports) > 1
+    assert fetch(File("a/x.pkl", url=f"{server}/whole"), tmp_path) == path and len(Server.requested) == 1
     assert [found.name for found in path.parent.iterdir()] == ["x.pkl"]
 
 
@@ -66,7 +66,7 @@ def test_what_was_stopped_goes_on(server, tmp_path):
         fetch(File("x.pkl", url=f"{server}/stops"), tmp_path)
     assert not (tmp_path / "x.pkl").exists() and (tmp_path / "x.pkl.part").stat().st_size == 640_000
     assert fetch(File("x.pkl", url=f"{server}/whole"), tmp_path).read_bytes() == CONTENT
-    assert Server.asked[-1] == ("/whole", "bytes=640000-")
+    assert Server.requested[-1] == ("/whole", "bytes=640000-")
 
 
 def test_servers_without_ranges_and_parts_that_are_too_long(server, tmp_path):
@@ -85,10 +85,10 @@ def test_what_cannot_be_had_is_one_line(server, tmp_path):
 
 
 class Hub:
-    """Stands for the hub: `online`, a cached file, and the sum that the hub tells."""
+    """Stands for the hub: `online`, a cached file, and the sum that the hub reports."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, content: bytes = CONTENT):
-        self.sum, self.online, self.cached, self.told = hashlib.sha256(CONTENT).hexdigest(), True, True, self
+        self.sum, self.online, self.cached, self.reported = hashlib.sha256(CONTENT).hexdigest(), True, True, self
         self.blob = folder / "blobs" / self.sum
         self.link = folder / "snapshots" / "vq.pt"
         for path in (self.blob, self.link):

@@ -1,4 +1,4 @@
-"""ImageNet's classes: every name leads to its class, the known numbers are right, doubtful names are told."""
+"""ImageNet's classes: every name leads to its class, the known numbers are right, ambiguous names are reported."""
 
 import pytest
 

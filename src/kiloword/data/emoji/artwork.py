@@ -17,7 +17,7 @@ _FLAG_TAGS, _END_TAG = "1f3f4-e0067-", "-e007f"
 
 
 def normal_code(name: str) -> str:
-    """The one spelling of a code sequence: lower case, four digits or more, dashes, no variation selectors."""
+    """The canonical form of a code sequence: lower case, four digits or more, dashes, no variation selectors."""
     points = [point.zfill(4) for point in name.lower().replace("_", "-").split("-")]
     code = "-".join(point for point in points if point not in ("fe0e", "fe0f"))
     unfinished = code.startswith(_FLAG_TAGS) and not code.endswith(_END_TAG)

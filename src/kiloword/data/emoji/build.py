@@ -48,7 +48,7 @@ def build(
 ) -> Summary:
     """Build the set in folder out, or go on with it; the same arguments give the same bytes.
 
-    `cache` keeps the fetched packages, `progress` is told (pictures done, pictures in all) after every shard.
+    `cache` keeps the fetched packages, `progress` is called with (pictures done, pictures in all) after every shard.
     """
     _check(size, styles)
     require_renderer()
@@ -59,10 +59,10 @@ def build(
         done += len(job.pictures)
         if progress:
             progress(done, len(planned))
-    rows = _without_repeats(out)
-    summary = summarize(rows, planned, size, styles)
+    records = _without_repeats(out)
+    summary = summarize(records, planned, size, styles)
     warn_if_unexpected(summary)
-    write_metadata(out, rows)
+    write_metadata(out, records)
     write_summary(out, summary)
     return summary
 
@@ -135,7 +135,7 @@ def _rendered(pictures: Iterable[Planned], size: int) -> Iterator[tuple[str, byt
 
 def _without_repeats(out: Path) -> list[dict[str, Any]]:
     """The metadata of all pictures, after taking from the shards those equal in every pixel to an earlier one."""
-    rows, seen = [], set()
+    records, seen = [], set()
     for path in shard_paths(out):
         kept, repeats = [], 0
         for key, parts in members(path):
@@ -147,5 +147,5 @@ def _without_repeats(out: Path) -> list[dict[str, Any]]:
             kept.append((key, parts["png"], json.loads(parts["json"])))
         if repeats:
             write_shard(path, kept)
-        rows += [metadata for _, _, metadata in kept]
-    return rows
+        records += [metadata for _, _, metadata in kept]
+    return records

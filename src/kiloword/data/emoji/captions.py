@@ -25,9 +25,9 @@ _QUOTES = str.maketrans("", "", "“”®")
 
 def natural(label: str) -> str:
     """A label as said: "person: light skin tone, red hair" is "person with red hair with light skin tone"."""
-    for opening, spoken in _OPENINGS.items():
+    for opening, phrase in _OPENINGS.items():
         if label.startswith(opening):
-            return spoken + label.removeprefix(opening)
+            return phrase + label.removeprefix(opening)
     subject, colon, rest = label.partition(": ")
     if not colon:
         return label

@@ -1,4 +1,4 @@
-"""From a drawing (SVG or WebP) to a square RGBA picture of the size asked for.
+"""From a drawing (SVG or WebP) to a square RGBA picture of a given size.
 
 Source: resvg for SVG; Porter and Duff 1984 for why one resizes colours multiplied by their alpha (no dark fringes).
 """

@@ -1,6 +1,6 @@
 """The table of packages that the emoji set is made of: pictures in five styles, labels, keywords.
 
-Source: each package's own package.json, LICENSE and README; the credits are spelled out in NOTICE.
+Source: each package's own package.json, LICENSE and README; the credits are written out in NOTICE.
 """
 
 from dataclasses import dataclass

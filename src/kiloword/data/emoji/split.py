@@ -15,7 +15,7 @@ _SUBJECTS, _PAIRS = 0.02, 0.05
 def splits(base: str, styles: Sequence[str]) -> dict[str, str]:
     """{style: split} of one subject, for all its skin tones; at least one style stays in training unless none does.
 
-    A held-out subject asks "can it draw what it never saw?", a held-out pair "can it put a style on what it knows?".
+    A held-out subject tests generalisation to new subjects, a held-out pair to new combinations of subject and style.
     """
     if _chance(base) < _SUBJECTS:
         return dict.fromkeys(styles, HELD_OUT_SUBJECT)

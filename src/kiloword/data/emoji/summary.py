@@ -35,19 +35,21 @@ class Summary:
     left_out: list[str]
 
 
-def summarize(rows: Sequence[dict[str, Any]], planned: Sequence[Planned], size: int, styles: Sequence[str]) -> Summary:
-    """The summary of the metadata rows of a set, of what was planned for it."""
+def summarize(
+    pictures: Sequence[dict[str, Any]], planned: Sequence[Planned], size: int, styles: Sequence[str]
+) -> Summary:
+    """The summary of a set, from the metadata of its pictures and what was planned for it."""
 
     def counts(field: str) -> dict[str, int]:
-        return dict(sorted(Counter(row[field] for row in rows).items()))
+        return dict(sorted(Counter(record[field] for record in pictures).items()))
 
-    styles_of = Counter(row["code"] for row in rows)
-    present = {row["key"] for row in rows}
+    styles_of = Counter(record["code"] for record in pictures)
+    present = {record["key"] for record in pictures}
     return Summary(
         format=FORMAT,
         size=size,
-        shards=len({row["shard"] for row in rows}),
-        pictures=len(rows),
+        shards=len({record["shard"] for record in pictures}),
+        pictures=len(pictures),
         codes=len(styles_of),
         codes_in_all_styles=sum(count == len(styles) for count in styles_of.values()),
         styles=counts("style"),

@@ -1,4 +1,4 @@
-"""Wordings: the many ways in which somebody may ask for a picture of the emoji set, and the one the model answers with.
+"""Wordings for pictures of the emoji set: many for a user's request, one for the model's description.
 
 Varied captions are what lets a small set of pictures teach words rather than file names (Betker et al. 2023, DALL-E 3,
 on captions).
@@ -19,12 +19,12 @@ OTHERS = (
 
 
 def answer(metadata: dict) -> str:
-    """What the model says of a picture: its style and subject."""
+    """The model's description of a picture: its style and subject."""
     return PHRASES[metadata["style"]].format(metadata["caption"])
 
 
-def ask(metadata: dict, chance: random.Random) -> str:
-    """One of the ways to ask for a picture: plain, in other words, styleless, by keywords, in another language."""
+def request(metadata: dict, chance: random.Random) -> str:
+    """A random request for a picture: plain, in other words, styleless, by keywords, in another language."""
     word, caption = STYLE_WORDS[metadata["style"]], metadata["caption"]
     kind = chance.random()
     if kind < 0.5:
@@ -42,6 +42,6 @@ def ask(metadata: dict, chance: random.Random) -> str:
 
 
 def texts(metadata: dict) -> list[str]:
-    """All that is said of a picture, to learn a vocabulary from."""
+    """All texts about a picture, to train a vocabulary on."""
     said = [answer(metadata), *(other.format(caption=metadata["caption"], word="") for other in OTHERS)]
     return [*said, ", ".join(metadata["keywords"]), *metadata["translations"].values()]
