@@ -1,7 +1,7 @@
 """kiloword: native image generation. Pictures become tokens, one transformer models text and pictures in one stream.
 
 The names below are imported when they are first used, so that `kiloword --help` need not wait for torch (PEP 562).
-Threads are told to wait without spinning, for which torch must not have been loaded before (`engine/cpu/threads.py`).
+OpenMP threads are set to wait without spinning, which works only before torch is loaded (`engine/cpu/threads.py`).
 """
 
 from importlib import import_module

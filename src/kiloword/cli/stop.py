@@ -1,4 +1,4 @@
-"""Ctrl-C, remembered: where a library catches everything, it must not be lost.
+"""Ctrl-C, recorded, so that it is not lost where a library catches every exception.
 
 Python's own handler raises KeyboardInterrupt once, and an import or a callback may swallow it (PEP 475 leaves it so).
 """
@@ -12,7 +12,7 @@ PRESSED = threading.Event()
 
 
 @contextmanager
-def listening() -> Iterator[None]:
+def remember_ctrl_c() -> Iterator[None]:
     """Remember Ctrl-C until the end of a command; a process that was told to ignore it goes on ignoring it."""
     PRESSED.clear()
     before = signal.getsignal(signal.SIGINT)
