@@ -55,6 +55,6 @@ def test_logits_are_the_same(llama, pair):
 def test_greedy_tokens_are_the_same(llama, pair, count):
     ours, theirs = pair
     pictures = llama.starts(count)
-    drawn = llama.ours(ours, pictures)
-    assert torch.equal(drawn, llama.theirs(theirs, llama.beginning(ours, pictures), COUNT))
+    drawn = llama.write_kiloword(ours, pictures)
+    assert torch.equal(drawn, llama.write_transformers(theirs, llama.beginning(ours, pictures), COUNT))
     assert drawn.shape == (count, COUNT) and len(drawn.unique()) > 3
