@@ -74,7 +74,10 @@ def test_options_for_groups_are_for_the_tokens_where_these_are_denoised():
 
     denoises = config(DenoiseConfig(groups=2, overlap=0.5))
     assert ramps_of(DecoderOptions(groups=4), 9, denoises) == (DecoderOptions(), Ramps(4, 0.5, 9))
-    assert ramps_of(DecoderOptions(overlap=1.0, solver="heun"), None, denoises) == (DecoderOptions(solver="heun"), Ramps(2, 1.0))
+    assert ramps_of(DecoderOptions(overlap=1.0, solver="heun"), None, denoises) == (
+        DecoderOptions(solver="heun"),
+        Ramps(2, 1.0),
+    )
     assert ramps_of(DecoderOptions(), 9, denoises) == (DecoderOptions(), 9)
     raster = config(tiny.ORDERS["rows"])
     assert ramps_of(DecoderOptions(groups=4), 9, raster) == (DecoderOptions(groups=4), 9)
