@@ -15,11 +15,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DecoderOptions:
-    """How pixels are denoised (models with a diffusion decoder, or that denoise tokens)"""
+    """How pixels, or denoised tokens, are drawn (defaults: the model's)"""
 
-    decoder_steps: Annotated[
-        int | None, Option(help="Denoising steps of each group of patches. Default: the model's.")
-    ] = None
+    decoder_steps: Annotated[int | None, Option(help="Denoising steps of each group of patches.")] = None
     groups: Annotated[
         int | None,
         Option(
@@ -46,8 +44,8 @@ FIELDS = {
 def effort_of(options: DecoderOptions, decoder: Any, model: str) -> "Effort | None":
     """The model's default effort with the options that were given; None if none was.
 
-    `decoder` is the config of the model's diffusion decoder. Raises ValueError where there is none, and for values that
-    no decoder takes.
+    `decoder` is the config of the model's diffusion decoder. Raises ValueError if there is none, and for invalid
+    values.
     """
     from dataclasses import replace
 

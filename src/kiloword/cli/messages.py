@@ -1,4 +1,4 @@
-"""What the command line says besides results: notes, and one line instead of a traceback, with an exit code.
+"""Messages on stderr: notes, and one line instead of a traceback, with an exit code.
 
 Exit codes: 0 done, 1 a fault in kiloword, 2 a mistake that the user can fix, 130 stopped by Ctrl-C.
 """

@@ -1,6 +1,6 @@
 """`kiloword orders`: in which order tokens are drawn, as pictures of tables.
 
-Every published way of drawing is a table of unknown shares (see `tokens/schedule.py`); docs/idea.md shows them all.
+Every published order is a table of unknown shares (see `tokens/schedule.py`); docs/idea.md shows them all.
 """
 
 import json

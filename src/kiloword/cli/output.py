@@ -36,7 +36,7 @@ class Target:
 
 
 def target(output: Path | None, prompt: str, n: int) -> Target:
-    """Files as the user named them (they are replaced), or named after the prompt where no file is yet."""
+    """Files as the user named them (they are replaced), or new files named after the prompt."""
     if output is None or output.is_dir():
         return _fresh(output or Path(), _words(prompt), n)
     if output.suffix.lower() not in ("", ".png"):

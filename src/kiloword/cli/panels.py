@@ -90,7 +90,7 @@ def outlined(image: Image.Image, size: tuple[int, int], boxes: Sequence[Box]) ->
 def differing(
     title: str, change: Float[Tensor, "H W"], side: int = SIDE, caption: str = "", boxes: Sequence[Box] = ()
 ) -> Panel:
-    """A difference as colour: white where nothing changed, black where most did, and how much that is."""
+    """A difference as colour: white where nothing changed, black at the largest change, which the legend gives."""
     largest = float(change.max())
     index = (change / max(largest, 1e-9)).numpy() * (len(STEPS) - 1)
     values = np.stack([np.interp(index, range(len(STEPS)), levels) for levels in zip(*STEPS, strict=True)], -1)

@@ -13,7 +13,7 @@ PRESSED = threading.Event()
 
 @contextmanager
 def remember_ctrl_c() -> Iterator[None]:
-    """Remember Ctrl-C until the end of a command; a process that was told to ignore it goes on ignoring it."""
+    """Remember Ctrl-C until the end of a command; a process that was started with it ignored keeps ignoring it."""
     PRESSED.clear()
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
