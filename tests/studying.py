@@ -51,7 +51,7 @@ def program(folder: str, out: str, killed_at: int) -> None:
         return step(run)
 
     Run._step = killing
-    generators.run(GENERATORS, Path(folder), Path(out), ["vq-raster"], nobody)
+    generators.run(GENERATORS, Path(folder), Path(out), ["vq-raster"], no_report)
 
 
 if __name__ == "__main__":
