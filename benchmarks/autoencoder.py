@@ -1,7 +1,7 @@
-"""The networks of LlamaGen's VQ-16 against the same written down module by module, and a large picture in tiles.
+"""The networks of LlamaGen's VQ-16 against the same rewritten module by module, and a large picture in tiles.
 
-Weights are random. `--tiled 2048` instead decodes one picture of that side and says how long it took and the most
-memory that the process held; with `--untiled` the picture is decoded in one piece after that, and compared.
+Weights are random. `--tiled 2048` instead decodes one picture of that side and says how long it took and the peak
+memory of the process; with `--untiled` the picture is decoded in one piece after that, and compared.
 """
 
 import argparse
@@ -37,11 +37,11 @@ class Beside(nn.Module):
 
 
 class Pairs(nn.Module):
-    """Attention by a table of all pairs of places."""
+    """Attention by a matrix of all pairs of positions."""
 
-    def __init__(self, ours: Attention):
+    def __init__(self, source: Attention):
         super().__init__()
-        self.norm, self.qkv, self.out = ours.norm, ours.qkv, ours.out
+        self.norm, self.qkv, self.out = source.norm, source.qkv, source.out
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm(x)).flatten(2).chunk(3, dim=1)
@@ -49,8 +49,8 @@ class Pairs(nn.Module):
         return x + self.out(torch.bmm(v, share.mT).view_as(x))
 
 
-def written_down(network: CNNEncoder | CNNDecoder, inplace: bool = False, doubled: bool = False) -> nn.Sequential:
-    """A network as modules of torch.nn, with the same weights; two of our ways can be kept, one by one."""
+def plain_modules(network: CNNEncoder | CNNDecoder, inplace: bool = False, doubled: bool = False) -> nn.Sequential:
+    """A network as modules of torch.nn, with the same weights; each of two optimisations can be kept."""
     silu = nn.SiLU(inplace)
 
     def plain(step: nn.Module | Callable) -> nn.Module:
@@ -72,15 +72,15 @@ def written_down(network: CNNEncoder | CNNDecoder, inplace: bool = False, double
 
 
 def ways(network: CNNEncoder | CNNDecoder, x: Tensor, apart: bool) -> dict[str, Callable[[], Tensor]]:
-    """Ours and theirs; with `apart` also theirs with one thing of ours at a time."""
-    layout, theirs = Layout(((GRID, GRID),)), written_down(network)
-    found = {"theirs": lambda: theirs(x), "ours": lambda: network(x, layout)}
+    """kiloword and the reference; with `apart` also the reference with one of kiloword's optimisations each."""
+    layout, reference = Layout(((GRID, GRID),)), plain_modules(network)
+    found = {"reference": lambda: reference(x), "kiloword": lambda: network(x, layout)}
     if apart:
         last = x.contiguous(memory_format=torch.channels_last)
-        inplace, doubled = written_down(network, inplace=True), written_down(network, doubled=True)
-        found["  theirs with channels last"] = lambda: theirs(last)
-        found["  theirs with SiLU in place"] = lambda: inplace(x)
-        found["  theirs with doubling in one"] = lambda: doubled(x)
+        inplace, doubled = plain_modules(network, inplace=True), plain_modules(network, doubled=True)
+        found["  reference with channels last"] = lambda: reference(last)
+        found["  reference with SiLU in place"] = lambda: inplace(x)
+        found["  reference with doubling in one"] = lambda: doubled(x)
     return found
 
 
@@ -92,11 +92,11 @@ def compare(options: argparse.Namespace) -> None:
         pixels, latent = torch.rand(batch, 3, PIXELS, PIXELS) * 2 - 1, torch.randn(batch, 8, GRID, GRID)
         for name, network, x in (("encode", system.encoder, pixels), ("decode", system.decoder, latent)):
             rivals = ways(network, x, options.apart)
-            theirs = rivals["theirs"]()
-            error = float((rivals["ours"]() - theirs).norm() / theirs.norm())
+            reference = rivals["reference"]()
+            error = float((rivals["kiloword"]() - reference).norm() / reference.norm())
             seconds = take_turns(rivals, options.rounds, options.cpu)
-            rows += [[f"{name}, batch {batch}: {way}", s, seconds["theirs"] / s] for way, s in seconds.items()]
-            ratio = seconds["theirs"] / seconds["ours"]
+            rows += [[f"{name}, batch {batch}: {way}", s, seconds["reference"] / s] for way, s in seconds.items()]
+            ratio = seconds["reference"] / seconds["kiloword"]
             figures[f"{name}, batch {batch}"] = {**seconds, "ratio": ratio, "error": error}
             rows.append(["  relative difference", error, ""])
     title = f"VQ-16 at {PIXELS}x{PIXELS}, {options.threads} threads"
@@ -112,7 +112,7 @@ def large(options: argparse.Namespace) -> None:
     tokens = system.quantizer.quantize(clouds + 0.2 * torch.randn_like(clouds), layout).target
     tiling = Tiling(options.side, options.overlap, options.measured, options.whole)
     started, worked = time.perf_counter(), time.process_time()
-    tiled = decode_tiled(system, tokens, layout, tiling=tiling, progress=said)
+    tiled = decode_tiled(system, tokens, layout, tiling=tiling, progress=report)
     print(file=sys.stderr)
     figures = {"s": time.perf_counter() - started, "processor s": time.process_time() - worked, "peak, MB": peak()}
     if options.untiled:
@@ -131,25 +131,27 @@ def large(options: argparse.Namespace) -> None:
     show(options, figures, [table(title, ["", ""], list(figures.items()))])
 
 
-def said(what: str, done: int, total: int | None) -> None:
+def report(what: str, done: int, total: int | None) -> None:
     print(f"\r{done}{f' of {total}' if total else ''} {what}     ", end="", file=sys.stderr, flush=True)
 
 
 def peak() -> float:
-    """The most memory that this process has held so far, in MB."""
+    """The peak memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def main() -> None:
     parser = arguments(__doc__ or "", rounds=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16], help="pictures at once")
-    parser.add_argument("--apart", action="store_true", help="also theirs with one thing of ours at a time")
+    parser.add_argument(
+        "--apart", action="store_true", help="also the reference with one of kiloword's optimisations each"
+    )
     parser.add_argument(
         "--tiled", type=int, metavar="SIDE", help="decode one picture of so many pixels a side in tiles"
     )
     parser.add_argument("--untiled", action="store_true", help="and then in one piece, to compare")
     parser.add_argument("--side", type=int, default=Tiling.side, help="tokens a tile, of each side")
-    parser.add_argument("--overlap", type=int, default=Tiling.overlap, help="tokens around it that are looked at")
+    parser.add_argument("--overlap", type=int, default=Tiling.overlap, help="tokens of context around it")
     parser.add_argument("--measured", type=float, default=Tiling.measured, help="share of a tile's side for the norms")
     parser.add_argument("--whole", type=int, default=Tiling.whole, help="numbers of a step that is run in one piece")
     options = parser.parse_args()

@@ -1,6 +1,6 @@
 """Memory of the bitwise head beside a flat softmax over the same vocabulary: python benchmarks/bits.py.
 
-Han et al. 2024 (Infinity), section 3.3: 2 d logits a token in place of 2^d. What both weigh at one width is counted; a
+Han et al. 2024 (Infinity), section 3.3: 2 d logits a token in place of 2^d. The parameters of both are counted; a
 training step of each is measured where it fits.
 """
 
@@ -18,7 +18,7 @@ from kiloword.heads.categorical import CategoricalConfig
 from kiloword.tokens import Bits, Categorical
 
 BITS = (8, 12, 16, 18, 32, 56)
-FITS = 16  # bits up to which the flat head is really built
+FITS = 16  # bits up to which the flat head is built
 HEADS: dict[str, Callable[[int, int], torch.nn.Module]] = {
     "bitwise": lambda bits, width: BitwiseConfig(Bits(bits), width).build(),
     "flat": lambda bits, width: CategoricalConfig(Categorical(2**bits), width, bias=True).build(),
@@ -41,7 +41,7 @@ def training_step(name: str, bits: int, width: int, tokens: int) -> None:
 
 
 def peak(*arguments: object) -> float:
-    """MB that a process of its own takes for a training step, beyond what importing takes ("none")."""
+    """MB that a new process takes for a training step, beyond what importing takes ("none")."""
     command = [sys.executable, __file__, "--once", *map(str, arguments)]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -68,8 +68,8 @@ def main() -> None:
         row: dict[str, float | int | None] = {"bits": bits}
         for name in HEADS:
             measured = name == "bitwise" or bits <= FITS
-            row[f"{name}_exit_parameters"] = weight(name, bits, width)
-            row[f"{name}_lesson_mb"] = round(peak(name, bits, width, tokens) - empty, 1) if measured else None
+            row[f"{name}_output_parameters"] = weight(name, bits, width)
+            row[f"{name}_training_step_mb"] = round(peak(name, bits, width, tokens) - empty, 1) if measured else None
         rows.append(row)
     print(json.dumps({"width": width, "tokens": tokens, "heads": rows}, indent=1))
 

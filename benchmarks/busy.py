@@ -1,8 +1,8 @@
 """Drawing, training and serving beside other programs that compute: how much slower than on the machine alone.
 
 `draw` is what `kiloword generate "a red apple"` counts as drawing, in a new process each time; `train` some
-iterations of the shipped recipe's network; `serve` a process in which two drawings are asked for at once. Others on the
-machine are not waited for: the load average before every row says whether there were any.
+iterations of the shipped recipe's network; `serve` a process with two requests for drawings at a time. Other programs
+on the machine are not excluded: the load average before every row shows whether there were any.
 """
 
 import argparse
@@ -22,16 +22,16 @@ from pathlib import Path
 import kiloword
 
 PROMPT, ITERATIONS, BATCH, SERVED = "a red apple", 4, 16, 2
-UNSAID = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+REMOVED = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 BUSY = "import numpy as np\nx = np.random.rand(300, 300)\nwhile True: sum(i * i for i in range(100_000)); (x * x).sum()"
 
 
 @contextmanager
 def busy_programs(count: int) -> Iterator[None]:
-    """So many programs that compute, each with one thread, ended when all is done."""
+    """This many programs that compute, each with one thread; they are ended on leaving."""
     programs = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
     try:
-        time.sleep(1 if count else 0)  # until they are at it
+        time.sleep(1 if count else 0)  # until they have started
         yield
     finally:
         for program in programs:
@@ -50,9 +50,9 @@ def work(name: str, source: Path) -> float:
 
 
 def run(words: list[str], source: Path) -> str:
-    """What a new Python prints that imports from `source` and has nothing said to it about threads."""
-    unsaid = {name: value for name, value in os.environ.items() if name not in UNSAID}
-    command, environment = [sys.executable, *words], unsaid | {"PYTHONPATH": str(source)}
+    """The output of a new Python that imports from `source`, without settings of threads in its environment."""
+    cleaned = {name: value for name, value in os.environ.items() if name not in REMOVED}
+    command, environment = [sys.executable, *words], cleaned | {"PYTHONPATH": str(source)}
     return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
 
@@ -67,8 +67,8 @@ def train() -> float:
     with tempfile.TemporaryDirectory() as folder:
         config = TrainingConfig(ITERATIONS, BATCH, look_every=0, log_every=1)
         ends = [time.perf_counter()]
-        lesson = MadeUp(load("emoji-64").model.build(), BATCH)
-        Run(lesson, config, Path(folder), Fabric(accelerator="cpu", devices=1)).train(
+        task = MadeUp(load("emoji-64").model.build(), BATCH)
+        Run(task, config, Path(folder), Fabric(accelerator="cpu", devices=1)).train(
             lambda iteration, figures: ends.append(time.perf_counter())
         )
     return ends[-1] - ends[1]  # the first one prepares much

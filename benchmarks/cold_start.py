@@ -37,15 +37,15 @@ def imports(names: int) -> list[tuple[str, float]]:
     code = "import kiloword; kiloword.load; import kiloword.cli.app"
     command = [sys.executable, "-X", "importtime", "-c", code]
     report = subprocess.run(command, capture_output=True, text=True, check=True).stderr
-    own: dict[str, float] = {}
+    seconds: dict[str, float] = {}
     for line in report.splitlines():
         _, _, values = line.partition("import time:")
         parts = [part.strip() for part in values.split("|")]
         if len(parts) == 3 and parts[0].isdigit():
             package = parts[2].split(".")[0]
-            own[package] = own.get(package, 0.0) + int(parts[0]) / 1e6
-    total = [("all imports", sum(own.values()))]
-    return total + sorted(own.items(), key=lambda item: -item[1])[:names]
+            seconds[package] = seconds.get(package, 0.0) + int(parts[0]) / 1e6
+    total = [("all imports", sum(seconds.values()))]
+    return total + sorted(seconds.items(), key=lambda item: -item[1])[:names]
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """How much memory a training of many pictures takes: synthetic ones in tar files, from pixels to a trained model.
 
 `python benchmarks/data_memory.py` makes 100,000 pictures of 64x64 pixels in a folder that is removed afterwards, and
-has a process of its own carry out a recipe on them: pictures are prepared, a tokenizer and a model are trained for a
-few iterations, and all pictures are turned into tokens. What is printed is the peak of that process's resident memory
+a new process runs a recipe on them: pictures are prepared, a tokenizer and a model are trained for a
+few iterations, and all pictures are encoded to tokens. Printed is the peak of that process's resident memory
 (getrusage, ru_maxrss), which is that of the whole training: more iterations read the same files again.
 """
 
@@ -74,8 +74,8 @@ def main() -> None:
         data, out = Path(scratch) / "data", Path(scratch) / "run"
         data.mkdir()
         size, started = write_pictures(data, chosen.pictures, chosen.side), time.perf_counter()
-        told = json.dumps({name: str(value) for name, value in changes.items()})
-        words = [sys.executable, "-c", CHILD, chosen.recipe, str(data), str(out), told]
+        settings = json.dumps({name: str(value) for name, value in changes.items()})
+        words = [sys.executable, "-c", CHILD, chosen.recipe, str(data), str(out), settings]
         done = subprocess.run(words, capture_output=True, text=True)
         if done.returncode:
             sys.exit(done.stderr)

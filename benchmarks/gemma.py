@@ -1,8 +1,8 @@
-"""Picture tokens of a language model in Gemma's shape, ours against transformers' generate: the same tokens, how fast.
+"""Picture tokens of a language model in Gemma's shape, kiloword against transformers' generate: same tokens, how fast.
 
 Liquid's way (Wu et al. 2024): 26 M parameters (width 384, 8 layers, heads of 96 channels, 8,192 words and as many
-picture tokens), prompts of several lengths, guidance off, as `generate` has one view. Ours goes through
-`kiloword.engine.drive.draw`, theirs through `generate` with its own cache and left padding.
+picture tokens), prompts of several lengths, guidance off, as `generate` has one view. Kiloword draws by
+`kiloword.engine.drive.draw`, the reference by `generate` with its own cache and left padding.
 """
 
 import argparse
@@ -45,7 +45,7 @@ class Shape:
 
 
 def pair(shape: Shape):
-    """Our model and transformers' GemmaForCausalLM with the same random weights."""
+    """kiloword's model and transformers' GemmaForCausalLM with the same random weights."""
     from transformers import GemmaConfig, GemmaForCausalLM
 
     config = GemmaConfig(
@@ -54,11 +54,13 @@ def pair(shape: Shape):
         head_dim=shape.head_dim, max_position_embeddings=4096, pad_token_id=None, bos_token_id=None, eos_token_id=None,
     )  # fmt: skip
     there = GemmaForCausalLM(config).eval()
-    told = {**config.to_dict(), "text_vocab": shape.words, "image_tokens": shape.codes, **SPECIAL}
-    ours = parts.build(liquid.parts(told)).eval()
-    fill(liquid.PAGE, liquid.parts(told), ours, {name: value.clone() for name, value in there.state_dict().items()})
-    pack_matrices(ours)
-    return ours, there
+    settings = {**config.to_dict(), "text_vocab": shape.words, "image_tokens": shape.codes, **SPECIAL}
+    model = parts.build(liquid.parts(settings)).eval()
+    fill(
+        liquid.PAGE, liquid.parts(settings), model, {name: value.clone() for name, value in there.state_dict().items()}
+    )
+    pack_matrices(model)
+    return model, there
 
 
 def prompts(count: int, shape: Shape) -> list[Tensor]:
@@ -69,16 +71,16 @@ def prompts(count: int, shape: Shape) -> list[Tensor]:
     return [torch.cat([torch.tensor([2]), ids, torch.tensor([7])]) for ids in middle]
 
 
-def ours(model: ImageModel, asked: list[Tensor], count: int, sampling: Sampling) -> Tensor:
+def draw_kiloword(model: ImageModel, texts: list[Tensor], count: int, sampling: Sampling) -> Tensor:
     """The picture tokens of our engine."""
     layout = Layout(((1, count),))
-    request = Drawing(layout, [model.opening(to_draw(asked, layout))], torch.ones(1, len(asked)), sampling)
-    *_, last = drive.draw(model, request, Seeded(list(range(len(asked)))))
+    request = Drawing(layout, [model.opening(to_draw(texts, layout))], torch.ones(1, len(texts)), sampling)
+    *_, last = drive.draw(model, request, Seeded(list(range(len(texts)))))
     return last.tokens
 
 
-def theirs(there, asked: list[Tensor], count: int, sampling: Sampling, shape: Shape) -> Tensor:
-    """Those of transformers, which is kept from words as the authors keep it: by a list of what may not be said."""
+def draw_transformers(there, texts: list[Tensor], count: int, sampling: Sampling, shape: Shape) -> Tensor:
+    """Those of transformers, restricted to picture tokens as by the authors: by masking the logits of words."""
     from transformers import LogitsProcessorList
 
     def pictures(ids: Tensor, logits: Tensor) -> Tensor:
@@ -90,8 +92,8 @@ def theirs(there, asked: list[Tensor], count: int, sampling: Sampling, shape: Sh
         chosen = {
             "do_sample": True, "temperature": sampling.temperature, "top_k": sampling.top_k, "top_p": sampling.top_p
         }  # fmt: skip
-    ids = liquid_stages.left_padded(asked, SPECIAL["pad"])
-    present = liquid_stages.left_padded([torch.ones_like(one) for one in asked], 0)
+    ids = liquid_stages.left_padded(texts, SPECIAL["pad"])
+    present = liquid_stages.left_padded([torch.ones_like(one) for one in texts], 0)
     found = there.generate(
         ids, attention_mask=present, max_new_tokens=count, logits_processor=LogitsProcessorList([pictures]), **chosen
     )
@@ -115,23 +117,25 @@ def main() -> None:
     figures: dict = {"parameters": parameters, "threads": chosen.threads, "batches": {}}
     rows = []
     for batch in chosen.batches:
-        asked = prompts(batch, shape)
+        texts = prompts(batch, shape)
         for name, sampling in (("likeliest", Sampling(0)), ("sampled", SAMPLING)):
-            same = ours(model, asked, chosen.tokens, sampling) == theirs(there, asked, chosen.tokens, sampling, shape)
+            same = draw_kiloword(model, texts, chosen.tokens, sampling) == draw_transformers(
+                there, texts, chosen.tokens, sampling, shape
+            )
             seconds = take_turns({
-                "ours": lambda a=asked, s=sampling: ours(model, a, chosen.tokens, s),
-                "theirs": lambda a=asked, s=sampling: theirs(there, a, chosen.tokens, s, shape),
+                "kiloword": lambda a=texts, s=sampling: draw_kiloword(model, a, chosen.tokens, s),
+                "reference": lambda a=texts, s=sampling: draw_transformers(there, a, chosen.tokens, s, shape),
             }, chosen.rounds, chosen.cpu)  # fmt: skip
             found = {
                 "same_tokens": f"{int(same.sum())}/{same.numel()}" if name == "likeliest" else "",
-                "ours_tokens_s": batch * chosen.tokens / seconds["ours"],
-                "theirs_tokens_s": batch * chosen.tokens / seconds["theirs"],
-                "ratio": seconds["theirs"] / seconds["ours"],
+                "kiloword_tokens_s": batch * chosen.tokens / seconds["kiloword"],
+                "reference_tokens_s": batch * chosen.tokens / seconds["reference"],
+                "ratio": seconds["reference"] / seconds["kiloword"],
             }
             figures["batches"].setdefault(batch, {})[name] = found
             rows.append([f"{batch}, {name}", *found.values()])
     title = f"Gemma shape, {parameters / 1e6:.1f} M parameters, {chosen.tokens} tokens, {chosen.threads} threads"
-    show(chosen, figures, [table(title, ["batch", "same tokens", "ours tok/s", "theirs tok/s", "ratio"], rows)])
+    show(chosen, figures, [table(title, ["batch", "same tokens", "kiloword tok/s", "reference tok/s", "ratio"], rows)])
 
 
 if __name__ == "__main__":

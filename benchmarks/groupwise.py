@@ -1,7 +1,7 @@
-"""Groupwise drawing over tokens: how many rows go through the transformer, and what that saves.
+"""Groupwise drawing over tokens: how many positions go through the transformer, and what that saves.
 
-Lee et al. 2023 (groupwise diffusion). A token is worked on for `steps` steps, and looked at once more when it is known;
-the plain way (`model.draw`) takes the whole picture through at every step. Both draw the same from the same noise.
+Lee et al. 2023 (groupwise diffusion). A token is computed in `steps` steps, and once more when it is known;
+the plain way (`model.draw`) computes the whole picture at every step. Both draw the same from the same noise.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from kiloword.tokens import Layout, Vector
 
 
 def small_model(options: argparse.Namespace) -> ImageModel:
-    """Transfusion's parts with random weights; classes stand for its words."""
+    """Transfusion's parts with random weights; classes in place of its texts."""
     head = VelocityConfig(Vector(LATENT), options.width, level=ModulatingLevelConfig())
     config = image_model(put_together("kl", vit()), head, stack(options.width, options.depth))
     prompt = ClassLabelConfig(10, options.width)
@@ -49,22 +49,22 @@ def drawing_of(model: ImageModel, options: argparse.Namespace, groups: tuple[int
     return Drawing(layout, views, weights, steps=options.steps, groups=groups)
 
 
-def rows(model: ImageModel, drawing: Drawing, noise: Seeded) -> tuple[int, int]:
-    """Calls of the transformer, and rows of the picture that went through it; those of the prompt are left out."""
-    seen: list[int] = []
+def positions(model: ImageModel, drawing: Drawing, noise: Seeded) -> tuple[int, int]:
+    """Calls of the transformer, and positions of the picture that went through it, without those of the prompt."""
+    counts: list[int] = []
 
-    def count(module: torch.nn.Module, told: tuple) -> None:
-        stream = told[0]
+    def count(module: torch.nn.Module, inputs: tuple) -> None:
+        stream = inputs[0]
         there = stream.vectors.new_ones(stream.vectors.shape[:2]) if stream.present is None else stream.present
-        seen.append(int(there.sum()))
+        counts.append(int(there.sum()))
 
     handle = model.transformer.register_forward_pre_hook(count)
     with patch.object(drive, "fused", lambda transformer: transformer):
         deque(drive.draw(model, drawing, noise), maxlen=0)
     handle.remove()
     prompt = sum(int(view.lengths.sum()) for view in drawing.views)
-    calls = len(seen) - (prompt > 0)
-    return calls, sum(seen) - prompt
+    calls = len(counts) - (prompt > 0)
+    return calls, sum(counts) - prompt
 
 
 def measure(model: ImageModel, options: argparse.Namespace, groups: tuple[int, float]) -> dict:
@@ -73,31 +73,31 @@ def measure(model: ImageModel, options: argparse.Namespace, groups: tuple[int, f
     def noise() -> Seeded:
         return Seeded(list(range(options.batch)))
 
-    calls, sent = rows(model, drawing, noise())
+    calls, sent = positions(model, drawing, noise())
     count, overlap = groups
     views = len(drawing.views) * options.batch
     assert calls == math.ceil(options.steps * (1 + overlap * (count - 1))), "network calls are not as the formula says"
     ways = drive.draw(model, drawing, noise()), model.draw(drawing, noise())
-    ours, plain = (deque(way, maxlen=1)[0].tokens for way in ways)
+    fast, plain = (deque(way, maxlen=1)[0].tokens for way in ways)
     seconds = take_turns({
-        "ours": lambda: deque(drive.draw(model, drawing, noise()), maxlen=0),
+        "kiloword": lambda: deque(drive.draw(model, drawing, noise()), maxlen=0),
         "plain": lambda: deque(model.draw(drawing, noise()), maxlen=0),
     }, options.rounds, options.cpu)  # fmt: skip
     return {
         "calls": calls,
-        "rows": sent // views,
+        "positions": sent // views,
         "needed": options.steps * tokens + tokens - tokens // count,
-        "plain_rows": calls * tokens,
-        "difference": float((ours - plain).norm() / plain.norm()),
+        "plain_positions": calls * tokens,
+        "difference": float((fast - plain).norm() / plain.norm()),
         **seconds,
-        "ratio": seconds["plain"] / seconds["ours"],
+        "ratio": seconds["plain"] / seconds["kiloword"],
     }
 
 
 @torch.no_grad()
 def main() -> None:
     parser = arguments(__doc__.splitlines()[0], rounds=3)
-    parser.add_argument("--side", type=int, default=16, help="places a side of a picture")
+    parser.add_argument("--side", type=int, default=16, help="tokens a side of a picture")
     parser.add_argument("--steps", type=int, default=10, help="steps of a group")
     parser.add_argument("--batch", type=int, default=1, help="pictures at once")
     parser.add_argument("--width", type=int, default=256, help="of the transformer")
@@ -112,7 +112,17 @@ def main() -> None:
         name = f"{groups[0]} groups, overlap {groups[1]:g}"
         figures[name] = found
         lines.append([name, *found.values()])
-    head = ["", "calls", "rows", "rows needed", "rows, plain", "difference", "ours, s", "plain, s", "times as fast"]
+    head = [
+        "",
+        "calls",
+        "positions",
+        "needed",
+        "positions, plain",
+        "difference",
+        "kiloword, s",
+        "plain, s",
+        "times as fast",
+    ]
     title = f"{options.side}x{options.side} tokens, {options.steps} steps a group, batch {options.batch}, guided"
     show(options, figures, [table(title, head, lines)])
 

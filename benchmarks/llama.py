@@ -1,7 +1,7 @@
-"""Our transformer in the shape of Llama against transformers' LlamaForCausalLM: the same greedy tokens, and how fast.
+"""kiloword's transformer in Llama's shape against transformers' LlamaForCausalLM: the same greedy tokens, and how fast.
 
-27.5 M parameters (width 384, 12 layers, 8,192 codes). Ours goes through `kiloword.engine.drive.write`, the way in
-which a description is written: one row that stands for a picture, then text. Theirs is `generate` with its own cache.
+27.5 M parameters (width 384, 12 layers, 8,192 codes). Kiloword writes by `kiloword.engine.drive.write`, as it
+writes descriptions: one position for a picture, then text. The reference is `generate` with its own cache.
 """
 
 import argparse
@@ -49,8 +49,8 @@ class Shape:
     codes: int = 8192
 
 
-class Noted(nn.Module):
-    """A head that notes what it samples, and when."""
+class Recording(nn.Module):
+    """A head that records what it samples, and when."""
 
     def __init__(self, head):
         super().__init__()
@@ -71,7 +71,7 @@ class Noted(nn.Module):
 
 
 def build(shape: Shape, limit: int) -> ImageModel:
-    """A model with random weights that writes `limit` tokens: one rotary axis (time), nothing else that Llama lacks."""
+    """A model with random weights that writes `limit` tokens: one rotary axis (time), nothing that Llama lacks."""
     tiny = StackConfig(8, 1, AttentionConfig(1), SwiGLUConfig(8))
     head_dim = shape.width // shape.heads
     model = ImageModelConfig(
@@ -87,9 +87,9 @@ def build(shape: Shape, limit: int) -> ImageModel:
         text=TextConfig(merges(shape.codes), CategoricalConfig(Categorical(shape.codes), shape.width), limit=limit),
     ).build().eval()  # fmt: skip
     with torch.no_grad():
-        model.text.head.embedding.weight.mul_(50)  # as large as what the blocks add, so that a text goes on changing
+        model.text.head.embedding.weight.mul_(50)  # as large as what the blocks add, so that tokens do not repeat
         model.text.head.output.weight[END] = 0  # a logit of 0 is never the largest: no text ends before its limit
-    model.text.head = Noted(model.text.head)
+    model.text.head = Recording(model.text.head)
     return model
 
 
@@ -106,7 +106,7 @@ def starts(count: int) -> Tensor:
 
 
 def twin(model: ImageModel):
-    """transformers' LlamaForCausalLM with the weights of our model."""
+    """transformers' LlamaForCausalLM with the weights of kiloword's model."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config, head = model.transformer.config, model.text.head.head
@@ -116,54 +116,54 @@ def twin(model: ImageModel):
         num_key_value_heads=config.attention.key_heads, max_position_embeddings=4096, rms_norm_eps=config.norm.eps,
         tie_word_embeddings=False, bos_token_id=None, eos_token_id=None, pad_token_id=None,
     )).eval()  # fmt: skip
-    ours = model.transformer.state_dict()
-    theirs = {
+    source = model.transformer.state_dict()
+    renamed = {
         "model.embed_tokens.weight": entered(model, head.embedding.weight),
         "lm_head.weight": head.output.weight,
-        "model.norm.weight": ours["norm.weight"],
+        "model.norm.weight": source["norm.weight"],
     }
     for layer in range(config.depth):
         block, there = f"blocks.{layer}.", f"model.layers.{layer}."
         size = llama.model.layers[0].self_attn.q_proj.weight.shape[0]
-        query, key, value = ours[block + "attention.qkv.weight"].split(size)
-        gate, up = ours[block + "feed_forward.gate_up.weight"].chunk(2)
-        theirs |= {
+        query, key, value = source[block + "attention.qkv.weight"].split(size)
+        gate, up = source[block + "feed_forward.gate_up.weight"].chunk(2)
+        renamed |= {
             there + "self_attn.q_proj.weight": query,
             there + "self_attn.k_proj.weight": key,
             there + "self_attn.v_proj.weight": value,
-            there + "self_attn.o_proj.weight": ours[block + "attention.out.weight"],
+            there + "self_attn.o_proj.weight": source[block + "attention.out.weight"],
             there + "mlp.gate_proj.weight": gate,
             there + "mlp.up_proj.weight": up,
-            there + "mlp.down_proj.weight": ours[block + "feed_forward.out.weight"],
-            there + "input_layernorm.weight": ours[block + "attention_norm.weight"],
-            there + "post_attention_layernorm.weight": ours[block + "feed_forward_norm.weight"],
+            there + "mlp.down_proj.weight": source[block + "feed_forward.out.weight"],
+            there + "input_layernorm.weight": source[block + "attention_norm.weight"],
+            there + "post_attention_layernorm.weight": source[block + "feed_forward_norm.weight"],
         }
-    llama.load_state_dict(theirs)
+    llama.load_state_dict(renamed)
     return llama
 
 
 def entered(model: ImageModel, embedding: Tensor) -> Tensor:
-    """Vectors as our entrance hands them on: the same two vectors are added to every token's own."""
+    """Vectors as the head's entrance gives them: the same two vectors are added to every token's embedding."""
     entrance = model.text.head.head.entrance
     return embedding + entrance.place.weight[0] + entrance.unknown
 
 
 def beginning(model: ImageModel, pictures: Tensor) -> Tensor:
-    """The two rows before the first token, for a transformer without our entrances: the picture, and the start."""
-    seen = model.picture.read_span(pictures, LAYOUT).vectors
+    """The two positions before the first token, for a transformer without entrances: the picture, and the start."""
+    picture = model.picture.read_span(pictures, LAYOUT).vectors
     start = entered(model, model.text.head.head.entrance.start).expand(len(pictures), 1, -1)
-    return torch.cat([seen, start], dim=1)
+    return torch.cat([picture, start], dim=1)
 
 
-def ours(model: ImageModel, pictures: Tensor) -> Tensor:
-    """The greedy tokens of our engine."""
-    noted = model.text.head
-    noted.tokens, noted.times = [], []
+def write_kiloword(model: ImageModel, pictures: Tensor) -> Tensor:
+    """The greedy tokens of kiloword's engine."""
+    recording = model.text.head
+    recording.tokens, recording.times = [], []
     drive.write(model, to_describe(pictures, LAYOUT), Sampling(temperature=0), Seeded([0] * len(pictures)))
-    return torch.cat(noted.tokens, dim=1)
+    return torch.cat(recording.tokens, dim=1)
 
 
-def theirs(llama, vectors: Tensor, count: int) -> Tensor:
+def write_transformers(llama, vectors: Tensor, count: int) -> Tensor:
     """The greedy tokens of transformers."""
     present = torch.ones(vectors.shape[:2], dtype=torch.long)
     return llama.generate(inputs_embeds=vectors, attention_mask=present, max_new_tokens=count, do_sample=False)
@@ -174,7 +174,7 @@ def by_position(model: ImageModel, count: int, rounds: int, window: int = 32) ->
     model.text.limit = count
     runs = []
     for turn in range(rounds):
-        ours(model, starts(turn + 1)[turn:])
+        write_kiloword(model, starts(turn + 1)[turn:])
         times = model.text.head.times
         runs.append([after - before for before, after in pairwise(times)])
     tokens = [1000 * statistics.median(column) for column in zip(*runs, strict=True)]
@@ -183,8 +183,8 @@ def by_position(model: ImageModel, count: int, rounds: int, window: int = 32) ->
 
 def slope(values: list[float], window: int = 32) -> float:
     """Milliseconds by which a token becomes slower over 1,000 positions (least squares)."""
-    places = torch.arange(len(values), dtype=torch.float64) * window
-    deviation = places - places.mean()
+    positions = torch.arange(len(values), dtype=torch.float64) * window
+    deviation = positions - positions.mean()
     return float((deviation * torch.tensor(values, dtype=torch.float64)).sum() / deviation.square().sum() * 1000)
 
 
@@ -213,26 +213,26 @@ def main() -> None:
     for batch in chosen.batches:
         pictures = starts(batch)
         vectors = beginning(model, pictures)
-        same = ours(model, pictures) == theirs(llama, vectors, chosen.tokens)
+        same = write_kiloword(model, pictures) == write_transformers(llama, vectors, chosen.tokens)
         seconds = take_turns({
-            "ours": lambda p=pictures: ours(model, p),
-            "theirs": lambda v=vectors: theirs(llama, v, chosen.tokens),
+            "kiloword": lambda p=pictures: write_kiloword(model, p),
+            "reference": lambda v=vectors: write_transformers(llama, v, chosen.tokens),
         }, chosen.rounds, chosen.cpu)  # fmt: skip
-        step = seconds["ours"] / chosen.tokens
+        step = seconds["kiloword"] / chosen.tokens
         held = batch * chosen.tokens / 2 * 2 * model.transformer.config.depth * model.transformer.width
         floor = 4 * (weights + held) / speed
         found = {
             "same_tokens": f"{int(same.sum())}/{same.numel()}",
-            "ours_tokens_s": batch / step,
-            "theirs_tokens_s": batch * chosen.tokens / seconds["theirs"],
-            "ratio": seconds["theirs"] / seconds["ours"],
+            "kiloword_tokens_s": batch / step,
+            "reference_tokens_s": batch * chosen.tokens / seconds["reference"],
+            "ratio": seconds["reference"] / seconds["kiloword"],
             "ms_a_step": 1000 * step,
             "floor_ms": 1000 * floor,
             "times_the_floor": step / floor,
         }
         figures["batches"][batch] = found
         rows.append([batch, *found.values()])
-    head = ["batch", "same tokens", "ours tok/s", "theirs tok/s", "ratio", "ms a step", "floor ms", "x floor"]
+    head = ["batch", "same tokens", "kiloword tok/s", "reference tok/s", "ratio", "ms a step", "floor ms", "x floor"]
     title = f"Llama shape, {parameters / 1e6:.1f} M parameters, {chosen.tokens} new tokens, {chosen.threads} threads"
     tables = [table(f"{title}; memory {speed / 1e9:.1f} GB/s", head, rows)]
     if chosen.positions:
@@ -247,7 +247,7 @@ def positions_table(windows: list[float], model: ImageModel, speed: float) -> st
     read = 1000 * 1000 * 4 * 2 * model.transformer.config.depth * model.transformer.width / speed
     rows = [[f"{32 * k}-{32 * k + 31}", value] for k, value in enumerate(windows)]
     rows += [["slope, ms per 1,000 positions", slope(windows)], ["of it reading keys and values", read]]
-    return table("Our cost per token, batch 1", ["position", "ms"], rows)
+    return table("kiloword's cost per token, batch 1", ["position", "ms"], rows)
 
 
 if __name__ == "__main__":

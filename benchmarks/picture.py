@@ -1,4 +1,4 @@
-"""The shipped model's way to draw a picture, token by token: how long each takes, and where the time goes.
+"""The shipped model drawing a picture, token by token: how long each takes, and where the time goes.
 
 The recipe's own sizes with random weights, two views (prompt and null), through `kiloword.engine.drive.draw`.
 """
@@ -26,7 +26,7 @@ PROMPT = "a flat icon of red apple"
 
 
 class Stopwatch:
-    """Seconds spent in some methods, counted without those that they call in turn."""
+    """Seconds spent in some methods, counted without those of the methods that they call."""
 
     def __init__(self):
         self.seconds: dict[str, float] = defaultdict(float)
@@ -69,12 +69,12 @@ def watched(model: ImageModel) -> Stopwatch:
 
 
 def operations(model: ImageModel, count: int, sampling: Sampling) -> str:
-    """The operations that take the most time of a drawing, as the profiler of torch sees them."""
+    """The operations that take the most time of a drawing, by torch's profiler."""
     from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CPU]) as seen:
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
         draw(model, count, sampling)
-    return seen.key_averages().table(sort_by="self_cpu_time_total", row_limit=25)
+    return profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=25)
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
-"""Image GPT's drawing written down plainly: the blocks of its port, keys and values kept by concatenation.
+"""Image GPT's drawing rewritten plainly: the blocks of its port, keys and values kept by concatenation.
 
 Chen et al. 2020 (Generative Pretraining from Pixels); github.com/openai/image-gpt and its port in transformers.
-OpenAI's own loop keeps nothing and reads all pixels anew for each: this one is faster. Weights have the port's names.
+OpenAI's own loop has no cache and computes all pixels again for each: this one is faster. Weights have the port's
+names.
 """
 
 import math
@@ -82,8 +83,8 @@ class Transformer(nn.Module):
         self.h = nn.ModuleList(Block(width, arguments["n_head"], eps) for _ in range(arguments["n_layer"]))
         self.ln_f = RMSNorm(width, eps)
 
-    def forward(self, ids: Tensor, place: Tensor, past: list) -> tuple[Tensor, list]:
-        x, kept = self.wte(ids) + self.wpe(place), []
+    def forward(self, ids: Tensor, position: Tensor, past: list) -> tuple[Tensor, list]:
+        x, kept = self.wte(ids) + self.wpe(position), []
         for block, before in zip(self.h, past, strict=True):
             x, now = block(x, before)
             kept.append(now)
@@ -91,7 +92,7 @@ class Transformer(nn.Module):
 
 
 class PlainImageGPT(nn.Module):
-    """Of the port's arguments, as the page `igpt` takes them; the last row of the embedding is the start."""
+    """Of the port's arguments, as the page `igpt` takes them; the last vector of the embedding is the start."""
 
     def __init__(self, arguments: dict[str, Any]):
         super().__init__()

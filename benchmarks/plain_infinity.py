@@ -1,8 +1,8 @@
-"""Infinity's drawing written down plainly: its blocks, its bits and its loop as its authors have them.
+"""Infinity's drawing rewritten plainly: its blocks, its bits and its loop as its authors have them.
 
 Han et al. 2024 (Infinity); github.com/FoundationVision/Infinity. Keys and values of the pictures are kept by
-concatenation, those of the text are made anew at every step, what has been painted so far is kept running, and the text
-is attended to as it is, without a mask, as all texts are equally long here. What VAR has too is taken from there.
+concatenation, those of the text are computed again at every step, the canvas decoded so far is updated, and there is
+no mask on the text, as all texts are equally long here. What VAR has too is imported from there.
 Weights have the authors' names.
 """
 
@@ -11,23 +11,23 @@ from typing import Any
 
 import torch
 from plain_var import FFN, AdaLNBeforeHead, sampled
-from plain_var import SelfAttention as UnturnedAttention
+from plain_var import SelfAttention as UnrotatedAttention
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, linear, normalize, scaled_dot_product_attention
 
 from kiloword.published.infinity import CHUNKS
 
 
-class SelfAttention(UnturnedAttention):
-    """Neighbours are turned by their places."""
+class SelfAttention(UnrotatedAttention):
+    """With rotary positions of adjacent channels."""
 
-    def forward(self, x: Tensor, turns: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rotations: Tensor) -> Tensor:
         b, q, width = x.shape
         bias = torch.cat([self.q_bias, self.zero_k_bias, self.v_bias])
         parts = linear(x, self.mat_qkv.weight, bias).view(b, q, 3, self.heads, self.head_dim)
         queries, keys, values = parts.permute(2, 0, 3, 1, 4).unbind(0)
         queries = normalize(queries, dim=-1).mul(self.scale_mul_1H11.clamp_max(self.most).exp())
-        queries, keys = turned(torch.stack([queries, normalize(keys, dim=-1)]), turns).unbind(0)
+        queries, keys = rotated(torch.stack([queries, normalize(keys, dim=-1)]), rotations).unbind(0)
         if self.cached is not None:
             keys, values = torch.cat([self.cached[0], keys], dim=2), torch.cat([self.cached[1], values], dim=2)
         self.cached = keys, values
@@ -49,8 +49,8 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor | None, text: Tensor) -> Tensor:
         b, m, _ = text.shape
-        rows = linear(text, self.mat_kv.weight, torch.cat([self.zero_k_bias, self.v_bias]))
-        keys, values = rows.view(b, m, 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = linear(text, self.mat_kv.weight, torch.cat([self.zero_k_bias, self.v_bias]))
+        keys, values = mixed.view(b, m, 2, self.heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
         if x is None:
             queries = self.mat_q.view(1, self.heads, 1, -1).expand(b, -1, -1, -1)
         else:
@@ -71,9 +71,9 @@ class CrossAttnBlock(nn.Module):
         self.ca_norm = nn.LayerNorm(width, eps=1e-6)
         self.ada_gss = nn.Parameter(torch.randn(1, 1, 6, width) * width**-0.5)
 
-    def forward(self, x: Tensor, shared: Tensor, text: Tensor, turns: Tensor) -> Tensor:
+    def forward(self, x: Tensor, shared: Tensor, text: Tensor, rotations: Tensor) -> Tensor:
         gate1, gate2, scale1, scale2, shift1, shift2 = (self.ada_gss + shared).unbind(2)
-        x = x + self.sa(self.ln_wo_grad(x).mul(scale1.add(1)).add_(shift1), turns).mul_(gate1)
+        x = x + self.sa(self.ln_wo_grad(x).mul(scale1.add(1)).add_(shift1), rotations).mul_(gate1)
         x = x + self.ca(self.ca_norm(x), text)
         return x + self.ffn(self.ln_wo_grad(x).mul(scale2.add(1)).add_(shift2)).mul(gate2)
 
@@ -88,7 +88,7 @@ class TextNorm(nn.Module):
 
 
 class Module(nn.Module):
-    """What has only parts."""
+    """A module with children only."""
 
     def __init__(self, **parts: nn.Module):
         super().__init__()
@@ -137,38 +137,38 @@ class PlainInfinity(nn.Module):
         condition = self.text_proj_for_sos.ca(None, text)[:, 0]
         text = self.text_proj_for_ca(text)
         shared = self.shared_ada_lin(condition).view(2 * b, 1, 6, -1)
-        turns = [self.turns(grid, frame) for grid in grids]
+        rotations = [self.rotations(grid, frame) for grid in grids]
         x = condition[:, None] + self.pos_start.expand(2 * b, 1, -1)
-        painted = x.new_zeros(b, self.bits, *side)
+        canvas = x.new_zeros(b, self.bits, *side)
         for block in self.blocks:
             block.sa.cached = None
         for step, (rows, columns) in enumerate(grids):
             x = x + self.lvl_embed(torch.full((2 * b, x.shape[1]), step))
             for block in self.blocks:
-                x = block(x, shared, text, turns[step])
+                x = block(x, shared, text, rotations[step])
             logits = self.head(self.head_nm(x.float(), condition).float()).float()
-            each = (cfg * logits[:b] + (1 - cfg) * logits[b:]).unflatten(-1, (-1, 2)).flatten(1, 2)  # a row a bit
+            each = (cfg * logits[:b] + (1 - cfg) * logits[b:]).unflatten(-1, (-1, 2)).flatten(1, 2)  # one per bit
             bits = sampled(each, 0, top_p, likeliest).unflatten(1, (-1, self.bits))
             yield bits
             corners = normalize(2.0 * bits - 1, dim=-1).transpose(1, 2).reshape(b, self.bits, 1, rows, columns)
-            painted = painted + interpolate(corners, size=(1, *side), mode="trilinear")[:, :, 0]
+            canvas = canvas + interpolate(corners, size=(1, *side), mode="trilinear")[:, :, 0]
             if step < last:
-                seen = interpolate(painted[:, :, None], size=(1, *grids[step + 1]), mode="trilinear")
-                x = self.word_embed(seen.flatten(2).transpose(1, 2)).repeat(2, 1, 1)
+                fed = interpolate(canvas[:, :, None], size=(1, *grids[step + 1]), mode="trilinear")
+                x = self.word_embed(fed.flatten(2).transpose(1, 2)).repeat(2, 1, 1)
         for block in self.blocks:
             block.sa.cached = None
 
-    def turns(self, grid: tuple[int, int], frame: tuple[int, int]) -> Tensor:
-        """Cosines and sines [2, n, head_dim / 2] of a grid's places in the frame of the largest one."""
+    def rotations(self, grid: tuple[int, int], frame: tuple[int, int]) -> Tensor:
+        """Cosines and sines [2, n, head_dim / 2] of a grid's positions, scaled to the largest one."""
         step = 10000 ** (-torch.arange(0, self.head_dim // 2, 2) / (self.head_dim // 2))
-        places = [(torch.arange(count) * (most / count)).round() for count, most in zip(grid, frame, strict=True)]
-        rows, columns = torch.meshgrid(*places, indexing="ij")
+        sides = [(torch.arange(count) * (longest / count)).round() for count, longest in zip(grid, frame, strict=True)]
+        rows, columns = torch.meshgrid(*sides, indexing="ij")
         angles = torch.cat([rows.reshape(-1, 1) * step, columns.reshape(-1, 1) * step], dim=-1)
         return torch.stack([angles.cos(), angles.sin()])
 
 
-def turned(x: Tensor, turns: Tensor) -> Tensor:
-    """Neighbours are turned together."""
+def rotated(x: Tensor, rotations: Tensor) -> Tensor:
+    """Rotates pairs of adjacent channels."""
     first, second = x.unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = turns
+    cos, sin = rotations
     return torch.stack([cos * first - sin * second, sin * first + cos * second], dim=-1).flatten(-2)

@@ -1,7 +1,7 @@
-"""LlamaGen's drawing written down plainly: its blocks and its loop as its authors have them, without our engine.
+"""LlamaGen's drawing rewritten plainly: its blocks and its loop as its authors have them, without kiloword's engine.
 
 Sun et al. 2024 (Autoregressive Model Beats Diffusion); github.com/FoundationVision/LlamaGen. Weights have the authors'
-names; rows are the classes, then as many that stand for no class.
+names; a batch has the classes, then as many null classes.
 """
 
 from collections.abc import Iterator
@@ -24,16 +24,16 @@ class RMSNorm(nn.Module):
 
 
 class KVCache(nn.Module):
-    """Room for the full length from the beginning; attention runs over all of it, masked."""
+    """Buffers of the full length from the beginning; attention runs over all of it, masked."""
 
     def __init__(self, batch: int, length: int, heads: int, head_dim: int):
         super().__init__()
         self.register_buffer("k_cache", torch.zeros(batch, heads, length, head_dim))
         self.register_buffer("v_cache", torch.zeros(batch, heads, length, head_dim))
 
-    def update(self, places: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        self.k_cache[:, :, places] = k
-        self.v_cache[:, :, places] = v
+    def update(self, positions: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        self.k_cache[:, :, positions] = k
+        self.v_cache[:, :, positions] = v
         return self.k_cache, self.v_cache
 
 
@@ -45,14 +45,14 @@ class Attention(nn.Module):
         self.wo = nn.Linear(width, width, bias=False)
         self.kv_cache: KVCache | None = None
 
-    def forward(self, x: Tensor, angles: Tensor, places: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, angles: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
         b, q, _ = x.shape
         queries, keys, values = self.wqkv(x).split([self.width] * 3, dim=-1)
-        queries = turned(queries.view(b, q, self.heads, self.head_dim), angles)
-        keys = turned(keys.view(b, q, self.heads, self.head_dim), angles)
+        queries = rotated(queries.view(b, q, self.heads, self.head_dim), angles)
+        keys = rotated(keys.view(b, q, self.heads, self.head_dim), angles)
         values = values.view(b, q, self.heads, self.head_dim)
         queries, keys, values = (part.transpose(1, 2) for part in (queries, keys, values))
-        keys, values = self.kv_cache.update(places, keys, values)
+        keys, values = self.kv_cache.update(positions, keys, values)
         mixed = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         return self.wo(mixed.transpose(1, 2).contiguous().view(b, q, self.width))
 
@@ -74,8 +74,8 @@ class Block(nn.Module):
         self.attention, self.feed_forward = Attention(width, heads), FeedForward(width, hidden)
         self.attention_norm, self.ffn_norm = RMSNorm(width), RMSNorm(width)
 
-    def forward(self, x: Tensor, angles: Tensor, places: Tensor, mask: Tensor) -> Tensor:
-        h = x + self.attention(self.attention_norm(x), angles, places, mask)
+    def forward(self, x: Tensor, angles: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        h = x + self.attention(self.attention_norm(x), angles, positions, mask)
         return h + self.feed_forward(self.ffn_norm(h))
 
 
@@ -101,14 +101,14 @@ class PlainLlamaGen(nn.Module):
         self.output = nn.Linear(width, arguments["vocab_size"], bias=False)
         self.angles = table_of_angles(self.side, width // heads)
 
-    def forward(self, x: Tensor, places: Tensor, mask: Tensor) -> Tensor:
-        angles, mask = self.angles[places], mask[:, None, places]
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
+        angles, mask = self.angles[positions], mask[:, None, positions]
         for layer in self.layers:
-            x = layer(x, angles, places, mask)
+            x = layer(x, angles, positions, mask)
         return self.output(self.norm(x)).float()
 
     def setup_caches(self, batch: int, length: int) -> Tensor:
-        """Caches of the length rounded up to eights, and who sees whom."""
+        """Caches of the length rounded up to eights, and the causal mask."""
         length = -(-length // 8) * 8
         for layer in self.layers:
             layer.attention.kv_cache = KVCache(batch, length, self.heads, self.width // self.heads)
@@ -133,17 +133,17 @@ class PlainLlamaGen(nn.Module):
 
 
 def table_of_angles(side: int, head_dim: int, base: float = 10000.0) -> Tensor:
-    """Cosine and sine of every pair of channels; zeros for the class, which sits nowhere."""
+    """Cosine and sine of every pair of channels; zeros for the class, which has no position."""
     half = head_dim // 2
     speeds = 1.0 / base ** (torch.arange(0, half, 2)[: half // 2].float() / half)
-    turns = torch.outer(torch.arange(side), speeds)
-    rows, columns = turns[:, None].expand(-1, side, -1), turns[None].expand(side, -1, -1)
+    rotations = torch.outer(torch.arange(side), speeds)
+    rows, columns = rotations[:, None].expand(-1, side, -1), rotations[None].expand(side, -1, -1)
     both = torch.cat([rows, columns], dim=-1).flatten(0, 1)
     return torch.cat([torch.zeros(1, half, 2), torch.stack([both.cos(), both.sin()], dim=-1)])
 
 
-def turned(x: Tensor, angles: Tensor) -> Tensor:
-    """Neighbours are pairs."""
+def rotated(x: Tensor, angles: Tensor) -> Tensor:
+    """Rotates pairs of adjacent channels."""
     pairs = x.float().reshape(*x.shape[:-1], -1, 2)
     cos, sin = angles.view(1, pairs.shape[1], 1, pairs.shape[3], 2).unbind(-1)
     one, two = pairs.unbind(-1)
@@ -151,7 +151,7 @@ def turned(x: Tensor, angles: Tensor) -> Tensor:
 
 
 def sampled(logits: Tensor, temperature: float, top_k: int, top_p: float, likeliest: bool) -> Tensor:
-    """An id for each row, by torch's own generator."""
+    """An id for each sequence, by torch's own generator."""
     logits = logits[:, -1] / max(temperature, 1e-5)
     if top_k:
         least = torch.topk(logits, min(top_k, logits.shape[-1]))[0][..., -1, None]

@@ -1,4 +1,4 @@
-"""MAR's drawing written down plainly: its two stacks, its small diffusion and its loop as its authors have them.
+"""MAR's drawing rewritten plainly: its two stacks, its small diffusion and its loop as its authors have them.
 
 Li et al. 2024 (Autoregressive Image Generation without Vector Quantization); github.com/LTH14/mar. Weights have the
 authors' names.
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
-Draw = Callable[[int, int], Tensor]  # rows and channels of normal noise
+Draw = Callable[[int, int], Tensor]  # tokens and channels of normal noise
 
 
 class Attention(nn.Module):
@@ -144,8 +144,8 @@ class DiffLoss(nn.Module):
             log_variance = part * self._at("log_beta", t, x) + (1 - part) * self._at("log_variance", t, x)
             clean = self._at("recip", t, x) * x - self._at("recipm1", t, x) * noise
             mean = self._at("start", t, x) * clean + self._at("now", t, x) * x
-            heard = (t != 0).float().view(-1, 1)
-            x = mean + heard * torch.exp(0.5 * log_variance) * draw(len(z), self.channels) * temperature
+            noisy = (t != 0).float().view(-1, 1)
+            x = mean + noisy * torch.exp(0.5 * log_variance) * draw(len(z), self.channels) * temperature
         return x
 
     def _at(self, name: str, t: Tensor, like: Tensor) -> Tensor:
@@ -164,15 +164,15 @@ class PlainMAR(nn.Module):
         self.class_emb = nn.Embedding(arguments["class_num"], width)
         self.fake_latent = nn.Parameter(torch.randn(1, width) * 0.02)
         self.z_proj, self.z_proj_ln = nn.Linear(self.channels, width), nn.LayerNorm(width, eps=1e-6)
-        places = self.buffer + self.count
-        self.encoder_pos_embed_learned = nn.Parameter(torch.randn(1, places, width) * 0.02)
+        positions = self.buffer + self.count
+        self.encoder_pos_embed_learned = nn.Parameter(torch.randn(1, positions, width) * 0.02)
         self.encoder_blocks = nn.ModuleList(
             Block(width, arguments["encoder_num_heads"]) for _ in range(arguments["encoder_depth"])
         )
         self.encoder_norm = nn.LayerNorm(width, eps=1e-6)
         self.decoder_embed = nn.Linear(width, width)
         self.mask_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        self.decoder_pos_embed_learned = nn.Parameter(torch.randn(1, places, width) * 0.02)
+        self.decoder_pos_embed_learned = nn.Parameter(torch.randn(1, positions, width) * 0.02)
         self.decoder_blocks = nn.ModuleList(
             Block(width, arguments["decoder_num_heads"]) for _ in range(arguments["decoder_depth"])
         )
@@ -216,19 +216,19 @@ class PlainMAR(nn.Module):
         mask, tokens = torch.ones(b, count), torch.zeros(b, count, self.channels)
         for step in range(steps):
             condition = self.class_emb(torch.tensor(labels))
-            seen, rows = tokens, mask
+            latents, masks = tokens, mask
             if cfg != 1:
-                seen, rows = torch.cat([tokens, tokens]), torch.cat([mask, mask])
+                latents, masks = torch.cat([tokens, tokens]), torch.cat([mask, mask])
                 condition = torch.cat([condition, self.fake_latent.repeat(b, 1)])
-            z = self.forward_decoder(self.forward_encoder(seen, rows, condition), rows)
+            z = self.forward_decoder(self.forward_encoder(latents, masks, condition), masks)
             left = np.floor(count * np.cos(math.pi / 2 * (step + 1) / steps))
             left = max(1, min(int(mask[0].sum()) - 1, int(left)))
             after = torch.zeros(b, count).scatter(-1, orders[:, :left], 1.0)
             now = mask.bool() if step >= steps - 1 else torch.logical_xor(mask.bool(), after.bool())
             mask = after
             scale = 1 + (cfg - 1) * (count - left) / count
-            asked = torch.cat([now, now]) if cfg != 1 else now
-            drawn = self.diffloss.sample(z[asked.nonzero(as_tuple=True)], temperature, scale, draw)
+            predicted = torch.cat([now, now]) if cfg != 1 else now
+            drawn = self.diffloss.sample(z[predicted.nonzero(as_tuple=True)], temperature, scale, draw)
             tokens = tokens.clone()
             tokens[now.nonzero(as_tuple=True)] = drawn[: int(now.sum())]
             yield tokens

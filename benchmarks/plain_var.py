@@ -1,7 +1,7 @@
-"""VAR's drawing written down plainly: its blocks, its quantizer and its loop as its authors have them.
+"""VAR's drawing rewritten plainly: its blocks, its quantizer and its loop as its authors have them.
 
 Tian et al. 2024 (Visual Autoregressive Modeling); github.com/FoundationVision/VAR. Keys and values are kept by
-concatenation, what has been painted so far is kept running. Weights have the authors' names.
+concatenation, the canvas decoded so far is updated. Weights have the authors' names.
 """
 
 import math
@@ -51,7 +51,7 @@ class FFN(nn.Module):
 
 
 class AdaLNSelfAttn(nn.Module):
-    """Gates, scales and shifts are made anew of the class at every step."""
+    """Gates, scales and shifts are computed again from the class at every step."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -106,18 +106,18 @@ class Quantize(nn.Module):
         self.sides, self.embedding = sides, nn.Embedding(codes, channels)
         self.quant_resi = Phis(channels, 4)
 
-    def next_input(self, step: int, painted: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """What has been painted with these codes, and how the next grid sees it."""
+    def next_input(self, step: int, canvas: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """The canvas with these codes added, and what the next grid is fed."""
         side, last = self.sides[-1], len(self.sides) - 1
         if step == last:
-            return painted.add_(self.quant_resi.at(1.0)(codes)), painted
-        stroke = self.quant_resi.at(step / last)(interpolate(codes, size=(side, side), mode="bicubic"))
-        painted.add_(stroke)
-        return painted, interpolate(painted, size=(self.sides[step + 1],) * 2, mode="area")
+            return canvas.add_(self.quant_resi.at(1.0)(codes)), canvas
+        addition = self.quant_resi.at(step / last)(interpolate(codes, size=(side, side), mode="bicubic"))
+        canvas.add_(addition)
+        return canvas, interpolate(canvas, size=(self.sides[step + 1],) * 2, mode="area")
 
 
 class PlainVAR(nn.Module):
-    """Of the authors' arguments, as the page `var` takes them, with attention by angle and a modulation a block."""
+    """Of the authors' arguments, as the page `var` takes them, with cosine attention and a modulation per block."""
 
     def __init__(self, arguments: dict[str, Any]):
         super().__init__()
@@ -141,9 +141,9 @@ class PlainVAR(nn.Module):
         """The ids [b, side * side] of every step; guidance of 1 + `cfg` in the end."""
         b, last = len(labels), len(self.sides) - 1
         condition = self.class_emb(torch.tensor([*labels, *[self.classes] * b]))
-        placed = self.lvl_embed(self.lvl_1L) + self.pos_1LC
-        x = condition[:, None].expand(2 * b, 1, -1) + self.pos_start.expand(2 * b, 1, -1) + placed[:, :1]
-        painted, done = x.new_zeros(b, self.channels, self.sides[-1], self.sides[-1]), 0
+        embedded = self.lvl_embed(self.lvl_1L) + self.pos_1LC
+        x = condition[:, None].expand(2 * b, 1, -1) + self.pos_start.expand(2 * b, 1, -1) + embedded[:, :1]
+        canvas, done = x.new_zeros(b, self.channels, self.sides[-1], self.sides[-1]), 0
         for block in self.blocks:
             block.attn.cached = None
         for step, side in enumerate(self.sides):
@@ -155,10 +155,10 @@ class PlainVAR(nn.Module):
             ids = sampled((1 + much) * logits[:b] - much * logits[b:], top_k, top_p, likeliest)
             yield ids
             codes = self.quantize.embedding(ids).transpose(1, 2).reshape(b, self.channels, side, side)
-            painted, seen = self.quantize.next_input(step, painted, codes)
+            canvas, fed = self.quantize.next_input(step, canvas, codes)
             if step < last:
-                behind = placed[:, done : done + self.sides[step + 1] ** 2]
-                x = (self.word_embed(seen.view(b, self.channels, -1).transpose(1, 2)) + behind).repeat(2, 1, 1)
+                next_positions = embedded[:, done : done + self.sides[step + 1] ** 2]
+                x = (self.word_embed(fed.view(b, self.channels, -1).transpose(1, 2)) + next_positions).repeat(2, 1, 1)
         for block in self.blocks:
             block.attn.cached = None
 

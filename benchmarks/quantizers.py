@@ -1,4 +1,4 @@
-"""Our quantizers against `vector-quantize-pytorch`: forward and backward in training, and the memory of a search.
+"""kiloword's quantizers against `vector-quantize-pytorch`: forward and backward passes, and the memory of a search.
 
 The library: github.com/lucidrains/vector-quantize-pytorch (pip install 'kiloword[benchmark]').
 """
@@ -23,7 +23,7 @@ SIZE, DEPTH, BITS = 16384, 4, 14
 
 
 def pairs() -> dict[str, tuple[nn.Module, nn.Module]]:
-    """Ours and theirs of each kind, in training, with the same sizes."""
+    """kiloword's and the library's of each kind, in training, with the same sizes."""
     picture = {"accept_image_fmap": True}
     return {
         "vq 16384x8, codes of length 1": (
@@ -50,20 +50,20 @@ def step(quantizer: nn.Module, latent: Tensor) -> Callable[[], None]:
     """One forward and backward pass."""
     layout = Layout(((latent.shape[2], latent.shape[3]),))
 
-    def ours() -> None:
+    def candidate_step() -> None:
         result = quantizer.quantize(latent, layout)
         (result.latent.square().sum() + sum(result.losses.values())).backward()
 
-    def theirs() -> None:
+    def reference_step() -> None:
         result = quantizer(latent.flatten(2).mT if isinstance(quantizer, ResidualVQ) else latent)
         value, loss = result[0], result[-1] if len(result) > 2 else torch.zeros(())
         (value.square().sum() + loss.sum()).backward()
 
-    return ours if hasattr(quantizer, "lookup") else theirs
+    return candidate_step if hasattr(quantizer, "lookup") else reference_step
 
 
 def peak() -> float:
-    """The most memory that this process has held so far, in MB."""
+    """The peak memory of this process so far, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -79,17 +79,21 @@ def main() -> None:
         nearest(torch.randn(1024 * 1024, 8), torch.randn(SIZE, 8))
     memory = peak() - before
     rows, figures = [], {"threads": options.threads, "search_1024x1024_peak_mb": memory}
-    for name, (ours, theirs) in pairs().items():
+    for name, (candidate, reference) in pairs().items():
         for batch in options.batches:
-            latent = torch.randn(batch, ours.encoder_channels, options.grid, options.grid, requires_grad=True)
-            rivals = {"ours": step(ours.train(), latent), "theirs": step(theirs.train(), latent)}
+            latent = torch.randn(batch, candidate.encoder_channels, options.grid, options.grid, requires_grad=True)
+            rivals = {"kiloword": step(candidate.train(), latent), "reference": step(reference.train(), latent)}
             seconds = take_turns(rivals, options.rounds, options.cpu)
-            ratio = seconds["theirs"] / seconds["ours"]
-            rows.append([f"{name}, batch {batch}", 1000 * seconds["ours"], 1000 * seconds["theirs"], ratio])
+            ratio = seconds["reference"] / seconds["kiloword"]
+            rows.append([f"{name}, batch {batch}", 1000 * seconds["kiloword"], 1000 * seconds["reference"], ratio])
             figures[f"{name}, batch {batch}"] = {**seconds, "ratio": ratio}
     title = f"forward and backward over {options.grid}x{options.grid} tokens, {options.threads} threads"
-    search = f"searching {SIZE} codes for 1024x1024 places: {memory:.0f} MB more at the peak (all distances: 68,719 MB)"
-    show(options, figures, [table(title, ["quantizer", "ours, ms", "theirs, ms", "times as fast"], rows), search])
+    search = (
+        f"searching {SIZE} codes for 1024x1024 vectors: {memory:.0f} MB more at the peak (all distances: 68,719 MB)"
+    )
+    show(
+        options, figures, [table(title, ["quantizer", "kiloword, ms", "reference, ms", "times as fast"], rows), search]
+    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """What a second thread brings to a step of a transformer, by its width and by how many positions go through it at once.
 
-One thread and all of them take turns; both wait as `kiloword` lets them. The rule that follows from the table is
-`kiloword.engine.cpu.threads.threads_for`; what it chooses stands in the last column.
+One thread and all of them take turns; both wait as `kiloword` sets it. The rule that follows from the table is
+`kiloword.engine.cpu.threads.threads_for`; its choice is in the last column.
 """
 
 import sys
 from collections.abc import Callable
 from functools import partial
 
-import kiloword  # noqa: F401  before torch: it says how threads wait
+import kiloword  # noqa: F401  before torch: it sets how threads wait
 
 import torch  # isort: skip
 from side_by_side import arguments, show, table, take_turns, use_threads
@@ -28,11 +28,11 @@ def stack_step(width: int, positions: int) -> tuple[Callable[[int], None], int]:
     quick = fused(stack)
     cache = quick.cache(positions, 257)
     cache.advance(torch.full((positions,), 256))
-    vectors, where = torch.randn(positions, 1, width), torch.zeros(positions, 1, 4)
+    vectors, positions_4d = torch.randn(positions, 1, width), torch.zeros(positions, 1, 4)
 
     def step(count: int) -> None:
         torch.set_num_threads(count)
-        quick(Stream(vectors, where), cache)
+        quick(Stream(vectors, positions_4d), cache)
 
     weights = [p.numel() for p in stack.parameters() if p.ndim == 2]
     return step, sum(weights) // len(weights)

@@ -1,7 +1,7 @@
-"""Our training loop against a plain PyTorch loop over the same network and the same batches, in pictures a second.
+"""kiloword's training loop against a plain PyTorch loop over the same network and batches, in pictures a second.
 
 The network is the shipped recipe's, the data are made up. The plain loops have neither a moving average of the weights
-nor clipped gradients: `padded` is what one writes without packing, `packed` calls the same loss as our loop does.
+nor clipped gradients: `padded` is what one writes without packing, `packed` calls the same loss as kiloword's loop.
 """
 
 import copy
@@ -38,23 +38,25 @@ class MadeUp:
         self.layout = module.picture.tokenizer.layout(64, 64)
         values = values_of(module.picture.tokenizer.space)
         self.tokens = (torch.rand(size, self.layout.count, len(values)) * values).long()
-        chance = random.Random(0)
-        self.phrases = [" ".join(chance.choices(WORDS, k=chance.randint(2, 6))) for _ in range(size)]
+        generator = random.Random(0)
+        self.phrases = [" ".join(generator.choices(WORDS, k=generator.randint(2, 6))) for _ in range(size)]
         for parameter in module.picture.tokenizer.parameters():
             parameter.requires_grad_(False)
 
     def choose(self, iteration: int, count: int) -> Tensor:
         return torch.randint(self.size, (count,), generator=torch.Generator().manual_seed(iteration))
 
-    def loss(self, rows: Tensor, done: float = 1.0, packed: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
-        tokens, phrases, few = self.tokens[rows], [self.phrases[row] for row in rows.tolist()], len(rows) // 5
+    def loss(self, chosen: Tensor, done: float = 1.0, packed: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+        tokens, phrases, few = self.tokens[chosen], [self.phrases[index] for index in chosen.tolist()], len(chosen) // 5
         if packed:
             documents = to_learn(phrases[few:], self.layout, tokens[few:])
             losses = self.module.loss([*documents, *to_describe(tokens[:few], self.layout, phrases[:few])])
-            drawn, told = losses["picture"].mean(), losses["text"].mean()
+            drawn, described = losses["picture"].mean(), losses["text"].mean()
         else:
-            drawn, told = padded(self.module, self.layout, phrases[few:], tokens[few:], phrases[:few], tokens[:few])
-        return drawn / tokens.shape[-1] + told, {}
+            drawn, described = padded(
+                self.module, self.layout, phrases[few:], tokens[few:], phrases[:few], tokens[:few]
+            )
+        return drawn / tokens.shape[-1] + described, {}
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         return {}
@@ -63,7 +65,7 @@ class MadeUp:
 def padded(
     model: ImageModel, layout: Layout, prompts: list[str], target: Tensor, captions: list[str], pictures: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The mean losses of a model, its two directions one after the other, every row as long as the longest."""
+    """The mean losses of a model, its two directions one after the other, every sequence padded to the longest."""
     b, n, picture, text = len(target), layout.count, model.picture, model.text
     schedule = picture.order.training_schedule(layout, b, None)
     level, everything = picture.order.training_levels(schedule, None), torch.arange(n).expand(b, -1)
@@ -71,12 +73,12 @@ def padded(
         picture.feed(target, schedule, level, everything, layout), schedule, schedule.start.long(), layout
     )
     hidden = model.transformer(behind(model.opening(to_draw(prompts, layout)), span, modulated=False))[:, -n:]
-    drawn = picture.head.loss(hidden, target, memo, None).mean()  # raster order: all of them are asked for
+    drawn = picture.head.loss(hidden, target, memo, None).mean()  # raster order: all of them are predicted
     ids, present = text.encode(captions)
     opening, span = model.opening(to_describe(pictures, layout)), text.span(ids, present)
     hidden = model.transformer(behind(opening, span, modulated=False))[:, -ids.shape[1] :]
-    told = (text.head.loss(hidden, ids, None, None) * present).sum() / present.sum()
-    return drawn, told
+    described = (text.head.loss(hidden, ids, None, None) * present).sum() / present.sum()
+    return drawn, described
 
 
 def plain(task: MadeUp, batch: int, packed: bool) -> Callable[[int], None]:
@@ -106,13 +108,13 @@ def main() -> None:
         "plain, padded": plain(copy.deepcopy(task), chosen.batch, packed=False),
         "plain, packed": plain(copy.deepcopy(task), chosen.batch, packed=True),
     }
-    seconds: dict[str, list[float]] = {"ours": [], **{name: [] for name in rivals}}
+    seconds: dict[str, list[float]] = {"kiloword": [], **{name: [] for name in rivals}}
     clock = time.process_time if chosen.cpu else time.perf_counter
     last = [clock()]
 
     def turn(iteration: int, figures: dict[str, float]) -> None:
-        """After each iteration of ours, one of each rival."""
-        seconds["ours"].append(clock() - last[0])
+        """After each iteration of kiloword's loop, one of each rival."""
+        seconds["kiloword"].append(clock() - last[0])
         for name, rival in rivals.items():
             started = clock()
             rival(iteration)
@@ -127,10 +129,10 @@ def main() -> None:
         Run(task, training, Path(folder), Fabric(accelerator="cpu", devices=1, precision="bf16-mixed")).train(turn)
     print(file=sys.stderr)
     rate = {name: chosen.batch / statistics.median(values[1:]) for name, values in seconds.items()}
-    figures = {"pictures_s": rate, "ratio": {name: rate["ours"] / rate[name] for name in rivals}}
-    rows = [[name, value, rate["ours"] / value] for name, value in rate.items()]
+    figures = {"pictures_s": rate, "ratio": {name: rate["kiloword"] / rate[name] for name in rivals}}
+    rows = [[name, value, rate["kiloword"] / value] for name, value in rate.items()]
     title = f"training, batch {chosen.batch}, bf16 autocast, fused AdamW, {chosen.threads} threads"
-    show(chosen, figures, [table(title, ["loop", "pictures/s", "ours / this"], rows)])
+    show(chosen, figures, [table(title, ["loop", "pictures/s", "kiloword / this"], rows)])
 
 
 if __name__ == "__main__":

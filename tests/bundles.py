@@ -69,17 +69,17 @@ def table(entries: list[tuple[bytes, bytes]], size: int = 4096, pack: Pack | Non
         if sum(len(k) + len(v) for k, v in groups[-1]) >= size:
             groups.append([])
         groups[-1].append((key, value))
-    out, places = b"", []
+    out, offsets = b"", []
     for group in groups:
-        place, out = sealed(out, block(group), pack)
-        places.append((group[-1][0] if group else b"", place))
+        offset, out = sealed(out, block(group), pack)
+        offsets.append((group[-1][0] if group else b"", offset))
     filters, out = sealed(out, block([]))
-    index, out = sealed(out, block(places, every=1))
+    index, out = sealed(out, block(offsets, every=1))
     return out + footer(filters, index)
 
 
 def sealed(out: bytes, content: bytes, pack: Pack | None = None) -> tuple[bytes, bytes]:
-    """A block's place, and the table with it."""
+    """A block's offset and length, encoded, and the table with the block appended."""
     content = pack(content) + b"\1" if pack else content + b"\0"
     return varint(len(out)) + varint(len(content) - 1), out + content + masked_sum(content).to_bytes(4, "little")
 
@@ -89,7 +89,7 @@ def footer(filters: bytes, index: bytes) -> bytes:
 
 
 @dataclass(frozen=True)
-class Row:
+class Entry:
     """A tensor's entry, as it is written."""
 
     kind: int
@@ -110,9 +110,9 @@ class Row:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checkpoint in memory: rows by names, and the shards' bytes."""
+    """A checkpoint in memory: its tensors' entries by name, and the shards' bytes."""
 
-    rows: dict[str, Row]
+    tensors: dict[str, Entry]
     shards: tuple[bytes, ...]
     version: int = 1
 
@@ -120,10 +120,10 @@ class Bundle:
         return field(1, len(self.shards)) + field(3, field(1, self.version))
 
     def entries(self) -> list[tuple[bytes, bytes]]:
-        return [(b"", self.header()), *sorted((name.encode(), row.message()) for name, row in self.rows.items())]
+        return [(b"", self.header()), *sorted((name.encode(), entry.message()) for name, entry in self.tensors.items())]
 
     def changed(self, name: str, **values) -> "Bundle":
-        return replace(self, rows=self.rows | {name: replace(self.rows[name], **values)})
+        return replace(self, tensors=self.tensors | {name: replace(self.tensors[name], **values)})
 
     def write(
         self, prefix: Path, size: int = 4096, pack: Pack | None = None, entries: list[tuple[bytes, bytes]] | None = None
@@ -141,12 +141,12 @@ def shard_of(prefix: Path, number: int, shards: int) -> Path:
 
 
 def bundle(tensors: dict[str, Tensor], shards: int = 1, checksum: Callable[[bytes], int] = masked_sum) -> Bundle:
-    """Tensors dealt out to shards in turn, one after the other in each."""
-    rows, data = {}, [bytearray() for _ in range(shards)]
+    """Tensors distributed over the shards, contiguous in each."""
+    entries, data = {}, [bytearray() for _ in range(shards)]
     for number, (name, value) in enumerate(sorted(tensors.items())):
         shard = number % shards
         raw = value.contiguous().view(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b""
         size = math.prod(value.shape) * value.element_size()
-        rows[name] = Row(NUMBERS[value.dtype], tuple(value.shape), shard, len(data[shard]), size, checksum(raw))
+        entries[name] = Entry(NUMBERS[value.dtype], tuple(value.shape), shard, len(data[shard]), size, checksum(raw))
         data[shard] += raw
-    return Bundle(rows, tuple(map(bytes, data)))
+    return Bundle(entries, tuple(map(bytes, data)))

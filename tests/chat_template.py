@@ -36,7 +36,7 @@ def wordbook() -> str:
 
 
 def words() -> WordbookConfig:
-    """With some rows more than there are words."""
+    """With a few embeddings more than there are tokens."""
     return WordbookConfig(330, END, wordbook())
 
 

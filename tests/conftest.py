@@ -20,5 +20,5 @@ settings.load_profile("kiloword")
 
 @pytest.fixture(scope="session")
 def tiny_model() -> ImageModel:
-    """A pyramid drawn draft first, a text prompt, and text of its own; do not train it."""
+    """A pyramid in draft order, with a text prompt and a text modality; do not train it."""
     return tiny.model("pyramid", "draft", "factorised")

@@ -1,4 +1,4 @@
-"""Models that take any document, and random documents for them: texts and pictures, given or asked, of two sizes."""
+"""Models that take any document, and random documents: texts and pictures of two sizes, given or predicted."""
 
 from functools import cache
 
@@ -50,25 +50,25 @@ NAMES = (
 )  # fmt: skip
 
 
-def picture(name: str, size: tuple[int, int], seed: int, asked: bool) -> Picture:
+def picture(name: str, size: tuple[int, int], seed: int, predict: bool) -> Picture:
     """Of random tokens."""
     layout = Layout((size,))
-    return Picture(layout, tiny.tokens_of(model(name).picture.tokenizer.space, layout, 1, seed)[0], asked)
+    return Picture(layout, tiny.tokens_of(model(name).picture.tokenizer.space, layout, 1, seed)[0], predict)
 
 
 @st.composite
 def plans(draw: st.DrawFn, name: str, longest: int = 4) -> list[tuple]:
-    """Plans of documents: one to `longest` segments, the last of which is asked for; a picture that needs a prompt
-    stands behind one."""
+    """Plans of documents: one to `longest` segments, the last of which is predicted; a picture that needs a prompt
+    follows one."""
     plan: list[tuple] = []
-    for place in reversed(range(draw(st.integers(1, longest)))):
-        asked = place == 0 or draw(st.booleans())
+    for index in reversed(range(draw(st.integers(1, longest)))):
+        predict = index == 0 or draw(st.booleans())
         if draw(st.booleans()):
-            plan.append((draw(st.sampled_from([*tiny.TEXTS, ""] if asked else [*tiny.TEXTS, "", None])), asked))
+            plan.append((draw(st.sampled_from([*tiny.TEXTS, ""] if predict else [*tiny.TEXTS, "", None])), predict))
             continue
-        if asked and name in REQUIRED and not (plan and len(plan[-1]) == 2 and not plan[-1][1]):
+        if predict and name in REQUIRED and not (plan and len(plan[-1]) == 2 and not plan[-1][1]):
             plan.append((draw(st.sampled_from([*tiny.TEXTS, None])), False))
-        plan.append((draw(st.sampled_from(SIZES)), draw(st.integers(0, 99)), asked))
+        plan.append((draw(st.sampled_from(SIZES)), draw(st.integers(0, 99)), predict))
     return plan
 
 

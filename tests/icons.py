@@ -9,7 +9,7 @@ from kiloword.data.shards import shard_name, write_metadata, write_shard
 
 
 def icon(number: int, side: int = 24) -> Image.Image:
-    """A square or a disc, in a colour and at a place of its own."""
+    """A square or a disc, each in its own colour and position."""
     image = Image.new("RGBA", (side, side))
     colour = (37 * number % 256, 91 * (number + 1) % 256, 53 * (number + 2) % 256, 255)
     pen, box = ImageDraw.Draw(image), (number % 7, number % 5, side - 2 - number % 6, side - 2 - number % 4)
@@ -18,20 +18,20 @@ def icon(number: int, side: int = 24) -> Image.Image:
 
 
 def write_icons(folder: Path, count: int, held_out: int) -> Path:
-    """A shard folder: `held_out` of the icons are not to be learned, and one more has a skin tone."""
-    rows, samples = [], []
+    """A shard folder: `held_out` of the icons are held out, and one more has a skin tone."""
+    records, samples = [], []
     for number in range(count + 1):
         split = "held_out_pair" if number < held_out else "train"
-        row = {"key": f"icon-{number:03d}", "caption": f"icon {number}", "style": "flat", "split": split}
-        row |= {"base": f"{number}", "skin_tones": ["dark"] if number == count else []}
-        row |= {"keywords": ["icon"], "translations": {"de": f"Zeichen {number}"}}
+        record = {"key": f"icon-{number:03d}", "caption": f"icon {number}", "style": "flat", "split": split}
+        record |= {"base": f"{number}", "skin_tones": ["dark"] if number == count else []}
+        record |= {"keywords": ["icon"], "translations": {"de": f"Zeichen {number}"}}
         buffer = io.BytesIO()
         icon(number).save(buffer, "PNG")
-        rows.append(row)
-        samples.append((row["key"], buffer.getvalue(), row))
+        records.append(record)
+        samples.append((record["key"], buffer.getvalue(), record))
     folder.mkdir(parents=True, exist_ok=True)
     half = len(samples) // 2
     write_shard(folder / shard_name(0), samples[:half])
     write_shard(folder / shard_name(1), samples[half:])
-    write_metadata(folder, rows)
+    write_metadata(folder, records)
     return folder

@@ -1,6 +1,6 @@
 """A task of a second: fit a curve, with dropout or without, from a run of one process or a part of one of several.
 
-As a program it trains in a process of its own, or in its part of two:
+As a program it trains in a new process, or as one of two:
 `python learning.py FOLDER ITERATIONS STRATEGY KILLED_AT OPTIMISER`.
 """
 
@@ -29,21 +29,21 @@ class Curve:
         torch.manual_seed(0)
         hidden = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Dropout(dropout))
         self.module = nn.ModuleDict({"enter": nn.Linear(3, 8), "blocks": hidden, "leave": nn.Linear(8, 1)})
-        self.heard: list[float] = []  # how far the training was
+        self.shares_done: list[float] = []  # of the training, at each loss
         self.module.register_buffer("seen", torch.zeros((), dtype=torch.long))
 
     def choose(self, iteration: int, count: int) -> Tensor:
         return shuffled(torch.ones(64), iteration, count, seed=3)
 
-    def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
-        self.heard.append(done)
-        x = self.x[rows]
-        self.module.seen += len(rows)
+    def loss(self, chosen: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        self.shares_done.append(done)
+        x = self.x[chosen]
+        self.module.seen += len(chosen)
         error = self.module["leave"](self.module["blocks"](self.module["enter"](x)))[:, 0] - (x.sum(1) / 2).sin()
         return error.square().mean(), {"worst": error.detach().abs().max()}
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
-        torch.rand(7)  # what a look draws must not change what is learned
+        torch.rand(7)  # random numbers of an evaluation must not change the training
         return {"judged": float(self.loss(torch.arange(64))[0])}
 
 

@@ -38,20 +38,20 @@ def written(folder: Path, arguments: dict, whole: bool = False) -> dict[str, tor
     torch.manual_seed(0)
     model = made(arguments, "cpu")
     tensors: dict[str, torch.Tensor] = {}
-    own = model.state_dict()
-    for ours, source in names_of(PAGE, PAGE.parts(arguments), model).items():
-        shape = own[ours].shape
-        heads = [2, 1, 1] if "qkv" in ours else [1] * len(source.names)
+    shapes = model.state_dict()
+    for name, source in names_of(PAGE, PAGE.parts(arguments), model).items():
+        shape = shapes[name].shape
+        heads = [2, 1, 1] if "qkv" in name else [1] * len(source.names)
         for key, share in zip(source.names, heads, strict=True):
             tensors[key] = torch.randn(shape[0] * share // sum(heads), *shape[1:]) * 0.3
-    told = {key: value.bfloat16() for key, value in tensors.items() if not key.startswith("vqgan.")}
-    told["lm_head.weight"] = told["model.embed_tokens.weight"].clone()
-    shards = {"model.safetensors": told}
+    language = {key: value.bfloat16() for key, value in tensors.items() if not key.startswith("vqgan.")}
+    language["lm_head.weight"] = language["model.embed_tokens.weight"].clone()
+    shards = {"model.safetensors": language}
     if not whole:
-        names = sorted(told)
-        shards = {f"model-{i}.safetensors": {key: told[key] for key in names[i::2]} for i in range(2)}
-        where = {key: name for name, values in shards.items() for key in values}
-        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+        names = sorted(language)
+        shards = {f"model-{i}.safetensors": {key: language[key] for key in names[i::2]} for i in range(2)}
+        files = {key: name for name, values in shards.items() for key in values}
+        (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
     for name, values in shards.items():
         save_file(values, folder / name)
     vqgan = {key.removeprefix("vqgan."): value for key, value in tensors.items() if key.startswith("vqgan.")}

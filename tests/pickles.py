@@ -1,4 +1,4 @@
-"""Files as OpenAI published DALL-E's: whole modules of classes that are nowhere to be found when they are read."""
+"""Files as OpenAI published DALL-E's: whole modules of classes that do not exist when they are read."""
 
 import sys
 import types
@@ -20,12 +20,12 @@ def save_module(path: Path, tensors: dict[str, Tensor], root: str, newer: bool =
     module = classes[root]()
     for name, value in tensors.items():
         *path_to, leaf = name.split(".")
-        place = module
+        parent = module
         for part in path_to:
-            if part not in place._modules:
-                place.add_module(part, classes["Conv2d"]())
-            place = place._modules[part]
-        place.register_parameter(leaf, nn.Parameter(value))
+            if part not in parent._modules:
+                parent.add_module(part, classes["Conv2d"]())
+            parent = parent._modules[part]
+        parent.register_parameter(leaf, nn.Parameter(value))
     sys.modules.update(homes)
     try:
         with warnings.catch_warnings(action="ignore"):  # that the classes' source cannot be found

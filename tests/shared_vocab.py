@@ -26,7 +26,7 @@ PATTERNS = {
 
 
 def config(patterns: str = "mixed", place: str = "fed", path: str = "rows", depth: int = 2) -> ImageModelConfig:
-    """A picture of 4 rows and 2 columns of tokens behind 9 words; rows that sit nowhere are not turned by any angle."""
+    """A picture of 4 rows and 2 columns of tokens after 9 words; with place "fed" there are no rotary positions."""
     words = Categorical(tiny.words().build().space.size)
     head = SharedVocabConfig(words, Categorical(7), tiny.WIDTH, LIMIT, AxialEntranceConfig(4, 4))
     tokenizer = AutoencoderConfig(tiny.vit(), tiny.vit(), GumbelConfig(7, 3))

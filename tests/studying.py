@@ -1,6 +1,6 @@
 """Studies of models in seconds: networks of a few numbers and budgets of a few steps.
 
-As a program it goes on with a study of one system in a process of its own, which is killed in the middle of a training:
+As a program it runs a study of one system in a new process, which is killed in the middle of a training:
 `python studying.py FOLDER OUT KILLED_AT`.
 """
 
@@ -36,7 +36,7 @@ def networks() -> tuple[ViTConfig, ViTConfig]:
     return (ViTConfig(stack, stack, 8, 1, 4),) * 2
 
 
-def nobody(stage: str, done: int, total: int | None, figures: dict) -> None:
+def no_report(stage: str, done: int, total: int | None, figures: dict) -> None:
     pass
 
 
@@ -51,7 +51,7 @@ def program(folder: str, out: str, killed_at: int) -> None:
         return step(run)
 
     Run._step = killing
-    generators.run(GENERATORS, Path(folder), Path(out), ["vq-raster"], nobody)
+    generators.run(GENERATORS, Path(folder), Path(out), ["vq-raster"], no_report)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The blocks of docs/adding-a-part.md, put where they say in a copy of the package, are parts that obey the laws."""
+"""The blocks of docs/adding-a-part.md, applied to a copy of the package, give parts that obey the laws."""
 
 import os
 import re
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "adding-a-part.md"
 BEHIND = "# behind: "
 WAYS = ["backwards", "cosines"]  # the page's examples in tests/tiny.py that draw
-PROPERTIES = (  # of test_ways.py, each over ways of its own choice: here those of the page
+PROPERTIES = (  # of test_ways.py, each over some of tiny.WAYS: here the page's
     "fast_is_slow", "stopped", "does_not_depend_on_its_batch", "weights_one_and_zero", "shown_token", "class_changes",
 )  # fmt: skip
 EXAMPLES = 4  # of each property, which the laws try 20 times on the parts of the package

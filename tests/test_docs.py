@@ -1,6 +1,6 @@
-"""The docs agree with the disk, their links lead somewhere, and the README is short.
+"""The docs agree with the disk, their links have targets, and the README is short.
 
-`python tests/test_docs.py` writes anew what is written from the disk: the tree, and the layers of imports.
+`python tests/test_docs.py` updates what is generated: the tree, and the layers of imports.
 """
 
 import ast
@@ -69,7 +69,7 @@ def _line(depth: int, name: str, said: str) -> str:
 
 
 def layers() -> str:
-    """The rooms of the package as the contract has them, the highest first."""
+    """The layers of the package in the import contract, the highest first."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     return "".join(f"{layer}\n" for layer in settings["tool"]["importlinter"]["contracts"][0]["layers"])
 
@@ -78,7 +78,7 @@ WRITTEN = {"tree": (ROOT / "docs" / "tree.md", tree), "layers": (ROOT / "docs" /
 
 
 def around(name: str) -> tuple[str, str, str]:
-    """The text of a page before the block of that name, in it, and behind it."""
+    """The text of a page before the block of that name, in it, and after it."""
     text = WRITTEN[name][0].read_text(encoding="utf-8")
     before, begin, rest = text.partition(f"<!-- {name}: written by tests/test_docs.py -->\n```\n")
     block, end, after = rest.partition(f"```\n<!-- end of {name} -->\n")
@@ -93,7 +93,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def broken(page: Path) -> list[str]:
-    """The links of a page, to files or headings here, that lead nowhere."""
+    """The links of a page, to files or headings here, without a target."""
     text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     found = []
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -105,7 +105,7 @@ def broken(page: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_what_is_written_here_is_what_is_there(name):
+def test_generated_blocks_are_current(name):
     assert around(name)[1] == WRITTEN[name][1](), f"the {name} in the docs are old: run `python tests/test_docs.py`"
 
 
@@ -116,11 +116,11 @@ def test_the_words_are_in_the_order_of_the_alphabet():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_links_lead_somewhere(page):
+def test_links_have_targets(page):
     assert broken(page) == []
 
 
-def test_a_link_that_leads_nowhere_is_found(tmp_path):
+def test_a_link_without_a_target_is_found(tmp_path):
     page = tmp_path / "page.md"
     links = "[a](page.md#a-page) [b](#b) ![c](c.png) [d](https://d.org) `[e](e.md)`"
     page.write_text(f"# A page\n{links}\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """Tiny models put together from parts, every tokenizer with every order and every head that it goes with.
 
-Pictures have 8 rows and 4 columns of pixels, so that nobody confuses the two; a token covers 2 x 2 of them.
+Pictures have 8 rows and 4 columns of pixels, so that mix-ups of the two fail; a token covers 2 x 2 of them.
 """
 
 from dataclasses import dataclass, replace
@@ -70,7 +70,7 @@ def stack(width: int = WIDTH, depth: int = 2, **changes) -> StackConfig:
     return StackConfig(width, depth, **{**settings, **changes})
 
 
-# One small example of every quantizer; the codes of the second lot are not found again from their own latents.
+# One small example of every quantizer; those of NOT_IDEMPOTENT encode their own latents to other codes.
 QUANTIZERS = {
     "bsq": BSQConfig(5),
     "bsq-scales": BSQScalesConfig(5, (((1, 1), (2, 2), (4, 4)), ((2, 1), (3, 2))), flip=0.4),
@@ -112,7 +112,7 @@ class ShadesConfig:
 
 
 class Shades(nn.Module, Tokenizer):
-    """A tokenizer that learns nothing: the shade of each cell as one id."""
+    """A tokenizer without parameters: the shade of each cell as one id."""
 
     stride, channels = 2, 4
 
@@ -215,7 +215,7 @@ def decoder(space: TokenSpace = Codes(LEVELS), scale: int = 2, patch: int = 2, *
     return DiffusionDecoderConfig(DenoiserConfig(space, stack(depth=1), patches, 2, scale, patch), **changes)
 
 
-def painter(seed: int = 0, **changes) -> DiffusionDecoder:
+def diffusion_decoder(seed: int = 0, **changes) -> DiffusionDecoder:
     """A tiny diffusion decoder whose every parameter does something."""
     torch.manual_seed(seed)
     built = decoder(**changes).build()
@@ -241,7 +241,7 @@ def picture_losses(
     model: ImageModel, prompts: list, target: Tensor, shown: Tensor | None = None, layout: Layout | None = None,
     noise: Noise | None = None, **settings,
 ) -> Tensor:  # fmt: skip
-    """The loss [b, n] of each token of pictures drawn from prompts, 0 where a token is not asked for."""
+    """The loss [b, n] of each token of pictures drawn from prompts, 0 where a token is not predicted."""
     documents = to_learn(prompts, layout or layout_of(model), target, shown)
     return model.loss(documents, noise, **settings)["picture"].masked()
 
@@ -260,7 +260,7 @@ def prompt_losses(model: ImageModel, prompts: list, target: Tensor, shown: Tenso
 
 
 def scales() -> AutoencoderConfig:
-    """Three grids, of 1 x 1, 2 x 1 and 4 x 2 tokens, that paint over each other."""
+    """Three grids, of 1 x 1, 2 x 1 and 4 x 2 tokens, that add up."""
     return AutoencoderConfig(vit(), vit(), ResidualConfig(VQConfig(5, 3, normalised=False), (1, 2, 4), phis=2))
 
 
@@ -297,19 +297,19 @@ def one_by_one(sizes: tuple[int, ...], **changes) -> parts.MulticodeHeadConfig:
 
 
 @dataclass(frozen=True)
-class RecitedConfig:
+class FixedContextConfig:
     """A context of texts of different lengths, one a class."""
 
     context: parts.TextContextConfig = parts.TextContextConfig(6, WIDTH, 2, rows=5)
 
-    def build(self) -> "Recited":
-        return Recited(self)
+    def build(self) -> "FixedContext":
+        return FixedContext(self)
 
 
-class Recited(Prompt, nn.Module):
-    """Class k is a text of k + 2 rows of features, always the same."""
+class FixedContext(Prompt, nn.Module):
+    """Class k is a context of k + 2 fixed random vectors."""
 
-    def __init__(self, config: RecitedConfig):
+    def __init__(self, config: FixedContextConfig):
         super().__init__()
         self.required = self.modulates = True
         self.context = config.context.build()
@@ -345,7 +345,7 @@ INFINITY = replace(
 )  # fmt: skip
 MAR = parts.EncoderDecoderConfig(blocks(norm=LayerNormConfig()), blocks(), buffer=3, grid=(4, 2))
 
-# Ways of drawing beside those above: tokenizer, order, head, prompt and transformer, and a decoder where the tokenizer
+# More models: tokenizer, order, head, prompt and transformer, and a decoder where the tokenizer
 # has none. Prompts are classes.
 WAYS = {
     "next scale": (scales(), parts.NextScaleConfig(), positioned(), START, VAR),
@@ -355,17 +355,17 @@ WAYS = {
     "masked shades": (SHADES, parts.MaskedConfig(4), HEADS["categorical"], LABEL, stack()),
     "masked codes": (autoencoder(), parts.MaskedConfig(5), HEADS["factorised"], LABEL, stack()),
     "vectors in raster": (vectors(), RasterConfig(), diffusion(parts.FlowConfig(3)), LABEL, stack()),
-    "rows that sit behind": (
+    "spiral, position of the fed token": (
         SHADES, RasterConfig("spiral", place="fed"),
         CategoricalConfig(Categorical(5), WIDTH, entrance=parts.BareEntranceConfig()), START, MUTED,
     ),
-    "quick and by chance": (
+    "a random path": (
         SHADES, RasterConfig("random"), CategoricalConfig(Categorical(5), WIDTH, entrance=PositionEntranceConfig(8)),
         START, blocks(),
     ),
-    "raster in time": (SHADES, parts.Raster1DConfig(), HEADS["categorical"], LABEL, stack()),
+    "raster, 1D positions": (SHADES, parts.Raster1DConfig(), HEADS["categorical"], LABEL, stack()),
     "random throughout": (SHADES, parts.RandomConfig(last=1.0), HEADS["categorical"], LABEL, stack()),
-    "random that sits with what it is fed": (
+    "random, position of the fed token": (
         autoencoder(), parts.RandomConfig(last=0.5, place="fed"), HEADS["factorised"], START, MUTED,
     ),
     "codes one by one": (autoencoder(), RasterConfig(), one_by_one(LEVELS), LABEL, stack()),
@@ -374,7 +374,7 @@ WAYS = {
         books(), RasterConfig(place="fed"),
         one_by_one((8, 8, 8), codes=parts.ProjectedCodesConfig(2), entrance=parts.BareEntranceConfig()), START, MUTED,
     ),
-    "vectors worked out": (
+    "vectors by regression": (
         vectors(), RasterConfig(), parts.RegressionConfig(Vector(4), WIDTH, parts.ValueConfig()), LABEL, stack(),
     ),
     "directions and a decoder": (
@@ -383,11 +383,11 @@ WAYS = {
     ),
     "bits by scale": (
         flipping((1, 1), (2, 1), (4, 2), (8, 4)), parts.NextScaleConfig(),
-        bitwise(5, entrance=parts.ScaleEntranceConfig(4), canvas=5), RecitedConfig(), INFINITY,
+        bitwise(5, entrance=parts.ScaleEntranceConfig(4), canvas=5), FixedContextConfig(), INFINITY,
     ),
     "bits by scale in patches": (
         parts.PatchedConfig(flipping((2, 2), (4, 2)), 2), parts.NextScaleConfig(),
-        bitwise(20, entrance=parts.ScaleEntranceConfig(2), canvas=20), RecitedConfig(), INFINITY,
+        bitwise(20, entrance=parts.ScaleEntranceConfig(2), canvas=20), FixedContextConfig(), INFINITY,
     ),
     "bits in raster": (
         AutoencoderConfig(vit(), vit(), BSQConfig(5)), RasterConfig(), bitwise(5, places=8), LABEL, stack(),
@@ -412,14 +412,14 @@ CAUSAL = [name for name in WAYS if name not in (*MASKED, *GRADUAL)]
 
 
 def way(name: str, seed: int = 0) -> ImageModel:
-    """A model that draws in one of these ways and every parameter of which does something."""
+    """A model of WAYS, without parameters that are zero."""
     torch.manual_seed(seed)
-    tokenizer, order, head, prompt, transformer, *exits = (part.build() for part in WAYS[name])
-    return awake(ImageModel(Modality(tokenizer, order, head), prompt, transformer, None, *exits)).eval()
+    tokenizer, order, head, prompt, transformer, *decoder = (part.build() for part in WAYS[name])
+    return awake(ImageModel(Modality(tokenizer, order, head), prompt, transformer, None, *decoder)).eval()
 
 
-class Overheard(Head, nn.Module):
-    """A head that notes the hidden vectors it is asked about."""
+class RecordingHead(Head, nn.Module):
+    """A head that records the hidden vectors it gets."""
 
     def __init__(self, head):
         super().__init__()
@@ -437,6 +437,6 @@ class Overheard(Head, nn.Module):
         return self.head.sample(hidden, weights, memo, sampling, noise, rows)
 
     def take(self) -> Tensor:
-        """What was noted, one place after the other: [b, n, w]."""
+        """The recorded vectors of all positions: [b, n, w]."""
         taken, self.hidden = torch.cat(self.hidden, dim=1), []
         return taken

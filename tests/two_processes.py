@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @contextmanager
-def begun(command: Sequence[str], **settings) -> Iterator[list[subprocess.Popen]]:
+def started(command: Sequence[str], **settings) -> Iterator[list[subprocess.Popen]]:
     """Both processes, the first one first; what is left of them at the end is killed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

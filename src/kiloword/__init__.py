@@ -1,7 +1,7 @@
 """kiloword: native image generation. Pictures become tokens, one transformer models text and pictures in one stream.
 
 The names below are imported when they are first used, so that `kiloword --help` need not wait for torch (PEP 562).
-Threads are told to spin only briefly while they wait, for which torch must not have been loaded before
+OpenMP threads are set to spin only briefly while they wait, which works only before torch is loaded
 (`engine/cpu/threads.py`).
 """
 

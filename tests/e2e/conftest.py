@@ -68,8 +68,8 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.fixture(autouse=True)
-def ctrl_c_is_heard():
-    """A shell starts background jobs with Ctrl-C ignored, and children inherit that: these tests want it heard."""
+def ctrl_c_is_not_ignored():
+    """Background jobs of a shell ignore Ctrl-C, and children inherit that: these tests need the default handler."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)

@@ -17,7 +17,7 @@ COMMANDS = (
 )  # fmt: skip
 
 
-def test_help_waits_for_no_model():
+def test_help_does_not_import_torch():
     code = "import sys; from kiloword.cli import main; main(['--help']); sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0 and all(command in done.stdout for command in COMMANDS if " " not in command)
@@ -49,7 +49,7 @@ def test_a_folder_of_pictures_is_counted(tmp_path: Path, capsys):
     assert facts["examples"] == ["green pear", "red apple"]
 
 
-def test_a_checked_folder_comes_with_the_command_that_learns_from_it(tmp_path: Path, capsys, recipes: list[dict]):
+def test_a_checked_folder_prints_the_command_that_trains_on_it(tmp_path: Path, capsys, recipes: list[dict]):
     folder = tmp_path / "my pictures"
     folder.mkdir()
     Image.new("RGB", (40, 30)).save(folder / "red_apple.png")
@@ -82,19 +82,21 @@ def test_training_from_a_recipe_and_from_a_model(recipes: list[dict], tmp_path: 
     assert main(["train", "emoji-64", "--set", "training.batch=64", "--set", "seed=1"]) == 0
     assert capsys.readouterr().out == "runs/emoji-64/checkpoint\n"
     assert main(["train", "--data", str(tmp_path), "--from", "emoji-64", "--out", "mine"]) == 0
-    assert main(["train", "emoji-64", "--tokenizer", "taught"]) == 0
+    assert main(["train", "emoji-64", "--tokenizer", "trained"]) == 0
     usual = {"data": None, "start": None, "tokenizer": None, "changes": {}, "devices": 1, "strategy": "auto"}
     changes, out = {"training.batch": "64", "seed": "1"}, Path("runs/emoji-64")
     assert recipes == [
         {**usual, "name": "emoji-64", "out": out, "changes": changes},
         {**usual, "name": None, "data": tmp_path, "out": Path("mine"), "start": "emoji-64"},
-        {**usual, "name": "emoji-64", "out": out, "tokenizer": "taught"},
+        {**usual, "name": "emoji-64", "out": out, "tokenizer": "trained"},
     ]
-    assert main(["train", "--data", str(tmp_path), "--from", "emoji-64", "--tokenizer", "taught"]) == 2
-    assert "--tokenizer taught is for a recipe: emoji-64 has its own" in capsys.readouterr().err
+    assert main(["train", "--data", str(tmp_path), "--from", "emoji-64", "--tokenizer", "trained"]) == 2
+    assert "--tokenizer trained is for a recipe: emoji-64 has its own" in capsys.readouterr().err
 
 
-def test_training_says_how_to_go_on_and_what_it_can_train(recipes: list[dict], capsys, monkeypatch):
+def test_a_stopped_training_says_how_to_resume_and_an_unknown_recipe_lists_all(
+    recipes: list[dict], capsys, monkeypatch
+):
     words = ["train", "emoji-64", "--set", "stop=1"]
     assert main(words) == 130
     assert "saved in runs/emoji-64, the same command goes on from there" in capsys.readouterr().err

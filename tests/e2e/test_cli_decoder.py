@@ -1,4 +1,4 @@
-"""A model with a diffusion decoder as a user meets it: `generate`, `clean`, `models` and `train decoder-128`."""
+"""A model with a diffusion decoder on the command line: `generate`, `clean`, `models` and `train decoder-128`."""
 
 import dataclasses
 import json
@@ -31,8 +31,8 @@ def stack(width: int, axes: tuple[int, ...]) -> StackConfig:
 
 
 @pytest.fixture(scope="session")
-def painting(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model with a decoder that paints 128x128 pixels in 8x8 patches of 16 pixels, and that nobody trained."""
+def with_decoder(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a decoder that makes 128x128 pixels in 8x8 patches of 16 pixels, untrained."""
     config, card = checkpoint.read_config(tiny)
     model = parts.build(config)
     checkpoint.put_weights(model, tiny / checkpoint.WEIGHTS)
@@ -42,8 +42,8 @@ def painting(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = dataclasses.replace(config, decoder=DiffusionDecoderConfig(denoiser, OWN))
     torch.manual_seed(0)
     model.decoder = parts.build(config.decoder)
-    folder = tmp_path_factory.mktemp("models") / "painting"
-    checkpoint.save(folder, model, dataclasses.replace(card, name="painting", sizes=((128, 128),)), config)
+    folder = tmp_path_factory.mktemp("models") / "with_decoder"
+    checkpoint.save(folder, model, dataclasses.replace(card, name="with_decoder", sizes=((128, 128),)), config)
     return folder
 
 
@@ -60,56 +60,56 @@ def pixels(path: Path) -> np.ndarray:
         return np.array(picture)
 
 
-def test_every_option_is_heard_and_the_others_stay_the_models_own(painting: Path, tmp_path: Path, capsys):
-    own = drawn(capsys, tmp_path / "own.png", painting)
+def test_every_option_has_effect_and_the_others_keep_the_models_defaults(with_decoder: Path, tmp_path: Path, capsys):
+    own = drawn(capsys, tmp_path / "own.png", with_decoder)
     assert own.shape == (128, 128, 4)
-    model = kiloword.load(painting)
+    model = kiloword.load(with_decoder)
     assert np.array_equal(own, np.asarray(model.generate(PROMPT, seed=7)[0]))
-    asked = {
+    options = {
         "steps": ("--decoder-steps", 3), "groups": ("--groups", 16), "overlap": ("--overlap", 1.0),
         "grouping": ("--grouping", "centre"), "solver": ("--solver", "heun"), "guidance": ("--decoder-guidance", 3.0),
     }  # fmt: skip
-    for name, words in asked.items():
-        ours = drawn(capsys, tmp_path / f"{name}.png", painting, *words)
+    for name, words in options.items():
+        picture = drawn(capsys, tmp_path / f"{name}.png", with_decoder, *words)
         effort = dataclasses.replace(OWN, **{name: words[1]})
-        assert np.array_equal(ours, np.asarray(model.generate(PROMPT, seed=7, effort=effort)[0]))
-        assert not np.array_equal(ours, own), name
+        assert np.array_equal(picture, np.asarray(model.generate(PROMPT, seed=7, effort=effort)[0]))
+        assert not np.array_equal(picture, own), name
 
 
-def test_the_way_goes_on_while_the_pixels_are_painted(tiny: Path, painting: Path, tmp_path: Path, capsys):
+def test_previews_go_on_while_the_pixels_are_denoised(tiny: Path, with_decoder: Path, tmp_path: Path, capsys):
     def frames(name: str, model: Path, *more: object) -> int:
         drawn(capsys, tmp_path / f"{name}.png", model, "--animate", tmp_path / f"{name}.webp", *more)
         with Image.open(tmp_path / f"{name}.webp") as animation:
             return animation.n_frames  # pyright: ignore
 
     assert frames("tokens", tiny) == TOKENS
-    assert frames("own", painting) == TOKENS + 5
+    assert frames("own", with_decoder) == TOKENS + 5
     ordered = ("--groups", 4, "--overlap", 1, "--decoder-steps", 3)
-    assert frames("ordered", painting, *ordered, "--partials", 7, "--partials-dir", tmp_path) == TOKENS + 12
+    assert frames("ordered", with_decoder, *ordered, "--partials", 7, "--partials-dir", tmp_path) == TOKENS + 12
     partials = sorted(name for name in os.listdir(tmp_path) if name.startswith("ordered-step-"))
     assert partials == [f"ordered-step-{step:02d}.png" for step in (4, 8, 12, 16, 20, 24, 28)]
     assert all(pixels(tmp_path / name).shape == (128, 128, 4) for name in partials)
     top = np.stack([pixels(tmp_path / name)[:32] for name in partials])
     assert (top[5] == pixels(tmp_path / "ordered.png")[:32]).all()  # finished, while later rows are not
     assert not (top[4] == top[5]).all()
-    alone = drawn(capsys, tmp_path / "alone.png", painting, *ordered)
+    alone = drawn(capsys, tmp_path / "alone.png", with_decoder, *ordered)
     assert np.array_equal(alone, pixels(tmp_path / "ordered.png"))
 
 
-def test_the_effort_is_a_name_of_the_package(painting: Path):
-    model = kiloword.load(painting)
+def test_the_effort_is_a_name_of_the_package(with_decoder: Path):
+    model = kiloword.load(with_decoder)
     previews = list(model.stream("a cat", partials=None, seed=1, effort=kiloword.Effort(4, groups=16, overlap=1.0)))
     assert [preview.step for preview in previews] == list(range(1, TOKENS + 64 + 1))
 
 
-def test_a_note_says_when_groups_change_nothing(painting: Path, tmp_path: Path, capsys):
-    words = ["generate", PROMPT, "-o", str(tmp_path / "a.png"), "--model", str(painting), "--overlap", "0"]
+def test_a_note_says_when_groups_change_nothing(with_decoder: Path, tmp_path: Path, capsys):
+    words = ["generate", PROMPT, "-o", str(tmp_path / "a.png"), "--model", str(with_decoder), "--overlap", "0"]
     assert main([*words, "--groups", "16"]) == 0
-    assert "all 16 groups are painted at once; try --overlap 1" in capsys.readouterr().err
+    assert "all 16 groups are denoised at once; try --overlap 1" in capsys.readouterr().err
 
 
 @pytest.fixture
-def line(painting: Path, tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch):
+def line(with_decoder: Path, tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatch):
     """Runs a command that must fail in a folder with one picture; its one line is returned. No model draws."""
     monkeypatch.chdir(tmp_path)
     Image.new("RGBA", (30, 20), "red").save("a.png")
@@ -119,7 +119,7 @@ def line(painting: Path, tmp_path: Path, refused, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("kiloword.engine.painter.draw_best", never)
 
-    def failing(*words: object, model: Path = painting) -> str:
+    def failing(*words: object, model: Path = with_decoder) -> str:
         return refused((*words, "--model", model))
 
     return failing
@@ -151,7 +151,7 @@ def test_what_only_a_diffusion_decoder_does(line, tiny: Path, monkeypatch: pytes
         raise AssertionError("this should have been refused before the weights were loaded")
 
     monkeypatch.setattr("kiloword.checkpoint.load", never)
-    lacking = f"{tiny} has no diffusion decoder: teach it one with kiloword train decoder-128 --from {tiny}"
+    lacking = f"{tiny} has no diffusion decoder: train one with kiloword train decoder-128 --from {tiny}"
     said = line("generate", PROMPT, "--groups", 16, model=tiny)
     assert said == f"kiloword: --groups 16: {lacking}, or leave this out\n"
     said = line("generate", PROMPT, "--decoder-steps", 4, "--solver", "heun", model=tiny)
@@ -177,11 +177,11 @@ def test_what_cannot_be_cleaned(line, words, said):
     assert said in line("clean", *words)
 
 
-def test_clean_pictures_keep_shape_and_opacity_and_have_names(painting: Path, tmp_path: Path, capsys, monkeypatch):
+def test_clean_pictures_keep_shape_and_opacity_and_have_names(with_decoder: Path, tmp_path: Path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     icons.icon(1, 200).crop((0, 0, 200, 100)).save("wide.png")
     Image.new("RGB", (60, 90), (10, 200, 30)).save("tall.jpg")
-    words = ["clean", "wide.png", "tall.jpg", "wide.png", "--model", str(painting), "--level", "0.2"]
+    words = ["clean", "wide.png", "tall.jpg", "wide.png", "--model", str(with_decoder), "--level", "0.2"]
     assert main(words) == 0
     out, err = capsys.readouterr()
     assert out.split() == ["wide-clean.png", "tall-clean.png", "wide-clean.2.png"]
@@ -193,27 +193,27 @@ def test_clean_pictures_keep_shape_and_opacity_and_have_names(painting: Path, tm
     with Image.open("wide-clean.png") as picture:
         texts = picture.text  # pyright: ignore
     assert texts == {
-        "Software": "kiloword", "cleaned": "wide.png", "level": "0.2", "seed": "0", "model": "painting"
+        "Software": "kiloword", "cleaned": "wide.png", "level": "0.2", "seed": "0", "model": "with_decoder"
     }  # fmt: skip
-    assert main(["clean", "wide.png", "-o", "b.png", "--model", str(painting), "--seed", "1", "--json"]) == 0
+    assert main(["clean", "wide.png", "-o", "b.png", "--model", str(with_decoder), "--seed", "1", "--json"]) == 0
     (facts,) = json.loads(capsys.readouterr().out)["pictures"]
     assert facts == {"path": "b.png", "picture": "wide.png", "size": "128x64"}
     assert not np.array_equal(pixels(tmp_path / "b.png"), pixels(tmp_path / "wide-clean.png"))
 
 
-def test_what_a_decoder_is_handed_to_clean(painting: Path):
-    """The decoder is handed the picture at its own size, its tokens at the tokenizer's, and the level."""
-    model, picture = kiloword.load(painting), icons.icon(4, 128)
-    decoder, seen = model.model.decoder, []
+def test_what_a_decoder_gets_when_a_picture_is_cleaned(with_decoder: Path):
+    """The decoder gets the picture at its own size, its tokens at the tokenizer's, and the level."""
+    model, picture = kiloword.load(with_decoder), icons.icon(4, 128)
+    decoder, calls = model.model.decoder, []
     decode_steps = decoder.decode_steps
 
-    def listening(tokens, layout, known, effort, noise, rows, start=None, under=None):
-        seen.append((tokens, layout, effort, start))
+    def recording(tokens, layout, known, effort, noise, rows, start=None, under=None):
+        calls.append((tokens, layout, effort, start))
         yield from decode_steps(tokens, layout, known, effort, noise, rows, start, under)
 
-    decoder.decode_steps = listening
+    decoder.decode_steps = recording
     clean(model, picture, 0.25, Effort(steps=3))
-    ((tokens, layout, effort, start),) = seen
+    ((tokens, layout, effort, start),) = calls
     assert effort == Effort(steps=3, level=0.25) and start.shape == (1, 4, 128, 128)
     assert torch.equal(start[0], from_image(picture))
     small = from_image(picture, (64, 64))[None]
@@ -227,14 +227,14 @@ def test_models_without_a_diffusion_decoder_clean_nothing(tiny: Path):
         clean(kiloword.load(tiny), icons.icon(4, 64))
 
 
-def test_models_say_how_pixels_are_made(tiny: Path, painting: Path, capsys, monkeypatch: pytest.MonkeyPatch):
+def test_models_say_how_pixels_are_made(tiny: Path, with_decoder: Path, capsys, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("kiloword.checkpoint.SHIPPED", tiny.parent)
     assert main(["models", "--json"]) == 0
     (facts,) = json.loads(capsys.readouterr().out)["models"]
     assert facts["decoder"] is None
     assert main(["models"]) == 0
     assert "tokenizer" in capsys.readouterr().out
-    monkeypatch.setattr("kiloword.checkpoint.SHIPPED", painting.parent)
+    monkeypatch.setattr("kiloword.checkpoint.SHIPPED", with_decoder.parent)
     assert main(["models", "--json"]) == 0
     (facts,) = json.loads(capsys.readouterr().out)["models"]
     assert facts["sizes"] == ["128x128"] and facts["decoder"] == json.loads(
@@ -245,7 +245,7 @@ def test_models_say_how_pixels_are_made(tiny: Path, painting: Path, capsys, monk
     assert all(word in said for word in ("diffusion", "2 steps", "4 groups"))
 
 
-def test_a_model_is_taught_a_decoder_and_draws_with_it(tiny: Path, tmp_path: Path, capsys):
+def test_a_decoder_is_trained_for_a_model_and_draws_with_it(tiny: Path, tmp_path: Path, capsys):
     folder = icons.write_icons(tmp_path / "icons", count=6, held_out=2)
     sets = ["training.iterations=2", "training.batch=4", "guide.depth=1", "stack.depth=1", "patch=16"]
     words = ["train", "decoder-128", "--data", str(folder), "--from", str(tiny), "--out", str(tmp_path / "run")]

@@ -24,7 +24,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
     return code, out, err
 
 
-def test_writes_a_picture_that_knows_where_it_came_from(tiny: Path, tmp_path: Path, capsys):
+def test_writes_a_picture_with_its_settings_as_texts(tiny: Path, tmp_path: Path, capsys):
     path = tmp_path / "apple.png"
     code, out, err = run(capsys, "generate", PROMPT, "-o", path, "--seed", 7, "--style", "3d", "--model", tiny)
     assert (code, out, err) == (0, f"{path}\n", "")
@@ -63,20 +63,20 @@ def test_a_picture_without_a_name_is_named_after_its_prompt_and_replaces_nothing
     assert sorted(os.listdir(tmp_path)) == sorted(names)
 
 
-def test_the_way_to_the_picture_is_written_too(tiny: Path, tmp_path: Path, capsys):
-    (tmp_path / "way").mkdir()
+def test_previews_and_an_animation_are_written_too(tiny: Path, tmp_path: Path, capsys):
+    (tmp_path / "previews").mkdir()
     run(
         capsys, "generate", PROMPT, "-o", tmp_path / "a.png", "--model", tiny, "--scale", 2, "--filter", "nearest",
-        "--partials", 3, "--partials-dir", tmp_path / "way", "--animate", tmp_path / "a.webp",
+        "--partials", 3, "--partials-dir", tmp_path / "previews", "--animate", tmp_path / "a.webp",
     )  # fmt: skip
-    assert sorted(os.listdir(tmp_path / "way")) == [f"a-step-{step:02d}.png" for step in (5, 10, 15)]
+    assert sorted(os.listdir(tmp_path / "previews")) == [f"a-step-{step:02d}.png" for step in (5, 10, 15)]
     with Image.open(tmp_path / "a.webp") as animation:
         assert animation.n_frames == 20 and animation.size == (128, 128)  # pyright: ignore
     large = pixels(tmp_path / "a.png")
     assert large.shape == (128, 128, 4) and (large[::2, ::2] == large[1::2, 1::2]).all()
 
 
-def test_an_edit_changes_only_what_the_mask_leaves_open(tiny: Path, tmp_path: Path, capsys):
+def test_an_edit_changes_only_what_the_mask_uncovers(tiny: Path, tmp_path: Path, capsys):
     Image.new("RGBA", (64, 64), (10, 200, 30, 255)).save(tmp_path / "green.png")
     mask = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (0, 0, 64, 32))
@@ -93,8 +93,8 @@ def test_describe_says_one_line_a_picture(tiny: Path, tmp_path: Path, capsys):
         Image.new("RGB", (30, 20), "red").save(path)
     code, out, _ = run(capsys, "describe", *paths, "--model", tiny)
     assert code == 0 and [line.split("\t")[0] for line in out.splitlines()] == [str(path) for path in paths]
-    told = json.loads(run(capsys, "describe", paths[0], "--model", tiny, "--json")[1])
-    assert told["pictures"] == [{"path": str(paths[0]), "description": out.splitlines()[0].split("\t")[1]}]
+    described = json.loads(run(capsys, "describe", paths[0], "--model", tiny, "--json")[1])
+    assert described["pictures"] == [{"path": str(paths[0]), "description": out.splitlines()[0].split("\t")[1]}]
 
 
 def test_the_drawing_is_shown_in_half_blocks_on_request(tiny: Path, tmp_path: Path, capsys, monkeypatch):

@@ -1,7 +1,7 @@
 """`kiloword pull` and `generate` with published systems that draw: classes, no prompt at all, sizes, steps, mistakes.
 
-The pages are the published ones at tiny sizes, and one of our own; their files are made up: random weights under our
-own names.
+The pages are the published ones at tiny sizes, and one made up; their files hold random weights under this project's
+names.
 """
 
 import dataclasses
@@ -71,31 +71,31 @@ def card_of_squares(variant: str) -> Card:
     return Card("squares", ((8, 8), (4, 8)), guidance=2.0, prompts="class", top_k=5, first=1, last=4)
 
 
-def ours(name: str, config: Any) -> Source:
+def same_name(name: str, config: Any) -> Source:
     return Source((name,))
 
 
 SQUARES = Page(
     "squares", "Squares", "nowhere", "none",
     {name: Variant({"width": width}, 1, (File("squares.pt"),)) for name, width in (("small", 16), ("wide", 24))},
-    parts_of_squares, ours, card=card_of_squares,
+    parts_of_squares, same_name, card=card_of_squares,
 )  # fmt: skip
 
 
 def shrunk(name: str) -> Page:
-    """A published page with one tiny variant, whose file holds our own names."""
+    """A published page with one tiny variant, whose file uses this project's names."""
     page = published.page(name)
     assert page.card is not None
     card, side = page.card(next(iter(page.variants))), 6 if name == "igpt" else 8
     return dataclasses.replace(
-        page, variants={"tiny": Variant(TINY[name], 1, (File(f"{name}.pt"),))}, source_name=ours,
+        page, variants={"tiny": Variant(TINY[name], 1, (File(f"{name}.pt"),))}, source_name=same_name,
         canonical=lambda key: key, card=lambda variant: dataclasses.replace(card, sizes=((side, side),)),
     )  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Nothing but tiny pages, a cache of our own, and an empty folder to be in."""
+    """Nothing but tiny pages, a new cache, and an empty folder to be in."""
     known = {"squares": SQUARES, **{name: shrunk(name) for name in TINY}}
     for name, page in known.items():
         monkeypatch.setitem(published.PAGES, name, name)
@@ -106,7 +106,7 @@ def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def file_of(name: str, folder: Path, spoilt: bool = False) -> Path:
-    """The authors' file of a variant, with weights that nobody learned."""
+    """The authors' file of a variant, with random weights."""
     torch.manual_seed(0)
     page, variant = published.variant(name)
     weights = parts.build(page.parts(page.variants[variant].arguments)).state_dict()
@@ -148,22 +148,22 @@ def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
 
 @pytest.mark.parametrize("name", TINY)
 def test_what_was_pulled_draws(name: str, pulled, capsys):
-    asked = ("--class", "207") if name in CLASSED else ()
+    options = ("--class", "207") if name in CLASSED else ()
     assert f"kiloword generate --model {name}" in pulled(name)
-    values = run(capsys, "--model", name, *asked, "--seed", 5, "-o", "a.png", "--partials", 2, "--animate", "a.webp")
-    assert values["model"] == f"{name}/tiny" and values.get("class") == (207 if asked else None)
+    values = run(capsys, "--model", name, *options, "--seed", 5, "-o", "a.png", "--partials", 2, "--animate", "a.webp")
+    assert values["model"] == f"{name}/tiny" and values.get("class") == (207 if options else None)
     side = 6 if name == "igpt" else 8
     with Image.open("a.png") as picture:
         assert (picture.mode, picture.size) == ("RGBA", (side, side))
         assert picture.getchannel("A").getextrema() == (255, 255)
-        assert picture.text.get("class") == ("207" if asked else None)  # pyright: ignore
+        assert picture.text.get("class") == ("207" if options else None)  # pyright: ignore
     with Image.open("a.webp") as animation:
         assert animation.n_frames <= STEPS[name]  # pyright: ignore
     assert len(list(Path().glob("a-step-*.png"))) == 2
     painter = checkpoint.load(name)
-    again = painter.generate(207, seed=5) if asked else painter.generate(seed=5)
+    again = painter.generate(207, seed=5) if options else painter.generate(seed=5)
     assert np.array_equal(np.asarray(again[0]), np.asarray(Image.open("a.png")))
-    previews = list(painter.stream(207 if asked else None, partials=None, seed=5))
+    previews = list(painter.stream(207 if options else None, partials=None, seed=5))
     assert len(previews) == STEPS[name] and previews[-1].known.all()
 
 
@@ -187,8 +187,8 @@ def test_an_edit_keeps_what_the_mask_covers(name: str, pulled, capsys):
     mask = Image.new("RGBA", (side, side), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (0, 0, side, side // 2))
     mask.save("mask.png")
-    asked = ("--class", "207") if name in CLASSED else ()
-    run(capsys, *asked, "--model", name, "--picture", "green.png", "--mask", "mask.png", "-o", "a.png", "--seed", 3)
+    options = ("--class", "207") if name in CLASSED else ()
+    run(capsys, *options, "--model", name, "--picture", "green.png", "--mask", "mask.png", "-o", "a.png", "--seed", 3)
     drawn = np.asarray(Image.open("a.png"))
     half = side // 2
     assert (drawn[..., 3] == 255).all() and (drawn[half:] == drawn[-1, -1]).all()
@@ -206,7 +206,7 @@ def test_steps_are_free_where_the_order_leaves_them_open(pulled, capsys):
     assert "takes one step a grid" in refused(capsys, "generate", "--model", "var", "--class", 1, "--steps", 3)
 
 
-def test_the_card_decides_and_the_user_may_decide_otherwise(pulled):
+def test_the_card_has_the_defaults_and_the_user_may_change_them(pulled):
     pulled("squares")
     model = kiloword.load("squares")
     card = model.card

@@ -1,5 +1,5 @@
 """`kiloword pull` and `generate` with Infinity at a tiny size: words, negative words, shapes, and prompts that are too
-long. Its files are made up: random weights under our own names; so is the text encoder.
+long. Its files are made up: random weights under this project's names; so is the text encoder.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ SIZES = ((24, 24), (40, 32))  # 6x6 and 10x8 tokens of 4x4 pixels
 
 @pytest.fixture
 def pulled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Infinity with one tiny variant, pulled from its file into a cache of our own."""
+    """Infinity with one tiny variant, pulled from its file into a new cache."""
     variant = Variant({**TINY, "text_encoder": str(encoder(tmp_path / "t5"))}, 1, (File("infinity.pt"),))
     card = dataclasses.replace(infinity.card("8B"), sizes=SIZES)
     page = dataclasses.replace(
@@ -83,7 +83,7 @@ def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     return line
 
 
-def test_words_are_drawn_in_several_shapes_and_led_away_from_other_words(pulled, capsys):
+def test_words_are_drawn_in_several_shapes_and_with_negative_prompts(pulled, capsys):
     one = drawn(capsys, "a red apple", "--seed", "5", "-o", "a.png", "--partials", "2", "--animate", "a.webp")
     assert one.shape == (24, 24, 4) and (one[..., 3] == 255).all()
     assert len(list(Path().glob("a-step-*.png"))) == 2

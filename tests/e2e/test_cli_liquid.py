@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "there"
 
 
-def told(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
+def printed(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
     assert main([*map(str, words), "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
@@ -36,7 +36,7 @@ def told(capsys: pytest.CaptureFixture[str], *words: object) -> dict[str, Any]:
 def test_words_become_a_picture_and_a_picture_words(folder: Path, capsys):
     assert main(["pull", "liquid", "--from", str(folder)]) == 0
     assert 'kiloword generate --model liquid "a red apple"' in capsys.readouterr().err
-    values = told(capsys, "generate", "a red apple", "--model", "liquid", "--seed", 4, "-o", "a.png")
+    values = printed(capsys, "generate", "a red apple", "--model", "liquid", "--seed", 4, "-o", "a.png")
     assert values["model"] == "liquid/tiny" and values["prompt"] == "a red apple"
     with Image.open("a.png") as picture:
         assert (picture.mode, picture.size) == ("RGBA", (6, 6))

@@ -1,4 +1,4 @@
-"""Whatever a user gets wrong: exit code 2, one line that says what and how to mend it, and no file."""
+"""Whatever a user gets wrong: exit code 2, one line that says what and how to fix it, and no file."""
 
 import contextlib
 import errno
@@ -86,7 +86,7 @@ def test_the_line_says_what_is_wrong(line, words, said):
     assert said in line(*words)
 
 
-def test_unknown_models_are_met_with_known_ones(line, tiny: Path, monkeypatch: pytest.MonkeyPatch):
+def test_an_unknown_model_is_answered_with_the_known_ones(line, tiny: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("kiloword.checkpoint.SHIPPED", tiny.parent)
     assert "did you mean 'tiny'? (shipped: tiny)" in line(*APPLE, model="tinny")
 
@@ -128,7 +128,7 @@ def test_a_disk_that_is_full_before_or_after_the_drawing(line, monkeypatch: pyte
     assert "a.png needs" in line(*APPLE, "-o", "a.png")
 
 
-def test_faults_of_ours_are_told_apart_and_ctrl_c_is_no_fault(line, capsys, monkeypatch: pytest.MonkeyPatch):
+def test_internal_faults_are_named_as_such_and_ctrl_c_is_no_fault(line, capsys, monkeypatch: pytest.MonkeyPatch):
     def raising(error: BaseException):
         def load(*_: object):
             raise error
@@ -146,7 +146,7 @@ def test_faults_of_ours_are_told_apart_and_ctrl_c_is_no_fault(line, capsys, monk
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_a_reader_that_goes_away_is_no_fault():
+def test_a_closed_stdout_is_no_fault():
     command = f"{sys.executable} -m kiloword --help | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stderr == "" and done.returncode in (0, 1)

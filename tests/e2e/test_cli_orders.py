@@ -1,4 +1,4 @@
-"""`kiloword orders`: every order as a table that one can look at."""
+"""`kiloword orders`: every order as a picture of a table."""
 
 import json
 import subprocess
@@ -106,7 +106,7 @@ def test_mistakes_are_one_line(words, said, capsys):
     assert out == "" and said in err and err.count("\n") == 1 and not list(Path().iterdir())
 
 
-def test_no_plotting_library_is_waited_for():
+def test_no_plotting_library_is_imported():
     code = (
         "import sys; from kiloword.cli import main; main(['orders', 'draw', 'draft']); "
         "sys.exit('matplotlib' in sys.modules)"

@@ -40,7 +40,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 @pytest.fixture
 def files(tmp_path: Path) -> Path:
     """The folder of the authors' two files."""
-    folder = tmp_path / "theirs"
+    folder = tmp_path / "source"
     folder.mkdir()
     for part in ("encoder", "decoder"):
         pickles.save_module(folder / f"{part}.pkl", load_file(RECORDING / f"{part}.safetensors"), part.title())
@@ -62,7 +62,7 @@ def test_files_that_are_there_become_a_checkpoint(files: Path, capsys):
     assert torch.equal(ids, tensors["out.ids"].flatten(1))
 
 
-def test_what_was_pulled_is_known_by_its_name(files: Path, capsys):
+def test_what_was_pulled_is_found_by_its_name(files: Path, capsys):
     assert main(["pull", "dalle-dvae/small", "--from", str(files)]) == 0
     folder = Path(capsys.readouterr().out.strip())
     assert folder == Path(os.environ["KILOWORD_CACHE"]) / "published" / "dalle-dvae" / "small"
@@ -73,31 +73,31 @@ def test_what_was_pulled_is_known_by_its_name(files: Path, capsys):
 
 
 def test_files_come_from_the_hub(files: Path, capsys, monkeypatch: pytest.MonkeyPatch):
-    asked = []
+    requested = []
 
     def download(repository: str, name: str, local_files_only: bool) -> str:
-        asked.append((repository, name))
+        requested.append((repository, name))
         return str(files / name)
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     monkeypatch.setattr("kiloword.published.fetch._hub_is_known", lambda: False)
     assert main(["pull", "dalle-dvae/hub", "--out", "mine"]) == 0
-    assert asked == [("who/what", "encoder.pkl"), ("who/what", "decoder.pkl")]
+    assert requested == [("who/what", "encoder.pkl"), ("who/what", "decoder.pkl")]
     assert checkpoint.load_tokenizer("mine")[1].name == "dalle-dvae/hub"
 
 
 def test_files_come_from_an_address_once(files: Path, monkeypatch: pytest.MonkeyPatch):
-    asked = []
+    requested = []
 
     def rest(url: str, part: Path, report) -> tuple[int, int | None]:
-        asked.append(url)
+        requested.append(url)
         part.write_bytes((files / Path(url).name).read_bytes())
         report(part.stat().st_size, None)
         return part.stat().st_size, None
 
     monkeypatch.setattr("kiloword.published.fetch._fetch_rest", rest)
     assert main(["pull", "dalle-dvae"]) == 0 and main(["pull", "dalle-dvae", "--out", "mine"]) == 0
-    assert asked == [f"https://cdn.openai.com/dall-e/{part}.pkl" for part in ("encoder", "decoder")]
+    assert requested == [f"https://cdn.openai.com/dall-e/{part}.pkl" for part in ("encoder", "decoder")]
 
 
 def test_ctrl_c_keeps_what_has_come(capsys, monkeypatch: pytest.MonkeyPatch):
@@ -186,13 +186,13 @@ def test_pictures_are_rebuilt_beside_the_originals(files: Path, capsys):
     Image.new("RGB", (50, 80), (200, 90, 40)).save("a.png")
     Image.radial_gradient("L").save("b.png")
     capsys.readouterr()
-    assert main(["verify", "--model", "mine", "a.png", "b.png", "--out", "seen.png"]) == 0
+    assert main(["verify", "--model", "mine", "a.png", "b.png", "--out", "both.png"]) == 0
     out, err = capsys.readouterr()
     assert [line.split()[:2] for line in out.splitlines()] == [["a.png", "32x32"], ["b.png", "32x32"]]
     assert all(line.endswith(" dB") and 0 < float(line.split()[2]) < 60 for line in out.splitlines())
-    assert "side by side: seen.png" in err
-    with Image.open("seen.png") as seen:
-        assert seen.width > 2 * 300 and seen.height > 2 * 300
+    assert "side by side: both.png" in err
+    with Image.open("both.png") as both:
+        assert both.width > 2 * 300 and both.height > 2 * 300
     assert main(["verify", "--model", "mine", "a.png", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["model"] == "dalle-dvae/small" and facts["psnr"] == pytest.approx(float(out.split()[2]), abs=0.01)
@@ -211,7 +211,7 @@ def test_mistakes_with_pictures_and_recordings(capsys):
     assert "config.json cannot be read" in line(".")
 
 
-def test_a_recording_that_fails_is_told_by_the_exit_code(tmp_path: Path, capsys):
+def test_a_recording_that_fails_sets_the_exit_code(tmp_path: Path, capsys):
     assert main(["verify", str(RECORDING)]) == 0
     out = capsys.readouterr().out
     assert out.count(" ok\n") == 10 and "FAIL" not in out

@@ -106,14 +106,14 @@ def test_a_study_of_decoders_takes_a_model_that_has_one(tmp_path: Path, capsys, 
 def test_a_study_of_decoders_prints_its_report_and_says_how_to_go_on(folder: Path, tmp_path: Path, capsys, monkeypatch):
     from kiloword.studies import decoder_study as study
 
-    asked = []
+    requested = []
     opened = SimpleNamespace(card=SimpleNamespace(name="emoji-128"))
     monkeypatch.setattr(study, "open_model", lambda name: (opened, f"weights of {name}"))
-    monkeypatch.setattr(study, "run", lambda *given: asked.append(given) or given[3] / "report.md")
+    monkeypatch.setattr(study, "run", lambda *given: requested.append(given) or given[3] / "report.md")
     monkeypatch.chdir(tmp_path)
     assert main(["study", "decoders", "mine", "--data", str(folder), "--pictures", "3"]) == 0
     assert capsys.readouterr().out == "runs/study-decoders-emoji-128/report.md\n"
-    assert asked[0][:5] == (opened, "weights of mine", folder, Path("runs/study-decoders-emoji-128"), 3)
+    assert requested[0][:5] == (opened, "weights of mine", folder, Path("runs/study-decoders-emoji-128"), 3)
 
     def stopped(*given):
         raise KeyboardInterrupt
@@ -128,14 +128,14 @@ MODELS = ["material.pictures=8", "material.held_out=4", "material.seen=32", "mat
           "judging.guidances=1.5", "judging.temperatures=1", "judging.shown=2", "judging.rounds=1"]  # fmt: skip
 
 
-def asked(study: str, folder: Path, out: Path, *more: str) -> list[str]:
+def requested(study: str, folder: Path, out: Path, *more: str) -> list[str]:
     sets = [word for change in (*MODELS, *more) for word in ("--set", change)]
     return ["study", study, "--budget", "quick", "--data", str(folder), "--out", str(out), *sets]
 
 
 def test_a_study_of_generators_from_pictures_to_its_report_and_on(folder: Path, tmp_path: Path, capsys, monkeypatch):
     monkeypatch.setattr(jobs, "TIMED", 1)
-    words = asked("generators", folder, tmp_path / "study", "width=64", "depth=2", "teaching.rates=0.002")
+    words = requested("generators", folder, tmp_path / "study", "width=64", "depth=2", "teaching.rates=0.002")
     assert main([*words, "--only", "bits-scales"]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'study' / 'report.md'}\n"
     weights = tmp_path / "study" / "runs" / "bits-scales-0.002-0" / "checkpoint" / "weights.safetensors"
@@ -149,7 +149,7 @@ def test_a_study_of_generators_from_pictures_to_its_report_and_on(folder: Path, 
 
 def test_a_study_of_scaling_from_pictures_to_its_report(folder: Path, tmp_path: Path, capsys):
     small = ["sizes=64x2,64x4,64x6,128x2", "larger=128x4", "both=64x2", "seen=8", "shares=1"]
-    assert main(asked("scaling", folder, tmp_path / "study", *small)) == 0
+    assert main(requested("scaling", folder, tmp_path / "study", *small)) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'study' / 'report.md'}\n"
     facts = json.loads((tmp_path / "study" / "report.json").read_text())
     assert facts["prediction"]["size"] == facts["truth"]["size"] == "128x4" and len(facts["points"]) == 4
@@ -157,7 +157,7 @@ def test_a_study_of_scaling_from_pictures_to_its_report(folder: Path, tmp_path: 
 
 def test_scaling_without_its_package_names_the_extra(folder: Path, tmp_path: Path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "scipy", None)
-    assert main(asked("scaling", folder, tmp_path / "study")) == 2
+    assert main(requested("scaling", folder, tmp_path / "study")) == 2
     assert "this needs the package scipy: pip install 'kiloword[train]'" in capsys.readouterr().err
     assert not (tmp_path / "study").exists()
 

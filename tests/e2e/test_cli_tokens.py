@@ -32,7 +32,7 @@ def network() -> ViTConfig:
 
 @pytest.fixture(scope="session")
 def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of tokenizers, one for each kind of token; all but the first see 8 pixels a side in a token."""
+    """A folder of tokenizers, one for each kind of token; a token of all but the first covers 8x8 pixels."""
     torch.manual_seed(0)
     folder, one = tmp_path_factory.mktemp("kinds"), PixelwiseConfig(2)
     scales = ResidualConfig(VQConfig(16, 4, normalised=False), scales=(1, 2, 4), phis=2)
@@ -60,10 +60,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def words_of(command: str, token: str = "1", place: str = "1,2") -> list[str]:
+def words_of(command: str, token: str = "1", position: str = "1,2") -> list[str]:
     return {
-        "set": ["set", "a.png", f"{place}={token}"], "stitch": ["stitch", "a.png", "b.png"],
-        "sweep": ["sweep", "a.png", place, "-n", "3"],
+        "set": ["set", "a.png", f"{position}={token}"], "stitch": ["stitch", "a.png", "b.png"],
+        "sweep": ["sweep", "a.png", position, "-n", "3"],
     }.get(command, [command, "a.png"])  # fmt: skip
 
 
@@ -147,10 +147,10 @@ def test_transparency_is_kept_where_the_tokenizer_has_it(here: Path, tmp_path_fa
     half = Image.new("RGBA", (64, 64), "white")
     half.paste((0, 0, 0, 0), (0, 0, 32, 64))
     half.save("half.png")
-    found = facts(capsys, "flip", "half.png", "--model", folder, "-o", "s.png", "--picture", "turned.png")
+    found = facts(capsys, "flip", "half.png", "--model", folder, "-o", "s.png", "--picture", "flipped.png")
     assert found["psnr"] == 100 and found["codes_that_agree"] == [[1] * 32] * 32
-    with Image.open("turned.png") as turned:
-        alpha = np.array(turned)[..., 3]
+    with Image.open("flipped.png") as flipped:
+        alpha = np.array(flipped)[..., 3]
     assert (alpha[:, 32:] == 0).all() and (alpha[:, :32] == 255).all()
 
 
@@ -175,7 +175,7 @@ def test_a_roundtrip_is_measured(kinds: Path, tiny: Path, here: Path, capsys):
     assert facts(capsys, "roundtrip", "small.png", "--model", kinds / "ids")["ssim"] is None
 
 
-def test_a_size_that_is_not_allowed_is_mended_and_said(kinds: Path, tiny: Path, here: Path, capsys):
+def test_a_picture_of_another_size_is_fitted_with_a_note(kinds: Path, tiny: Path, here: Path, capsys):
     _, err = run(capsys, "roundtrip", "wide.png", "--model", tiny, "--picture", "back.png", "-o", "s.png")
     assert err == "kiloword: note: wide.png is 100x50 pixels: resized to 96x48 and padded to 96x64\n"
     with Image.open("back.png") as back:

@@ -1,4 +1,4 @@
-"""A small Transfusion learns 32 pictures by heart: asked for one in words it draws that one, and it reads them back."""
+"""A small Transfusion memorises 32 pictures: given a text it draws its picture, and it reads the texts back."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -57,7 +57,7 @@ def steps(module: torch.nn.Module, iterations: int, rate: float, loss) -> None:
             optimiser.step()
 
 
-def taught(pictures: Tensor, texts: list[str], patches: str, iterations: int) -> ImageModel:
+def trained(pictures: Tensor, texts: list[str], patches: str, iterations: int) -> ImageModel:
     """First the tokenizer, until its latents tell the pictures apart; then the model, in both directions."""
     torch.manual_seed(0)
     unet = patches == "unet"
@@ -84,8 +84,8 @@ def taught(pictures: Tensor, texts: list[str], patches: str, iterations: int) ->
     target = model.picture.tokenizer.encode(pictures, layout).target
 
     def both_ways() -> Tensor:
-        rows, read = torch.randint(COUNT, (64,)), torch.randint(COUNT, (32,))
-        documents = to_learn([texts[r] for r in rows], layout, target[rows], asked=True)
+        drawn, read = torch.randint(COUNT, (64,)), torch.randint(COUNT, (32,))
+        documents = to_learn([texts[r] for r in drawn], layout, target[drawn], asked=True)
         documents += to_describe(target[read], layout, [texts[r] for r in read])
         losses = model.loss(documents)
         said = joined([losses["prompt"], losses["text"]])
@@ -98,9 +98,9 @@ def taught(pictures: Tensor, texts: list[str], patches: str, iterations: int) ->
 @pytest.mark.slow
 @pytest.mark.skipif(not EMOJI.exists(), reason="the icons have not been built")
 @pytest.mark.parametrize("patches,iterations", [("linear", 900), ("unet", 900)])
-def test_it_draws_the_picture_that_it_is_asked_for_and_says_what_it_sees(patches, iterations):
+def test_it_draws_the_picture_of_its_prompt_and_describes_it(patches, iterations):
     pictures, texts = some_icons(EMOJI)
-    model = taught(pictures, texts, patches, iterations)
+    model = trained(pictures, texts, patches, iterations)
     tokenizer = model.picture.tokenizer
     layout = tokenizer.layout(SIDE, SIDE)
 

@@ -34,7 +34,7 @@ def as_text(model: ImageModel, ids: list[int]) -> torch.Tensor:
 @torch.no_grad()
 def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
     model = chat_template.model(**case)
-    model.picture.head = head = tiny.Overheard(model.picture.head)
+    model.picture.head = head = tiny.RecordingHead(model.picture.head)
     mask = torch.rand(len(prompts), 8, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 9)))) < 0.3
     drawing = tiny.drawing(model, prompts, tokens=tiny.tokens(model, len(prompts), seed=5), given=mask)
     slow = [progress.tokens for progress in model.draw(drawing, Seeded(range(len(prompts))))]

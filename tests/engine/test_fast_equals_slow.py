@@ -30,7 +30,7 @@ def some_given(data, model, count: int) -> dict:
 @torch.no_grad()
 def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
     model = tiny.model(*case)
-    model.picture.head = head = tiny.Overheard(model.picture.head)
+    model.picture.head = head = tiny.RecordingHead(model.picture.head)
     drawing = tiny.drawing(model, prompts, **some_given(data, model, len(prompts)))
     seeds = range(len(prompts))
     slow = [progress.tokens for progress in model.draw(drawing, Seeded(seeds))]

@@ -36,7 +36,7 @@ def both(model: ImageModel, prompts: list, tokens: torch.Tensor, shown: torch.Te
 @torch.no_grad()
 def test_cached_uncached_and_teacher_forced_see_the_same(case, prompts, data):
     model = shared_vocab.model(**case)
-    model.picture.head = head = tiny.Overheard(model.picture.head)
+    model.picture.head = head = tiny.RecordingHead(model.picture.head)
     mask = torch.rand(len(prompts), 8, generator=torch.Generator().manual_seed(data.draw(st.integers(0, 9)))) < 0.3
     drawing = tiny.drawing(model, prompts, tokens=tiny.tokens(model, len(prompts), seed=5), given=mask)
     slow = [progress.tokens for progress in model.draw(drawing, Seeded(range(len(prompts))))]

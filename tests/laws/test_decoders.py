@@ -31,7 +31,7 @@ EFFORTS = FREE | st.builds(Effort, groups=st.sampled_from([1, 3]), grouping=st.j
 
 
 def decoder(**changes) -> DiffusionDecoder:
-    return tiny.painter(**{"patch": 4, **changes})
+    return tiny.diffusion_decoder(**{"patch": 4, **changes})
 
 
 def tokens(count: int = 2, seed: int = 0) -> Tensor:

@@ -60,10 +60,10 @@ def test_no_segment_sees_a_later_one(name, data):
 @given(NAMES, st.data())
 @torch.no_grad()
 def test_later_segments_see_a_picture_that_was_drawn_as_it_is_read_and_never_its_drawing(name, data):
-    document = [Text("a red apple"), documents.picture(name, (4, 2), 3, asked=True)]
+    document = [Text("a red apple"), documents.picture(name, (4, 2), 3, predict=True)]
     if data.draw(st.booleans()):
         size = data.draw(st.sampled_from(documents.SIZES))
-        document += [Text("a pear"), documents.picture(name, size, 4, asked=True)]
+        document += [Text("a pear"), documents.picture(name, size, 4, predict=True)]
     document += [Text("blue house", asked=True)]
     shown = replace(document[1], shown=documents.picture(name, (4, 2), 77, True).tokens)
     before, after = losses(name, document), losses(name, [document[0], shown, *document[2:]])
@@ -153,11 +153,11 @@ def test_a_picture_behind_any_document_is_drawn_the_same_fast_and_slow(name, gui
 @torch.no_grad()
 def test_cached_hidden_vectors_of_a_last_picture_are_those_of_teaching(name, data):
     model = documents.model(name)
-    target = documents.picture(name, data.draw(st.sampled_from(documents.SIZES)), 5, asked=True)
+    target = documents.picture(name, data.draw(st.sampled_from(documents.SIZES)), 5, predict=True)
     document = [*documents.built(name, data.draw(documents.plans(name, 3))), Text("a red apple"), target]
     given_tokens = {"tokens": target.tokens[None], "given": torch.ones(1, target.layout.count, dtype=torch.bool)}
     drawing = Drawing(target.layout, [model.opening([document])], torch.ones(1, 1), **given_tokens)
-    head, overheard = model.picture.head, tiny.Overheard(model.picture.head)
+    head, overheard = model.picture.head, tiny.RecordingHead(model.picture.head)
     model.picture.head = overheard
     try:
         list(draw(model, drawing, Seeded([0])))
@@ -178,7 +178,7 @@ def test_a_document_that_asks_for_nothing_is_refused():
 
 def test_a_picture_without_the_prompt_that_it_needs_is_refused():
     with pytest.raises(ValueError, match="put a text, or None, straight before it"):
-        documents.model("stream of text").loss([[documents.picture("stream of text", (4, 2), 1, asked=True)]])
+        documents.model("stream of text").loss([[documents.picture("stream of text", (4, 2), 1, predict=True)]])
 
 
 def test_a_transformer_that_shows_all_to_all_takes_prompts_and_pictures_only():

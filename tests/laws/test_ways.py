@@ -190,7 +190,7 @@ def test_soft_choices_are_distributions_and_become_hard_when_cold():
     assert warm.amax(-1).mean() < 0.9
 
 
-@pytest.mark.parametrize("name", ["vectors worked out", "directions and a decoder"])
+@pytest.mark.parametrize("name", ["vectors by regression", "directions and a decoder"])
 @pytest.mark.parametrize("way", [ImageModel.draw, draw])
 def test_a_token_that_is_worked_out_is_never_guided(name, way):
     model = tiny.way(name)

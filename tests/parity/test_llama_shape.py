@@ -55,6 +55,6 @@ def test_logits_are_the_same(llama, pair):
 def test_greedy_tokens_are_the_same(llama, pair, count):
     model, reference = pair
     pictures = llama.starts(count)
-    drawn = llama.ours(model, pictures)
-    assert torch.equal(drawn, llama.theirs(reference, llama.beginning(model, pictures), COUNT))
+    drawn = llama.write_kiloword(model, pictures)
+    assert torch.equal(drawn, llama.write_transformers(reference, llama.beginning(model, pictures), COUNT))
     assert drawn.shape == (count, COUNT) and len(drawn.unique()) > 3

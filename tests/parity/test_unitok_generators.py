@@ -127,7 +127,7 @@ def test_logits_are_those_of_the_plain_loop(null):
     tokens = tiny.tokens_of(model.picture.head.space, LAYOUT, 2)
     reference = Plain(weights).logits(torch.tensor([3, 1]), tokens)
     head = model.picture.head
-    model.picture.head = heard = tiny.Overheard(head)
+    model.picture.head = heard = tiny.RecordingHead(head)
     model.loss(to_learn([3, 1], LAYOUT, tokens))
     found = head.logits(heard.take(), tokens)
     assert (found - reference).norm() <= 1e-5 * reference.norm()

@@ -51,7 +51,7 @@ EXAMPLES = [
     parts.Raster1DConfig(),
     parts.RandomConfig(0.2, 0.6, 0.1, "fed"),
     parts.StretchedConfig(parts.RotaryConfig((8, 0, 0, 0))),
-    tiny.RecitedConfig().context, tiny.INFINITY, tiny.bitwise(5, entrance=parts.ScaleEntranceConfig(3), canvas=5),
+    tiny.FixedContextConfig().context, tiny.INFINITY, tiny.bitwise(5, entrance=parts.ScaleEntranceConfig(3), canvas=5),
     *(part for name in tiny.GRADUAL for part in tiny.WAYS[name][1:3]),
     Bits(3), Categorical(4), Codes((2, 3)), Vector(5),
     parts.JudgeConfig(WORDS, tiny.stack(), Categorical(4), tiny.stack(), 9),

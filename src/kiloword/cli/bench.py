@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kiloword.engine.painter import Painter
 
 EXAMPLE = "Example: kiloword bench --json"
-ASKED: dict[str, str | int | None] = {"text": "a red apple", "class": 0, "nothing": None}  # as the card says
+PROMPTS: dict[str, str | int | None] = {"text": "a red apple", "class": 0, "nothing": None}  # by `card.prompts`
 
 
 def add(app: typer.Typer) -> None:
@@ -23,11 +23,13 @@ def add(app: typer.Typer) -> None:
 
 
 def bench(
-    model: Annotated[str | None, Option(help="A shipped model, a folder, or owner/name on the hub.")] = None,
-    repeats: Annotated[int, Option(help="Drawings of each kind; the fastest one counts.")] = 3,
+    model: Annotated[
+        str | None, Option(help="A shipped model, a folder, or owner/name on the hub. Default: emoji-64.")
+    ] = None,
+    repeats: Annotated[int, Option(help="How many times to draw at each batch size; the fastest counts.")] = 3,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Measure this machine: from a cold start to a file, seconds a picture at batch 1 and 8, tokens a second."""
+    """Measure drawing speed: cold start to a written file, seconds per picture at batch 1 and 8, tokens per second."""
     if repeats < 1:
         raise ValueError(f"--repeats is {repeats}: draw at least once")
     import torch
@@ -49,14 +51,14 @@ def bench(
     print(f"cold start to a written picture  {figures['cold_start_seconds']:8.2f} s")
     for batch in (1, 8):
         row = figures[f"batch_{batch}"]
-        print(f"batch {batch}  {row['seconds_a_picture']:8.3f} s a picture  {row['tokens_a_second']:8.0f} tokens/s")
+        print(f"batch {batch}  {row['seconds_a_picture']:8.3f} s per picture  {row['tokens_a_second']:8.0f} tokens/s")
 
 
 def _cold(model: str, prompts: str) -> float:
-    """Seconds of a whole `kiloword generate` in a process of its own."""
+    """Seconds that `kiloword generate` takes in a new process."""
     with tempfile.TemporaryDirectory() as folder:
-        asked = {"text": [str(ASKED["text"])], "class": ["--class", str(ASKED["class"])], "nothing": []}[prompts]
-        words = ["generate", *asked, "--model", model, "--no-show", "-o", str(Path(folder) / "picture.png")]
+        prompt = {"text": [str(PROMPTS["text"])], "class": ["--class", str(PROMPTS["class"])], "nothing": []}[prompts]
+        words = ["generate", *prompt, "--model", model, "--no-show", "-o", str(Path(folder) / "picture.png")]
         started = time.perf_counter()
         done = subprocess.run([sys.executable, "-m", "kiloword", *words], capture_output=True, text=True)
     if done.returncode:
@@ -68,7 +70,7 @@ def _drawing(painter: "Painter", batch: int, repeats: int) -> dict[str, float]:
     tokens, seconds = 0, []
     for repeat in range(repeats):
         started = time.perf_counter()
-        for preview in painter.stream(ASKED[painter.card.prompts], partials=0, n=batch, seed=repeat):
+        for preview in painter.stream(PROMPTS[painter.card.prompts], partials=0, n=batch, seed=repeat):
             tokens = preview.known.numel() * batch
         seconds.append(time.perf_counter() - started)
     best = min(seconds)

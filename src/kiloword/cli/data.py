@@ -1,4 +1,4 @@
-"""`kiloword data`: build the emoji set, or check a folder of one's own pictures."""
+"""`kiloword data`: build the emoji set, or check a folder of your own pictures."""
 
 import json
 from collections import Counter
@@ -39,7 +39,7 @@ def emoji(
     styles: Annotated[str | None, Option(help="Some of 3d,flat,gradient,noto,twemoji. Default: all.")] = None,
     as_json: Annotated[bool, Option("--json", help="Print the counts as one JSON object.")] = False,
 ) -> None:
-    """Build the emoji set: 16,600 pictures of 3,900 subjects in five styles. A build that was stopped goes on."""
+    """Build the emoji set: 16,600 pictures of 3,900 subjects in five styles. A build that was stopped resumes."""
     from dataclasses import asdict
 
     from kiloword.cli.progress import progress
@@ -48,7 +48,7 @@ def emoji(
     from kiloword.data.user_cache import cache_dir
 
     if out is None and (size != SIZE or styles is not None):
-        raise ValueError("a set of another size or fewer styles needs a folder of its own: give --out DIR")
+        raise ValueError("a set of another size or fewer styles needs another folder: give --out DIR")
     chosen = tuple(STYLES) if styles is None else tuple(filter(None, styles.replace(" ", "").split(",")))
     out = out or cache_dir() / "data" / "emoji"
     try:
@@ -83,11 +83,14 @@ def _print_summary(out: Path, summary: "Summary") -> None:
 
 def folder(
     folder: Annotated[
-        Path, Argument(help="Pictures, with metadata.jsonl or .csv, or captions in their names; or tar or parquet.")
+        Path,
+        Argument(
+            help="A folder of pictures, captioned by metadata.jsonl or .csv or by file names; or tar or parquet files."
+        ),
     ],
     as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check your own pictures: every one is opened, and what a training would see is counted."""
+    """Check your own pictures: open every one, and count pictures, captions, transparent ones and sizes."""
     from kiloword.cli.progress import progress
     from kiloword.data import folder as pictures
     from kiloword.data.dataset import Skipped
@@ -118,4 +121,4 @@ def folder(
     if skipped:
         say(skipped.said())
     which = "the others" if skipped else "all"
-    say(f"{which} can be read; learn from them as they are: kiloword train --data {quote(str(folder))} --from emoji-64")
+    say(f"{which} can be read; train on them: kiloword train --data {quote(str(folder))} --from emoji-64")

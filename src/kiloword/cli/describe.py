@@ -16,20 +16,23 @@ def add(app: typer.Typer) -> None:
 
 def describe(
     pictures: Annotated[list[Path], Argument(metavar="PICTURE...", help="Picture files.", show_default=False)],
-    model: Annotated[str | None, Option(help="A shipped model, a folder, or owner/name on the hub.")] = None,
+    model: Annotated[
+        str | None, Option(help="A shipped model, a folder, or owner/name on the hub. Default: emoji-64.")
+    ] = None,
     as_json: Annotated[bool, Option("--json", help="Print one JSON object instead of lines.")] = False,
 ) -> None:
-    """Say what pictures show: one line each, after the file's name where there are several."""
+    """Describe pictures in words: one line each, after the file's name if there are several."""
     from kiloword.pictures import open_picture
 
     images = [open_picture(path) for path in pictures]
     from kiloword import checkpoint
 
     painter = checkpoint.load(model or checkpoint.DEFAULT)
-    told = []
+    described = []
     for path, image in zip(pictures, images, strict=True):
-        told.append({"path": str(path), "description": painter.describe(image)})
+        described.append({"path": str(path), "description": painter.describe(image)})
         if not as_json:
-            print(told[-1]["description"] if len(pictures) == 1 else f"{path}\t{told[-1]['description']}")
+            description = described[-1]["description"]
+            print(description if len(pictures) == 1 else f"{path}\t{description}")
     if as_json:
-        print(json.dumps({"model": painter.card.name, "pictures": told}, ensure_ascii=False))
+        print(json.dumps({"model": painter.card.name, "pictures": described}, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""The way in: one command is run, and whatever it raises becomes a line on stderr and an exit code.
+"""Runs one command; whatever it raises becomes a line on stderr and an exit code.
 
 Source: defined here.
 """
@@ -10,18 +10,18 @@ import warnings
 from collections.abc import Sequence
 
 from kiloword.cli.messages import explain, say
-from kiloword.cli.stop import listening
+from kiloword.cli.stop import remember_ctrl_c
 
 
 def run(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code is returned. KILOWORD_DEBUG=1 shows the traceback of what went wrong."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        with warnings.catch_warnings(), listening():
+        with warnings.catch_warnings(), remember_ctrl_c():
             warnings.showwarning = _note
             code = _run(argv)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has gone, `kiloword models | head -1`: nobody is left to tell
+    except BrokenPipeError:  # stdout was closed, as by `kiloword models | head -1`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
     except BaseException as error:

@@ -1,4 +1,4 @@
-"""`kiloword evaluate`: how good a model is, in figures and on a sheet."""
+"""`kiloword evaluate`: how well a model draws and describes, in figures and on a sheet."""
 
 import json
 from pathlib import Path
@@ -12,27 +12,33 @@ DETAILS = ("look_alikes", "styles", "settings")  # in the JSON only
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="Measure how good a model is.", epilog=EXAMPLE)
+    group = typer.Typer(help="Measure how well a model draws and describes.", epilog=EXAMPLE)
     group.callback()(_group)  # a group even with a single command
     group.command("emoji", epilog=EXAMPLE)(emoji)
     app.add_typer(group, name="evaluate")
 
 
 def _group() -> None:
-    """Measure how good a model is."""
+    """Measure how well a model draws and describes."""
 
 
 def emoji(
-    model: Annotated[str | None, Option(help="A shipped model, a folder, or owner/name on the hub.")] = None,
+    model: Annotated[
+        str | None, Option(help="A shipped model, a folder, or owner/name on the hub. Default: emoji-64.")
+    ] = None,
     data: Annotated[Path | None, Option(help="The emoji set. Default: built in the cache folder.")] = None,
-    prompts: Annotated[int, Option(help="How many prompts of each split.")] = 300,
-    seed: Annotated[int, Option(help="The seed of prompts and pictures.")] = 0,
-    best_of: Annotated[int, Option(help="Draw so many for each prompt and keep the model's own favourite.")] = 1,
+    prompts: Annotated[
+        int, Option(help="How many prompts of each split (training, held-out pairs, held-out subjects).")
+    ] = 300,
+    seed: Annotated[int, Option(help="The seed for choosing prompts and drawing pictures.")] = 0,
+    best_of: Annotated[
+        int, Option(help="Draw this many for each prompt and keep the one the model scores highest.")
+    ] = 1,
     as_json: Annotated[bool, Option("--json", help="Print all figures as one JSON object, not a table.")] = False,
-    sheet: Annotated[Path | None, Option(help="Also write a PNG: drawn, true and nearest pictures.")] = None,
-    record: Annotated[Path | None, Option(help="Also write a line of JSON for each picture drawn.")] = None,
+    sheet: Annotated[Path | None, Option(help="Also write a PNG of drawn, true and nearest training pictures.")] = None,
+    record: Annotated[Path | None, Option(help="Also write a file with a line of JSON for each picture drawn.")] = None,
 ) -> None:
-    """Does it draw what was asked? Subject accuracy, descriptions, reconstruction, memorisation."""
+    """Measure subject accuracy, descriptions, reconstruction, memorisation and speed on emoji."""
     if prompts < 1 or seed < 0:
         raise ValueError(f"--prompts is {prompts} and --seed {seed}: take at least 1 prompt and a seed from 0")
     if best_of < 1:

@@ -1,4 +1,4 @@
-"""`kiloword generate`: words in, or a class, PNG files out."""
+"""`kiloword generate`: a prompt or a class in, PNG files out."""
 
 import json
 import time
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from kiloword.cli.finish import Finish, effort_of, ramps_of
+from kiloword.cli.finish import DecoderOptions, effort_of, ramps_of
 from kiloword.cli.grouped import grouped
 from kiloword.cli.size import size_of
 from kiloword.cli.stop import check
@@ -34,48 +34,56 @@ Example: kiloword generate --model var --class "golden retriever" -o dog.png"""
 
 
 @dataclass(frozen=True)
-class What:
+class SubjectOptions:
     """What to draw"""
 
     prompt: Annotated[str | None, Argument(help="What to draw, in words.", show_default=False)] = None
     class_: Annotated[
-        str | None, Option("--class", metavar="NUMBER|NAME", help="What to draw, of models that know classes.")
+        str | None, Option("--class", metavar="NUMBER|NAME", help="What to draw, for models that draw classes.")
     ] = None
-    style: Annotated[str | None, Option(help="A style of the model: see `kiloword models`.")] = None
-    n: Annotated[int, Option("-n", help="How many pictures; picture k has seed + k - 1.")] = 1
-    seed: Annotated[int | None, Option(help="The same seed draws the same picture again.")] = None
-    size: Annotated[str | None, Option(help="WIDTHxHEIGHT in pixels; a size of the model.")] = None
+    style: Annotated[str | None, Option(help="One of the model's styles: see `kiloword models`. Default: none.")] = None
+    n: Annotated[int, Option("-n", help="How many pictures; picture k uses seed + k - 1.")] = 1
+    seed: Annotated[int | None, Option(help="The same seed draws the same picture again. Default: random.")] = None
+    size: Annotated[
+        str | None, Option(help="WIDTHxHEIGHT in pixels, one of the model's sizes. Default: its first.")
+    ] = None
 
 
 @dataclass(frozen=True)
-class How:
-    """How to draw it (by default as the model's card says)"""
+class SamplingOptions:
+    """How to draw it (defaults: those of the model's card)"""
 
     model: Annotated[
-        str | None, Option(help="A shipped model, one that was pulled, a folder, or owner/name on the hub.")
+        str | None, Option(help="A shipped or pulled model, a folder, or owner/name on the hub. Default: emoji-64.")
     ] = None
-    guidance: Annotated[float | None, Option(help="How closely to follow the prompt; 1 is off.")] = None
-    temperature: Annotated[float | None, Option(help="0 takes the likeliest token each time.")] = None
-    top_p: Annotated[float | None, Option(help="Choose among the likeliest tokens of this total probability.")] = None
-    top_k: Annotated[int | None, Option(help="Choose among so many of the likeliest tokens; 0 is all.")] = None
+    guidance: Annotated[
+        float | None, Option(help="Classifier-free guidance: how closely to follow the prompt; 1 is off.")
+    ] = None
+    temperature: Annotated[
+        float | None, Option(help="Sampling temperature; 0 takes the likeliest token each time.")
+    ] = None
+    top_p: Annotated[float | None, Option(help="Sample from the likeliest tokens of this total probability.")] = None
+    top_k: Annotated[int | None, Option(help="Sample from this many of the likeliest tokens; 0 is all.")] = None
     steps: Annotated[
-        int | None, Option(help="In how many steps to draw, where the model leaves it open; with --groups, each group.")
+        int | None, Option(help="Number of steps, if the model's order leaves it open; with --groups, of each group.")
     ] = None
     negative: Annotated[str | None, Option(help="What not to draw (needs guidance above 1).")] = None
-    best_of: Annotated[int, Option(help="Draw so many and keep the one in which the model best sees the prompt.")] = 1
+    best_of: Annotated[
+        int, Option(help="Draw this many and keep the one from which the model predicts the prompt best.")
+    ] = 1
 
 
 @dataclass(frozen=True)
-class Edit:
-    """Changing a picture"""
+class EditOptions:
+    """Edit a picture"""
 
-    picture: Annotated[Path | None, Option(help="A picture to change where the mask is transparent.")] = None
-    mask: Annotated[Path | None, Option(help="A picture that is transparent where to draw anew.")] = None
+    picture: Annotated[Path | None, Option(help="A picture to redraw where the mask is transparent.")] = None
+    mask: Annotated[Path | None, Option(help="A picture that is transparent where to redraw.")] = None
 
 
 @dataclass(frozen=True)
-class Where:
-    """What is written and shown"""
+class FileOptions:
+    """Output files and display"""
 
     output: Annotated[
         Path | None, Option("-o", "--output", help="A PNG file, or a folder. Default: named after the prompt.")
@@ -83,14 +91,12 @@ class Where:
     scale: Annotated[int, Option(help="Enlarge the picture by this factor.")] = 1
     filter: Annotated[str, Option(help="How to enlarge: nearest or lanczos.")] = "lanczos"
     partials: Annotated[
-        int | None, Option(help="Also write so many pictures on the way. Default: 5 with --partials-dir.")
+        int | None, Option(help="Also write this many previews. Default: 5 with --partials-dir, else 0.")
     ] = None
-    partials_dir: Annotated[
-        Path | None, Option(help="Folder for the pictures on the way. Default: that of the output.")
-    ] = None
+    partials_dir: Annotated[Path | None, Option(help="Folder for the previews. Default: that of the output.")] = None
     animate: Annotated[Path | None, Option(help="Also write the drawing as an animation: .webp, .gif or .png.")] = None
     show: Annotated[
-        bool | None, Option("--show/--no-show", help="Draw in the terminal. Default: if stderr is one.")
+        bool | None, Option("--show/--no-show", help="Show previews in the terminal. Default: if stderr is one.")
     ] = None
     as_json: Annotated[bool, Option("--json", help="Print one JSON object instead of the paths.")] = False
 
@@ -99,72 +105,74 @@ def add(app: typer.Typer) -> None:
     app.command(epilog=EXAMPLES)(grouped(generate))
 
 
-def generate(what: What, how: How, finish: Finish, edit: Edit, where: Where) -> None:
+def generate(
+    subject: SubjectOptions, how: SamplingOptions, decoder: DecoderOptions, edit: EditOptions, files: FileOptions
+) -> None:
     """Draw pictures from words, or of a class. The paths of the pictures are printed."""
-    targets = _targets(what, where, how.model or "")
-    request = _request(what, how, edit)
+    targets = _targets(subject, files, how.model or "")
+    request = _request(subject, how, edit)
     from kiloword import checkpoint
 
     folder = checkpoint.find(how.model or checkpoint.DEFAULT)
     config, card = checkpoint.read_config(folder)
-    request = _for_model(request, what, how, card)
-    finish, steps = ramps_of(finish, how.steps, config)
-    effort = effort_of(finish, config.decoder, how.model or checkpoint.DEFAULT)
+    request = _for_model(request, subject, how, card)
+    decoder, steps = ramps_of(decoder, how.steps, config)
+    effort = effort_of(decoder, config.decoder, how.model or checkpoint.DEFAULT)
     request = replace(request, steps=steps, effort=effort)
     painter = checkpoint.load(folder)
     job = painter.resolve(request)
     started = time.perf_counter()
-    with _screen(where, what.n) as screen:
-        finals = _draw(painter, job, where, targets, screen)
+    with _screen(files, subject.n) as screen:
+        finals = _draw(painter, job, files, targets, screen)
     seconds = time.perf_counter() - started
     from kiloword.cli.output import enlarge, write_png
 
     drawn = []
     for final, path in zip(finals, targets["pictures"].paths, strict=True):
-        image, texts = enlarge(final.image, where.scale, where.filter), _texts(what, job, painter, final.seed)
+        image, texts = enlarge(final.image, files.scale, files.filter), _texts(subject, job, painter, final.seed)
         write_png(path, image, texts)
         drawn.append({"path": str(path), "seed": final.seed})
-    if where.as_json:
-        values = {**drawn[0], "model": painter.card.name, **_asked(what, job), "style": what.style}
+    if files.as_json:
+        values = {**drawn[0], "model": painter.card.name, **_prompt_fields(subject, job), "style": subject.style}
         print(json.dumps({**values, "seconds": round(seconds, 3), "pictures": drawn}, ensure_ascii=False))
     else:
         print("\n".join(picture["path"] for picture in drawn))
 
 
-def _targets(what: What, where: Where, model: str) -> dict[str, "Target"]:
+def _targets(subject: SubjectOptions, files: FileOptions, model: str) -> dict[str, "Target"]:
     """All files that will be written; whatever is wrong with them is found before anything is loaded."""
     from kiloword.cli.output import FILTERS, Target, check_folder, moving, target
 
-    if what.prompt is not None and what.class_ is not None:
+    if subject.prompt is not None and subject.class_ is not None:
         raise ValueError("a prompt and a --class: give one of them")
-    if what.prompt is not None and not what.prompt.strip():
+    if subject.prompt is not None and not subject.prompt.strip():
         raise ValueError("the prompt is empty: say what to draw")
-    if what.n < 1:
-        raise ValueError(f"-n is {what.n}: draw at least 1 picture")
-    if not 1 <= where.scale <= 16:
-        raise ValueError(f"--scale is {where.scale}: enlarge by 1 to 16")
-    if where.partials is not None and where.partials < 0:
-        raise ValueError(f"--partials is {where.partials}: write 0 or more pictures on the way")
-    if where.filter not in FILTERS:
-        raise ValueError(f"--filter is {where.filter!r}: choose {' or '.join(FILTERS)}")
-    name = f"class {what.class_}" if what.class_ and what.class_.isdecimal() else what.class_
-    targets = {"pictures": target(where.output, what.prompt or name or " ".join(Path(model).parts[-2:]), what.n)}
-    if where.animate:
-        targets["animations"] = moving(where.animate, what.n)
-    if where.partials or (where.partials is None and where.partials_dir):
-        folder = where.partials_dir or targets["pictures"].folder
+    if subject.n < 1:
+        raise ValueError(f"-n is {subject.n}: draw at least 1 picture")
+    if not 1 <= files.scale <= 16:
+        raise ValueError(f"--scale is {files.scale}: enlarge by 1 to 16")
+    if files.partials is not None and files.partials < 0:
+        raise ValueError(f"--partials is {files.partials}: write 0 or more previews")
+    if files.filter not in FILTERS:
+        raise ValueError(f"--filter is {files.filter!r}: choose {' or '.join(FILTERS)}")
+    name = f"class {subject.class_}" if subject.class_ and subject.class_.isdecimal() else subject.class_
+    targets = {"pictures": target(files.output, subject.prompt or name or " ".join(Path(model).parts[-2:]), subject.n)}
+    if files.animate:
+        targets["animations"] = moving(files.animate, subject.n)
+    if files.partials or (files.partials is None and files.partials_dir):
+        folder = files.partials_dir or targets["pictures"].folder
         check_folder(folder)
-        targets["partials"] = Target(folder, targets["pictures"].stem, what.n)
+        targets["partials"] = Target(folder, targets["pictures"].stem, subject.n)
     return targets
 
 
-def _request(what: What, how: How, edit: Edit) -> "Request":
+def _request(subject: SubjectOptions, how: SamplingOptions, edit: EditOptions) -> "Request":
     from kiloword.engine.request import Request, edited
 
     change = edited({"picture": _opened(edit.picture), "mask": _opened(edit.mask, mask=True)})
     return Request(
-        what.prompt, what.n, what.seed, what.style, size_of(what.size), how.guidance, negative=how.negative,
-        candidates=how.best_of, steps=how.steps, **change,
+        subject.prompt, subject.n, subject.seed, subject.style, size_of(subject.size), how.guidance,
+        negative=how.negative, candidates=how.best_of, steps=how.steps, **change,
     )  # fmt: skip
 
 
@@ -173,51 +181,53 @@ def _opened(path: Path | None, mask: bool = False) -> Any:
 
     picture = open_picture(path) if path else None
     if picture is not None and mask and picture.getchannel("A").getextrema()[0] == 255:
-        raise ValueError(f"{path} has no transparent pixels: make transparent what is to be drawn anew")
+        raise ValueError(f"{path} has no transparent pixels: make transparent what is to be redrawn")
     return picture
 
 
-def _for_model(request: "Request", what: What, how: How, card: "Card") -> "Request":
-    """The request as the model with this card can take it. Raises ValueError if it can't, before anything is loaded."""
+def _for_model(request: "Request", subject: SubjectOptions, how: SamplingOptions, card: "Card") -> "Request":
+    """The request with prompt and sampling for the model of this card. Raises ValueError for what it cannot draw."""
     from kiloword.heads.head import Sampling
 
-    if card.prompts == "class" and what.prompt is not None:
-        raise ValueError(f"{card.name} draws classes, it reads no prompt: ask for one with --class {what.prompt!r}")
-    if card.prompts == "text" and what.class_ is not None:
-        raise ValueError(f"{card.name} has no classes: ask in words, kiloword generate {what.class_!r}")
-    if card.prompts == "class" and what.class_ is None:
+    if card.prompts == "class" and subject.prompt is not None:
+        raise ValueError(f"{card.name} draws classes, it reads no prompt: ask for one with --class {subject.prompt!r}")
+    if card.prompts == "text" and subject.class_ is not None:
+        raise ValueError(f"{card.name} has no classes: ask in words, kiloword generate {subject.class_!r}")
+    if card.prompts == "class" and subject.class_ is None:
         raise ValueError(f"{card.name} draws classes: say which with --class")
-    prompt = what.prompt if what.class_ is None else what.class_
+    prompt = subject.prompt if subject.class_ is None else subject.class_
     chosen = {"temperature": how.temperature, "top_k": how.top_k, "top_p": how.top_p}
     chosen = {name: value for name, value in chosen.items() if value is not None}
     sampling = replace(Sampling(card.temperature, card.top_k, card.top_p), **chosen) if chosen else None
     return replace(request, prompt=prompt, sampling=sampling)
 
 
-def _screen(where: Where, n: int) -> Any:
+def _screen(files: FileOptions, n: int) -> Any:
     from rich.console import Console
 
-    console = Console(stderr=True, force_terminal=True if where.show else None)
+    console = Console(stderr=True, force_terminal=True if files.show else None)
     if not console.is_terminal or console.is_dumb_terminal:
         return nullcontext()
     from kiloword.cli.screen import Screen
 
-    return Screen(console, n, pictures=where.show is not False and not console.no_color)
+    return Screen(console, n, pictures=files.show is not False and not console.no_color)
 
 
-def _draw(painter: "Painter", job: "Job", where: Where, targets: dict[str, "Target"], screen: Any) -> list["Preview"]:
-    """The finished pictures; on the way, partial ones and animations are written."""
+def _draw(
+    painter: "Painter", job: "Job", files: FileOptions, targets: dict[str, "Target"], screen: Any
+) -> list["Preview"]:
+    """The finished pictures; previews and animations are written on the way."""
     from kiloword.cli.output import enlarge, write_moving, write_png
 
-    partials = (5 if where.partials is None else where.partials) if "partials" in targets else 0
+    partials = (5 if files.partials is None else files.partials) if "partials" in targets else 0
     frames: list[list[Any]] = [[] for _ in range(job.n)]
     finals = []
-    for preview, wanted in _previews(painter, job, partials, every=bool(screen or where.animate)):
+    for preview, wanted in _previews(painter, job, partials, every=bool(screen or files.animate)):
         check()
         if screen:
             screen.show(preview)
-        image = enlarge(preview.image, where.scale, where.filter)
-        if where.animate:
+        image = enlarge(preview.image, files.scale, files.filter)
+        if files.animate:
             frames[preview.index].append(image)
         if preview.final:
             finals.append(preview)
@@ -225,26 +235,26 @@ def _draw(painter: "Painter", job: "Job", where: Where, targets: dict[str, "Targ
             path = targets["partials"].path(preview.index)
             name = f"{path.stem}-step-{preview.step:0{len(str(preview.steps))}d}.png"
             write_png(path.with_name(name), image, {"Software": "kiloword"})
-    for index, images in enumerate(frames if where.animate else []):
+    for index, images in enumerate(frames if files.animate else []):
         write_moving(targets["animations"].path(index), images)
     return finals
 
 
 def _previews(painter: "Painter", job: "Job", partials: int, every: bool) -> Iterator[tuple["Preview", bool]]:
-    """Previews of the job and whether each is one of the `partials`; `every` asks for those of all other steps."""
+    """Previews of the job and whether each is one of the `partials`; `every` includes all other steps."""
     from kiloword.engine.preview import shown_steps
 
     for preview in painter.run(replace(job, partials=None if every else partials)):
         yield preview, preview.step in shown_steps(preview.steps, partials)
 
 
-def _asked(what: What, job: "Job") -> dict[str, Any]:
-    """What was asked for, as it is written down: words, or the number of a class."""
+def _prompt_fields(subject: SubjectOptions, job: "Job") -> dict[str, Any]:
+    """The prompt as written to JSON and PNG texts: words, or the number of a class."""
     if isinstance(job.prompt, int):
         return {"prompt": None, "class": job.prompt}
-    return {"prompt": what.prompt}
+    return {"prompt": subject.prompt}
 
 
-def _texts(what: What, job: "Job", painter: "Painter", seed: int) -> dict[str, str]:
-    values = {**_asked(what, job), "style": what.style, "seed": seed, "model": painter.card.name}
+def _texts(subject: SubjectOptions, job: "Job", painter: "Painter", seed: int) -> dict[str, str]:
+    values = {**_prompt_fields(subject, job), "style": subject.style, "seed": seed, "model": painter.card.name}
     return {"Software": "kiloword", **{name: str(value) for name, value in values.items() if value is not None}}

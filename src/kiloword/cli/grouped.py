@@ -37,6 +37,8 @@ def _parameters(group: Any) -> list[inspect.Parameter]:
         if isinstance(option, OptionInfo):
             option.rich_help_panel = inspect.getdoc(group)
         default = inspect.Parameter.empty if field.default is MISSING else field.default
-        place = inspect.Parameter.KEYWORD_ONLY
-        found.append(inspect.Parameter(field.name, place, default=default, annotation=Annotated[kind, option]))
+        kind_of_parameter = inspect.Parameter.KEYWORD_ONLY
+        found.append(
+            inspect.Parameter(field.name, kind_of_parameter, default=default, annotation=Annotated[kind, option])
+        )
     return found

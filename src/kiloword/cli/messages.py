@@ -1,6 +1,6 @@
-"""What the command line says besides results: notes, and one line instead of a traceback, with an exit code.
+"""Messages on stderr: notes, and one line instead of a traceback, with an exit code.
 
-Exit codes: 0 done, 1 a fault of ours, 2 a mistake that the user can mend, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 a fault in kiloword, 2 a mistake that the user can fix, 130 stopped by Ctrl-C.
 """
 
 import sys
@@ -12,7 +12,7 @@ EXTRAS = {"lightning_fabric": "train", "matplotlib": "train", "resvg_py": "train
 
 
 class Stopped(Exception):
-    """Ctrl-C in a command that can say how to go on."""
+    """Ctrl-C in a command that can be resumed; the message says how."""
 
 
 def say(line: str) -> None:
@@ -27,7 +27,7 @@ def explain(error: BaseException) -> tuple[int, str]:
         return 2, _usage(error, usage())
     if isinstance(error, Stopped):
         return 130, f"stopped: {error}"
-    if isinstance(error, KeyboardInterrupt) or PRESSED.is_set():  # what an interrupted import raises tells nothing
+    if isinstance(error, KeyboardInterrupt) or PRESSED.is_set():  # an interrupted import may raise anything
         return 130, "stopped"
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         return 2, f"this needs the package {error.name}: pip install 'kiloword[{EXTRAS[error.name]}]'"

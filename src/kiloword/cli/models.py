@@ -1,4 +1,4 @@
-"""`kiloword models`: what can be drawn with."""
+"""`kiloword models`: the models on this machine."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ def add(app: typer.Typer) -> None:
 
 
 def models(as_json: Annotated[bool, Option("--json", help="Print one JSON object, not a table.")] = False) -> None:
-    """List the models that come with kiloword and those that were pulled: what they are asked for, sizes, licences."""
+    """List shipped and pulled models: what they draw from, sizes, styles, licences."""
     from kiloword import checkpoint
 
     found = [_facts(name, checkpoint.SHIPPED / name) for name in checkpoint.shipped()]
@@ -30,7 +30,7 @@ def models(as_json: Annotated[bool, Option("--json", help="Print one JSON object
     from rich.console import Console
     from rich.table import Column, Table
 
-    whole = [Column(title, no_wrap=True) for title in ("model", "asked for", "pixels by", "weights")]
+    whole = [Column(title, no_wrap=True) for title in ("model", "draws from", "pixels by", "weights")]
     table = Table(*whole, "sizes", "styles", Column("licence", overflow="fold"), box=None)
     for facts in found:
         table.add_row(
@@ -59,12 +59,12 @@ def _facts(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _decoder(config: Any) -> dict[str, Any] | None:
-    """A diffusion decoder's effort, and how much larger it paints than the tokenizer sees; None if there is none."""
+    """A diffusion decoder's effort, and its scale (pixels out per pixel of the tokenizer); None if there is none."""
     return None if config is None else {"scale": config.denoiser.scale, **dataclasses.asdict(config.effort)}
 
 
 def _painting(facts: dict[str, Any] | None) -> str:
-    """The same in a few short lines."""
+    """Who makes the pixels, for the table."""
     if facts is None:
         return "tokenizer"
     counts = (f"{facts[name]} {name if facts[name] > 1 else name[:-1]}" for name in ("steps", "groups"))

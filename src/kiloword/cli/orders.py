@@ -1,6 +1,6 @@
-"""`kiloword orders`: in which order tokens are drawn, as tables that one can look at.
+"""`kiloword orders`: in which order tokens are drawn, as pictures of tables.
 
-Every published way of drawing is a table of unknown shares (see `tokens/schedule.py`); docs/idea.md shows them all.
+Every published order is a table of unknown shares (see `tokens/schedule.py`); docs/idea.md shows them all.
 """
 
 import json
@@ -27,35 +27,35 @@ Example: kiloword orders draw masked --grid 6x6 --steps 10 --seed 3
 Example: kiloword orders draw denoise --groups 4 --overlap 0.5"""
 LIST = "Example: kiloword orders list"
 
-MOST = 4096  # tokens of a table
+MAX_TOKENS = 4096  # tokens of a table
 SIDES = (1, 2, 3, 4, 5, 6, 8, 10, 13)  # grids before the last one, as VAR has them up to 16x16
 
 
 @dataclass(frozen=True)
-class What:
+class OrderOptions:
     """What to draw"""
 
     order: Annotated[str, Argument(help="An order: see `kiloword orders list`.", show_default=False)]
-    grid: Annotated[str, Option(help="COLUMNSxROWS of the picture's tokens (of the finest grid).")] = "4x4"
+    grid: Annotated[str, Option(help="COLUMNSxROWS of the picture's tokens, in the finest grid.")] = "4x4"
     steps: Annotated[
-        int | None, Option(help="How many steps, where the order leaves it open; of denoise, those of a group.")
+        int | None, Option(help="Number of steps, if the order leaves it open; for denoise, of each group.")
     ] = None
-    seed: Annotated[int, Option(help="The same seed draws the same table, where there is chance in it.")] = 0
-    groups: Annotated[int | None, Option(help="In so many groups, of orders that denoise (see --overlap).")] = None
-    overlap: Annotated[float, Option(help="1 is one group after the other, 0.5 two at a time, 0 all at once.")] = 1.0
+    seed: Annotated[int, Option(help="Seed of random orders; the same seed gives the same table.")] = 0
+    groups: Annotated[int | None, Option(help="Number of groups, for orders that denoise (see --overlap).")] = None
+    overlap: Annotated[float, Option(help="1: one group after the other; 0.5: two at a time; 0: all at once.")] = 1.0
 
 
 @dataclass(frozen=True)
-class Where:
-    """What is written"""
+class FileOptions:
+    """Output files"""
 
     output: Annotated[Path | None, Option("-o", "--output", help="A PNG file. Default: named after the order.")] = None
     as_json: Annotated[bool, Option("--json", help="Print one JSON object with the table's numbers.")] = False
 
 
 @dataclass(frozen=True)
-class Shown:
-    """An order that can be shown: who draws so, and the part and grids (rows, columns) that show it."""
+class Example:
+    """An order with its description, the published systems that use it, and a part and layout to show it with."""
 
     about: str
     systems: str
@@ -70,7 +70,7 @@ def add(app: typer.Typer) -> None:
     app.add_typer(orders, name="orders")
 
 
-def known() -> dict[str, Shown]:
+def known() -> dict[str, Example]:
     """Every order by its name on the command line."""
     from kiloword.orders.denoise import Denoise, DenoiseConfig
     from kiloword.orders.draft import Draft
@@ -83,15 +83,17 @@ def known() -> dict[str, Shown]:
     for path, rank in PATHS.items():
         name, systems = ("raster", "Image GPT, DALL-E, LlamaGen") if path == "rows" else (f"raster-{path}", "")
         about = (rank.__doc__ or "").partition(":")[0].rstrip(".")
-        found[name] = Shown(about, systems, lambda path=path: Raster(RasterConfig(path)), _single)
-    found["draft"] = Shown("A small grid row by row, then the full one", "emoji-64, GLM-Image", Draft, _drafted)
-    found["next-scale"] = Shown("A whole grid a step, from coarse to fine", "VAR, Infinity", NextScale, _scales)
+        found[name] = Example(about, systems, lambda path=path: Raster(RasterConfig(path)), _single)
+    found["draft"] = Example("A small grid row by row, then the full one", "emoji-64, GLM-Image", Draft, _drafted)
+    found["next-scale"] = Example("A whole grid a step, from coarse to fine", "VAR, Infinity", NextScale, _scales)
     free = RandomConfig(last=1.0)
-    found["random"] = Shown("An order by chance of each picture", "RAR", lambda: Random(free), _single)
+    found["random"] = Example("A random order for each picture", "RAR", lambda: Random(free), _single)
     few = MaskedConfig(steps=8)
-    found["masked"] = Shown("A random set a step, more and more of them", "MaskGIT, MAR", lambda: Masked(few), _single)
+    found["masked"] = Example(
+        "A random set a step, more and more of them", "MaskGIT, MAR", lambda: Masked(few), _single
+    )
     slow, systems = DenoiseConfig(steps=6), "Transfusion, groupwise and rolling diffusion"
-    found["denoise"] = Shown("Little by little, in groups if asked", systems, lambda: Denoise(slow), _single)
+    found["denoise"] = Example("Gradually, from noise; optionally in groups", systems, lambda: Denoise(slow), _single)
     return found
 
 
@@ -118,7 +120,7 @@ def _scales(h: int, w: int) -> "Layout":
 
 
 def list_(as_json: Annotated[bool, Option("--json", help="Print one JSON object.")] = False) -> None:
-    """List the orders: how each of them draws, and which published systems draw so."""
+    """List the orders: how each draws, and which published systems use it."""
     found = known()
     if as_json:
         values = [{"name": name, "about": shown.about, "systems": shown.systems} for name, shown in found.items()]
@@ -127,21 +129,21 @@ def list_(as_json: Annotated[bool, Option("--json", help="Print one JSON object.
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("order", "how it draws", "who draws so", box=None)
+    table = Table("order", "how it draws", "used by", box=None)
     for name, shown in found.items():
         table.add_row(name, shown.about, shown.systems)
     Console(soft_wrap=True).print(table)
 
 
-def draw(what: What, where: Where) -> None:
+def draw(options: OrderOptions, files: FileOptions) -> None:
     """Draw an order as a table: steps down, tokens across, dark while unknown, light once known.
 
-    Beside it stand the picture's tokens, each in the colour of the step in which it becomes known.
+    Beside it: the picture's grid of tokens, each in the colour of the step in which it becomes known.
     """
     from kiloword.cli.output import target, write_png
 
-    size, out = _grid(what.grid), target(where.output, f"order {what.order}", 1).path(0)
-    shown = _named(what.order)
+    size, out = _grid(options.grid), target(files.output, f"order {options.order}", 1).path(0)
+    shown = _named(options.order)
     from PIL import Image
 
     from kiloword.cli.orders_sheet import sheet_of
@@ -149,20 +151,24 @@ def draw(what: What, where: Where) -> None:
     from kiloword.orders.order import grouped_as
 
     layout = shown.layout(*size)
-    if layout.count > MOST:
-        raise ValueError(f"--grid {what.grid} makes {layout.count:,} tokens, more than can be seen: at most {MOST:,}")
-    if what.steps is not None and what.steps < 1:
-        raise ValueError(f"--steps is {what.steps}: at least 1")
-    groups = None if what.groups is None else (what.groups, what.overlap)
+    if layout.count > MAX_TOKENS:
+        raise ValueError(
+            f"--grid {options.grid} makes {layout.count:,} tokens, more than can be seen: at most {MAX_TOKENS:,}"
+        )
+    if options.steps is not None and options.steps < 1:
+        raise ValueError(f"--steps is {options.steps}: at least 1")
+    groups = None if options.groups is None else (options.groups, options.overlap)
     order = grouped_as(shown.part(), groups)
-    schedule = order.schedule(layout, 1, what.steps, Seeded([what.seed]))
-    if what.steps not in (None, schedule.steps) and not order.gradual:
-        raise ValueError(f"{what.order} takes {schedule.steps} steps for {layout.count} tokens, not {what.steps}")
-    image = sheet_of(f"{what.order}: {shown.about[:1].lower()}{shown.about[1:]}", schedule, layout)
+    schedule = order.schedule(layout, 1, options.steps, Seeded([options.seed]))
+    if options.steps not in (None, schedule.steps) and not order.gradual:
+        raise ValueError(f"{options.order} takes {schedule.steps} steps for {layout.count} tokens, not {options.steps}")
+    image = sheet_of(f"{options.order}: {shown.about[:1].lower()}{shown.about[1:]}", schedule, layout)
     image = image.quantize(128, dither=Image.Dither.NONE)
-    write_png(out, image, {"Software": "kiloword", "order": what.order, "grid": what.grid, "seed": str(what.seed)})
-    if where.as_json:
-        facts = {"path": str(out), "order": what.order, "grids": layout.sizes, "steps": schedule.steps}
+    write_png(
+        out, image, {"Software": "kiloword", "order": options.order, "grid": options.grid, "seed": str(options.seed)}
+    )
+    if files.as_json:
+        facts = {"path": str(out), "order": options.order, "grids": layout.sizes, "steps": schedule.steps}
         print(json.dumps({**facts, "tokens": layout.count, "table": schedule.table()[0].tolist()}, ensure_ascii=False))
     else:
         print(out)
@@ -176,12 +182,14 @@ def _grid(text: str) -> tuple[int, int]:
     assert size is not None
     if min(size) < 1:
         raise ValueError(f"--grid is {text!r}: at least one column and one row")
-    if size[0] * size[1] > MOST:
-        raise ValueError(f"--grid {text} makes {size[0] * size[1]:,} tokens, more than can be seen: at most {MOST:,}")
+    if size[0] * size[1] > MAX_TOKENS:
+        raise ValueError(
+            f"--grid {text} makes {size[0] * size[1]:,} tokens, more than can be seen: at most {MAX_TOKENS:,}"
+        )
     return size
 
 
-def _named(name: str) -> Shown:
+def _named(name: str) -> Example:
     found = known()
     if name not in found:
         hint = did_you_mean(name, found)

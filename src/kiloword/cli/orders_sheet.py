@@ -1,6 +1,6 @@
 """The sheet of an order: its table of unknown shares, and its grids with every token in the colour of its step.
 
-Source: defined here; the colours run from light to dark through one hue, so that they are told apart in grey, too.
+Source: defined here; the colours run from light to dark through one hue, so that they differ in greyscale, too.
 """
 
 import numpy as np
@@ -80,29 +80,29 @@ def grids_of(schedule: Schedule, layout: Layout) -> Image.Image:
 
 def colour(share: float) -> tuple[int, int, int]:
     """The colour of a step; 0 is the first, 1 the last."""
-    place, known = share * (len(COLOURS) - 1), range(len(COLOURS))
-    red, green, blue = (round(float(np.interp(place, known, levels))) for levels in zip(*COLOURS, strict=True))
+    index, known = share * (len(COLOURS) - 1), range(len(COLOURS))
+    red, green, blue = (round(float(np.interp(index, known, levels))) for levels in zip(*COLOURS, strict=True))
     return red, green, blue
 
 
 def _tile(steps: list[int], size: tuple[int, int], last: int, side: int) -> Image.Image:
-    """One grid: a cell a token, with the number of its step if there is room."""
+    """One grid: a cell a token, with the number of its step if it fits."""
     (h, w), font = size, font_of(12)
     cell = max(1, min(side // h, side // w))
     image = Image.new("RGB", (w * cell + 1, h * cell + 1), "white")
-    draw, room = ImageDraw.Draw(image), font.getlength(str(last)) + 6
+    draw, needed = ImageDraw.Draw(image), font.getlength(str(last)) + 6
     for number, step in enumerate(steps):
         left, top = number % w * cell, number // w * cell
         fill = colour((step - 1) / max(1, last - 1))
         draw.rectangle((left, top, left + cell, top + cell), fill, LIGHT if cell >= 10 else None)
-        if cell >= max(room, 16):
+        if cell >= max(needed, 16):
             ink = INK if 0.3 * fill[0] + 0.6 * fill[1] + 0.1 * fill[2] > 120 else LIGHT
             draw.text((left + cell / 2, top + cell / 2), str(step), ink, font, anchor="mm")
     return image
 
 
-def _scale_of_colours(image: Image.Image, place: tuple[int, int], width: int, last: int) -> None:
-    draw, font, (left, top) = ImageDraw.Draw(image), font_of(12), place
+def _scale_of_colours(image: Image.Image, corner: tuple[int, int], width: int, last: int) -> None:
+    draw, font, (left, top) = ImageDraw.Draw(image), font_of(12), corner
     for x in range(width):
         step = min(last - 1, x * last // width)
         draw.line((left + x, top + 4, left + x, top + 16), colour(step / max(1, last - 1)))
@@ -123,12 +123,12 @@ def _rule(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], rows: int, 
 
 def _numbers(draw: ImageDraw.ImageDraw, count: int, cell: int, across: bool) -> None:
     """Of many numbers only some."""
-    room = 12 + 7 * len(str(count)) if across else 16
-    every = next(step for step in (1, 2, 4, 5, 10, 20, 50, 100, 200, 500, 1000, 5000) if cell * step >= room)
+    needed = 12 + 7 * len(str(count)) if across else 16
+    every = next(step for step in (1, 2, 4, 5, 10, 20, 50, 100, 200, 500, 1000, 5000) if cell * step >= needed)
     for number in range(0, count, every):
         middle = EDGE + (number + 0.5) * cell
-        place, anchor = ((middle, EDGE - 5), "ms") if across else ((EDGE - 6, middle), "rm")
-        draw.text(place, str(number), GREY, font_of(11), anchor=anchor)
+        at, anchor = ((middle, EDGE - 5), "ms") if across else ((EDGE - 6, middle), "rm")
+        draw.text(at, str(number), GREY, font_of(11), anchor=anchor)
 
 
 def _legend(schedule: Schedule, layout: Layout) -> str:

@@ -1,4 +1,4 @@
-"""Where pictures go: names, checks before any drawing, and files that are written whole or not at all.
+"""Output files: names, checks before any drawing, and files that are written whole or not at all.
 
 Texts inside a PNG: PNG specification, third edition (W3C 2025), section 11.3.3.
 """
@@ -36,7 +36,7 @@ class Target:
 
 
 def target(output: Path | None, prompt: str, n: int) -> Target:
-    """Files as the user named them (they are replaced), or named after the prompt where no file is yet."""
+    """Files as the user named them (they are replaced), or new files named after the prompt."""
     if output is None or output.is_dir():
         return _fresh(output or Path(), _words(prompt), n)
     if output.suffix.lower() not in ("", ".png"):
@@ -84,7 +84,7 @@ def write_moving(path: Path, images: list[Image.Image]) -> None:
 
 
 def enlarge(image: Image.Image, scale: int, filter: str) -> Image.Image:
-    """A picture `scale` times larger; its colours are weighed by their alpha, so that edges stay clean."""
+    """A picture `scale` times larger; its colours are weighted by alpha, so that edges stay clean."""
     if scale == 1:
         return image
     size = (image.width * scale, image.height * scale)

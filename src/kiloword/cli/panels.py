@@ -90,10 +90,10 @@ def outlined(image: Image.Image, size: tuple[int, int], boxes: Sequence[Box]) ->
 def differing(
     title: str, change: Float[Tensor, "H W"], side: int = SIDE, caption: str = "", boxes: Sequence[Box] = ()
 ) -> Panel:
-    """A difference as colour: white where nothing changed, black where most did, and how much that is."""
+    """A difference as colour: white where nothing changed, black at the largest change, which the legend gives."""
     largest = float(change.max())
-    place = (change / max(largest, 1e-9)).numpy() * (len(STEPS) - 1)
-    values = np.stack([np.interp(place, range(len(STEPS)), levels) for levels in zip(*STEPS, strict=True)], -1)
+    index = (change / max(largest, 1e-9)).numpy() * (len(STEPS) - 1)
+    values = np.stack([np.interp(index, range(len(STEPS)), levels) for levels in zip(*STEPS, strict=True)], -1)
     image = _scaled(Image.fromarray((values * 255).round().astype(np.uint8)), side)
     legend = f"white: equal; black: {largest:.0%} apart" if largest else "white: equal"
     size = (change.shape[0], change.shape[1])
@@ -105,7 +105,7 @@ def token_map(
 ) -> tuple[Image.Image, bool]:
     """Every token's colour over the picture, its row and column at the edges, and its lines of words if they fit.
 
-    Whether they do is told, too.
+    Also returns whether they fit.
     """
     (h, w), (_, height, width), font = colours.shape[:2], pixels.shape, font_of(LEGIBLE + 1)
     across = (max((_width(line, font) for token in words for line in token), default=0) + 6) * w
@@ -149,8 +149,8 @@ def _with_edges(body: Image.Image, grid: tuple[int, int]) -> Image.Image:
         step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if length / count * s >= 16)
         for number in range(0, count, step):
             middle = edge + (number + 0.5) * length / count
-            place, anchor = ((middle, edge - 4), "ms") if across else ((edge - 5, middle), "rm")
-            draw.text(place, str(number), GREY, font, anchor=anchor)
+            at, anchor = ((middle, edge - 4), "ms") if across else ((edge - 5, middle), "rm")
+            draw.text(at, str(number), GREY, font, anchor=anchor)
     return image
 
 

@@ -14,7 +14,7 @@ Report = Callable[[str, int, int | None, dict[str, float]], None]
 
 @contextmanager
 def progress() -> Iterator[Report]:
-    """A function to call with what is done ("3 pictures drawn" is "pictures drawn"), how many, of how many, figures."""
+    """A function `report(what, done, total, figures)`: "pictures drawn", 3, 10, {} is 3 of 10 pictures drawn."""
     from rich import progress as bars
     from rich.console import Console
 
@@ -33,7 +33,7 @@ def progress() -> Iterator[Report]:
             check()
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=None, figures="")
-            bar.update(tasks[what], completed=done, total=total, figures=_said(figures))
+            bar.update(tasks[what], completed=done, total=total, figures=_formatted(figures))
 
         yield report
 
@@ -54,8 +54,8 @@ class _Lines:
         self.last = now
         rate = (done - self.first) / (now - self.started)
         left = f", {(total - done) / rate / 60:.1f} minutes left" if total and rate else ""
-        say(f"{done:,}{f' of {total:,}' if total else ''} {what}, {rate:.3g} a second{left} {_said(figures)}")
+        say(f"{done:,}{f' of {total:,}' if total else ''} {what}, {rate:.3g} a second{left} {_formatted(figures)}")
 
 
-def _said(figures: dict[str, float]) -> str:
+def _formatted(figures: dict[str, float]) -> str:
     return " ".join(f"{name} {value:.4g}" for name, value in figures.items())

@@ -1,4 +1,4 @@
-"""`kiloword pull`: published systems, from their authors' files to checkpoints of ours."""
+"""`kiloword pull`: published systems, from their authors' files to checkpoints."""
 
 import json
 from pathlib import Path
@@ -28,17 +28,17 @@ def pull(
     name: Annotated[str | None, Argument(help="A published system, like llamagen-vq or llamagen-vq/8.")] = None,
     given: Annotated[
         list[Path] | None,
-        Option("--from", metavar="FILE", help="A file that you have, or a folder; nothing is fetched."),
+        Option("--from", metavar="FILE", help="A file or folder that you have; nothing is downloaded."),
     ] = None,
     out: Annotated[Path | None, Option(help="Folder of the checkpoint. Default: in kiloword's cache folder.")] = None,
-    show: Annotated[bool, Option("--list", help="List what can be pulled.")] = False,
+    show: Annotated[bool, Option("--list", help="List all published systems.")] = False,
     as_json: Annotated[bool, Option("--json", help="With --list: print one JSON object.")] = False,
 ) -> None:
-    """Fetch a published tokenizer, or a model that draws, and convert it.
+    """Download a published tokenizer or model and convert it to a checkpoint.
 
-    Its folder is printed; its name is known to all other commands then.
+    The checkpoint's folder is printed; all other commands then take its name as --model.
 
-    What was fetched is kept and checked; a download that was stopped goes on. No code in the files is run.
+    Downloads are checked, and resume after a stop. No code in the files is run.
     """
     if show:
         _list(as_json)
@@ -61,14 +61,14 @@ def pull(
 
 
 def _next(name: str, model: str) -> str:
-    """What to do with a system once it is here."""
+    """The command to try on a system that was pulled."""
     from kiloword import published
 
     page, variant = published.variant(name)
     if page.card is None:
         return f"see what it keeps of a picture: kiloword verify --model {model} picture.png"
-    asked = {"class": " --class 0", "text": ' "a red apple"', "nothing": ""}[page.card(variant).prompts]
-    return f"draw with it: kiloword generate --model {model}{asked}"
+    prompt = {"class": " --class 0", "text": ' "a red apple"', "nothing": ""}[page.card(variant).prompts]
+    return f"draw with it: kiloword generate --model {model}{prompt}"
 
 
 def _list(as_json: bool) -> None:

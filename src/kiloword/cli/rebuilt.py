@@ -18,7 +18,7 @@ from kiloword.published.prepare import prepare
 
 
 def rebuild(model: str, paths: list[Path], output: Path | None, as_json: bool) -> None:
-    """A line a picture; all pictures beside their reconstructions in one PNG."""
+    """Print the PSNR of each picture; write all beside their reconstructions into one PNG."""
     pictures = [read_picture(path) for path in paths]
     out = target(output, f"{Path(model).name} verified", 1).path(0)
     tokenizer, card = checkpoint.load_tokenizer(model)

@@ -39,7 +39,7 @@ class Screen(AbstractContextManager):
         self.live.stop()
 
     def show(self, preview: Preview) -> None:
-        """Take in the next preview; the screen changes once all pictures have reached its step."""
+        """Add a preview; the screen is redrawn once all pictures have reached its step."""
         self.images[preview.index] = preview.image
         if preview.index == self.n - 1:
             self.live.start()

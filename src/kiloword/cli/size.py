@@ -1,4 +1,4 @@
-"""Sizes as people write them, WIDTHxHEIGHT, and as tensors have them, rows and columns; source: defined here."""
+"""Sizes: the text WIDTHxHEIGHT to (rows, columns) of a tensor; source: defined here."""
 
 import re
 

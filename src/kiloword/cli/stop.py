@@ -1,4 +1,4 @@
-"""Ctrl-C, remembered: where a library catches everything, it must not be lost.
+"""Ctrl-C, recorded, so that it is not lost where a library catches every exception.
 
 Python's own handler raises KeyboardInterrupt once, and an import or a callback may swallow it (PEP 475 leaves it so).
 """
@@ -12,8 +12,8 @@ PRESSED = threading.Event()
 
 
 @contextmanager
-def listening() -> Iterator[None]:
-    """Remember Ctrl-C until the end of a command; a process that was told to ignore it goes on ignoring it."""
+def remember_ctrl_c() -> Iterator[None]:
+    """Remember Ctrl-C until the end of a command; a process that was started with it ignored keeps ignoring it."""
     PRESSED.clear()
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():

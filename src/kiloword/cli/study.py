@@ -1,4 +1,4 @@
-"""`kiloword study`: questions that take many trainings or settings, and their reports."""
+"""`kiloword study`: comparisons of many trainings or settings, and their reports."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,8 +14,10 @@ from kiloword.cli.messages import Stopped, say
 from kiloword.cli.train import field
 
 Out = Annotated[Path | None, Option(help="Folder of the study. Default: runs/study-NAME-BUDGET.")]
-Data = Annotated[Path | None, Option(help="Folder of shards. Default: the emoji set in the cache folder.")]
-Changes = Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change the budget.")]
+Data = Annotated[Path | None, Option(help="Folder of shards. Default: the emoji set, built in the cache folder.")]
+Changes = Annotated[
+    list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change a field of the budget, as in seen=24000.")
+]
 EXAMPLE = """Example: kiloword study tokenizers --budget quick --only vq,fsq
 
 Example: kiloword study tokenizers --out runs/tokenizers --set seen=24000
@@ -28,7 +30,7 @@ Example: kiloword study scaling --out runs/scaling --set seen=24000"""
 
 
 def add(app: typer.Typer) -> None:
-    group = typer.Typer(help="Compare many models, or many settings of one, under one rule.", epilog=EXAMPLE)
+    group = typer.Typer(help="Compare many models, or many settings of one, at equal cost.", epilog=EXAMPLE)
     group.callback()(_group)
     group.command("tokenizers", epilog=EXAMPLE)(tokenizers)
     group.command("decoders", epilog=EXAMPLE)(decoders)
@@ -38,7 +40,7 @@ def add(app: typer.Typer) -> None:
 
 
 def _group() -> None:
-    """Compare many models, or many settings of one, under one rule."""
+    """Compare many models, or many settings of one, at equal cost."""
 
 
 def tokenizers(
@@ -50,7 +52,7 @@ def tokenizers(
 ) -> None:
     """Train every tokenizer on the same pictures and write a report with a table, a plot and a sheet.
 
-    What is there is not trained again; the same command goes on with what was stopped. The report's file is printed.
+    Finished models are not trained again; the same command resumes a stopped study. The report's path is printed.
     """
     from kiloword.studies import tokenizer_study as study
 
@@ -64,9 +66,9 @@ def generators(
     data: Data = None,
     changes: Changes = None,
 ) -> None:
-    """Train six ways of drawing for the same time and write a report with tables, plots and a sheet.
+    """Train six systems that draw for the same time and write a report with tables, plots and a sheet.
 
-    What is there is not trained again; the same command goes on with what was stopped. The report's file is printed.
+    Finished models are not trained again; the same command resumes a stopped study. The report's path is printed.
     """
     from kiloword.studies import generator_study as study
 
@@ -79,11 +81,11 @@ def scaling(
     data: Data = None,
     changes: Changes = None,
 ) -> None:
-    """Train one generator at several sizes, predict the loss of a larger one, and write a report with laws and plots.
+    """Train one generator at several sizes, predict a larger one's loss, and write a report with laws and plots.
 
-    What is there is not trained again; the same command goes on with what was stopped. The report's file is printed.
+    Finished models are not trained again; the same command resumes a stopped study. The report's path is printed.
     """
-    import_module("scipy")  # the laws need it: who lacks it is told before anything is trained
+    import_module("scipy")  # needed for the fits: fail before anything is trained
     from kiloword.studies import scaling as study
 
     options = StudyOptions(budget, out, data, changes or [])
@@ -94,12 +96,12 @@ def scaling(
 def decoders(
     model: Annotated[str, Argument(help="A model with a diffusion decoder: a folder, or its name.")],
     out: Annotated[Path | None, Option(help="Folder of the study. Default: runs/study-decoders-MODEL.")] = None,
-    pictures: Annotated[int, Option(help="How many held-out pictures each setting paints.")] = 256,
+    pictures: Annotated[int, Option(help="How many held-out pictures each setting decodes.")] = 256,
     data: Data = None,
 ) -> None:
-    """Paint the same tokens in every way and write a report with tables, a plot, a sheet and a strip.
+    """Decode the same tokens with every setting and write a report with tables, a plot, a sheet and a strip.
 
-    What is there is not measured again; the same command goes on with what was stopped. The report's file is printed.
+    Finished settings are not measured again; the same command resumes a stopped study. The report's path is printed.
     """
     if pictures < 2:
         raise ValueError(f"--pictures is {pictures}: a kernel distance takes 2 or more")
@@ -130,7 +132,7 @@ class StudyOptions:
 
 
 def _settings(name: str, study: ModuleType, options: StudyOptions) -> tuple[Any, Path]:
-    """The budget with its changes, and the study's folder. Raises ValueError for what is no budget."""
+    """The budget with its changes, and the study's folder. Raises ValueError for an unknown budget."""
     fields = dict(field(change) for change in options.changes)
     if options.data is not None and not options.data.is_dir():
         raise ValueError(f"--data {options.data} is not a folder: name the folder that holds the shards")

@@ -1,4 +1,4 @@
-"""`kiloword train`: a recipe from the start, or a model that is there on one's own pictures."""
+"""`kiloword train`: train a recipe from scratch, or fine-tune a model on your own pictures."""
 
 from pathlib import Path
 from typing import Annotated
@@ -30,23 +30,35 @@ def add(app: typer.Typer) -> None:
 
 def train(
     recipe: Annotated[
-        str | None, Argument(help="A recipe. With --from: go on with that model on the recipe's data.")
+        str | None, Argument(help="A recipe's name. With --from: train that model further on the recipe's data.")
     ] = None,
     data: Annotated[
-        Path | None, Option(help="Captioned pictures: a folder, tar shards (webdataset) or parquet. Default: emoji.")
+        Path | None,
+        Option(help="Captioned pictures: a folder, tar shards (webdataset) or parquet. Default: the emoji set."),
     ] = None,
-    start: Annotated[str | None, Option("--from", help="A model to go on with.")] = None,
-    tokenizer: Annotated[str | None, Option(help="A tokenizer that is there, for the recipe's model.")] = None,
-    out: Annotated[Path | None, Option(help="Folder of the run. Default: runs/RECIPE.")] = None,
-    changes: Annotated[list[str] | None, Option("--set", metavar="FIELD=VALUE", help="Change a recipe.")] = None,
-    devices: Annotated[int, Option(help="How many devices share each batch, each in a process of its own.")] = 1,
-    strategy: Annotated[str, Option(help="ddp: weights on every device; fsdp: split among them.")] = "auto",
+    start: Annotated[
+        str | None, Option("--from", help="A model to fine-tune: shipped, a folder, or owner/name on the hub.")
+    ] = None,
+    tokenizer: Annotated[
+        str | None, Option(help="A trained tokenizer to use, instead of training the recipe's.")
+    ] = None,
+    out: Annotated[
+        Path | None, Option(help="Folder of the run. Default: runs/RECIPE, or runs/DATA-from-MODEL.")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        Option("--set", metavar="FIELD=VALUE", help="Change a field of the recipe, as in training.batch=64."),
+    ] = None,
+    devices: Annotated[int, Option(help="How many devices share each batch, one process each.")] = 1,
+    strategy: Annotated[
+        str, Option(help="With several devices: ddp (weights on each), fsdp (split among them); auto is ddp.")
+    ] = "auto",
 ) -> None:
-    """Train a model. The folder of its checkpoint is printed; the same command goes on with a run that was stopped."""
+    """Train a model. The checkpoint's folder is printed; the same command resumes a run that was stopped."""
     if recipe is None and start is None:
         raise ValueError("say what to train: a recipe, or --data DIR --from MODEL")
     if recipe is None and data is None:
-        raise ValueError(f"--from {start} needs pictures to learn: --data DIR")
+        raise ValueError(f"--from {start} needs pictures to train on: --data DIR")
     if recipe is None and tokenizer is not None:
         raise ValueError(f"--tokenizer {tokenizer} is for a recipe: {start} has its own")
     if data is not None and not data.exists():
@@ -80,7 +92,7 @@ def train(
 
 
 def _is_first() -> bool:
-    """Whether this process speaks for all that have trained together; they part here."""
+    """Whether this is rank 0 of a distributed training (or the only process); ends the process group."""
     from torch import distributed
 
     if not (distributed.is_available() and distributed.is_initialized()):

@@ -1,4 +1,4 @@
-"""`kiloword verify`: do published systems, rebuilt here, compute what their authors' code computed?"""
+"""`kiloword verify`: compare published systems, rebuilt here, with recordings of their authors' code"""
 
 import json
 from dataclasses import asdict
@@ -21,14 +21,14 @@ def verify(
     paths: Annotated[
         list[Path], Argument(metavar="DIR...|IMAGE...", help="Recordings of the authors' code; with --model, pictures.")
     ],
-    model: Annotated[str | None, Option(help="A tokenizer that was pulled: rebuild pictures with it instead.")] = None,
-    out: Annotated[Path | None, Option(help="With --model: PNG of the pictures beside what they became.")] = None,
-    as_json: Annotated[bool, Option("--json", help="Print one JSON object a row.")] = False,
+    model: Annotated[str | None, Option(help="A pulled tokenizer: encode and decode pictures with it instead.")] = None,
+    out: Annotated[Path | None, Option(help="With --model: PNG of the pictures beside their reconstructions.")] = None,
+    as_json: Annotated[bool, Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
-    """Rebuild the system that each recording names from its authors' weights and run every recorded stage.
+    """Rebuild the system of each recording from its authors' weights, run every recorded stage and compare.
 
-    Ids and bits have to be equal, all else within a relative error of 1e-4. Exit code 1 if a row fails.
-    With --model: encode and decode pictures with a tokenizer, and say how near they come in decibels (PSNR).
+    Ids and bits have to be equal, all else within a relative error of 1e-4. Exit code 1 if a tensor fails.
+    With --model: encode and decode pictures with a tokenizer, and print the PSNR of each in dB.
     """
     if model is not None:
         from kiloword.cli.rebuilt import rebuild

@@ -36,7 +36,7 @@ def test_efforts_that_nobody_can_make_are_refused_with_the_number_and_what_is_le
 
 
 def test_both_decoders_keep_the_law(tiny_model):
-    assert isinstance(Own(tiny_model.picture.tokenizer), Decoder) and isinstance(tiny.painter(), Decoder)
+    assert isinstance(Own(tiny_model.picture.tokenizer), Decoder) and isinstance(tiny.diffusion_decoder(), Decoder)
     assert isinstance(tiny_model.picture.tokenizer, Decoding)
 
 

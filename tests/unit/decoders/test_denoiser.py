@@ -45,7 +45,7 @@ def test_factors_do_not_share_vectors():
 
 
 def test_a_token_of_the_finest_grid_tells_the_patches_that_it_covers():
-    net = tiny.painter(scale=4).denoiser
+    net = tiny.diffusion_decoder(scale=4).denoiser
     assert net.config.split == 4 and net.grid(LAYOUT) == (16, 8)
 
     class Itself(nn.Module):
@@ -62,7 +62,7 @@ def test_a_token_of_the_finest_grid_tells_the_patches_that_it_covers():
 
 
 def test_a_draft_tells_too():
-    net, known = tiny.painter().denoiser, torch.ones(1, LAYOUT.count, dtype=torch.bool)
+    net, known = tiny.diffusion_decoder().denoiser, torch.ones(1, LAYOUT.count, dtype=torch.bool)
     tokens = tiny.tokens_of(net.config.space, LAYOUT, 1)
     told = net.guide(tokens, LAYOUT, known)
     known[0, 0] = False
@@ -71,7 +71,7 @@ def test_a_draft_tells_too():
 
 @torch.no_grad()
 def test_patches_that_are_not_seen_are_as_if_they_were_not_there():
-    net, b, t = tiny.painter().denoiser, 2, 32
+    net, b, t = tiny.diffusion_decoder().denoiser, 2, 32
     x, guide, place = torch.randn(b, t, net.patches.dim), torch.randn(b, t, tiny.WIDTH), places(8, 4).expand(b, -1, -1)
     level, to = torch.rand(2, b, t, net.patches.bands)
     some = torch.arange(t) % 3 != 1
@@ -82,7 +82,7 @@ def test_patches_that_are_not_seen_are_as_if_they_were_not_there():
 
 @torch.no_grad()
 def test_levels_of_every_band_and_where_the_step_leads_are_heard():
-    net, t = tiny.painter(patch=4).denoiser, 8
+    net, t = tiny.diffusion_decoder(patch=4).denoiser, 8
     x, guide, place = torch.randn(1, t, net.patches.dim), torch.randn(1, t, tiny.WIDTH), places(4, 2)[None]
     level, to = torch.full((1, t, 3), 0.6), torch.full((1, t, 3), 0.4)
     before = net(x, level, to, guide, place)

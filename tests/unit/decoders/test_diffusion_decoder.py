@@ -33,7 +33,7 @@ def calls_of(decoder: DiffusionDecoder) -> list:
 @pytest.mark.parametrize("scale", [1, 2, 4])
 @pytest.mark.parametrize("effort", [Effort(2), Effort(2, 4, 0.5), Effort(1, 8, 1, solver="ddim")])
 def test_pictures_have_the_size_that_the_scale_says_at_every_step(scale, effort):
-    decoder = tiny.painter(scale=scale)
+    decoder = tiny.diffusion_decoder(scale=scale)
     looks = painted(decoder, effort)
     assert {look.pixels.shape for look in looks} == {(2, 4, 8 * scale, 4 * scale)}
     assert [look.step for look in looks] == list(range(1, decoder.steps(LAYOUT, effort) + 1))
@@ -43,21 +43,21 @@ def test_pictures_have_the_size_that_the_scale_says_at_every_step(scale, effort)
 
 
 def test_a_glance_is_one_call_without_any_chance():
-    decoder = tiny.painter()
+    decoder = tiny.diffusion_decoder()
     calls = calls_of(decoder)
     assert torch.equal(decoder.preview(TOKENS, LAYOUT, KNOWN), decoder.preview(TOKENS, LAYOUT, KNOWN))
     assert len(calls) == 2
 
 
 def test_seeds_decide():
-    decoder = tiny.painter()
+    decoder = tiny.diffusion_decoder()
     first, again, other = (painted(decoder, Effort(3), seeds)[-1].pixels for seeds in ((0, 1), (0, 1), (0, 2)))
     assert torch.equal(first, again) and torch.equal(first[0], other[0]) and not torch.allclose(first[1], other[1])
 
 
 @pytest.mark.parametrize("effort", [Effort(3), Effort(2, 8, 1), Effort(2, 4, 0.5, solver="heun")])
 def test_pictures_may_be_looked_at_whenever_and_learned_from(effort):
-    decoder, rows = tiny.painter(), torch.arange(2)
+    decoder, rows = tiny.diffusion_decoder(), torch.arange(2)
     later = painted(decoder, effort)
     for step, look in enumerate(decoder.decode_steps(TOKENS, LAYOUT, KNOWN, effort, Seeded((0, 1)), rows)):
         assert torch.equal(look.pixels, later[step].pixels)
@@ -65,7 +65,7 @@ def test_pictures_may_be_looked_at_whenever_and_learned_from(effort):
 
 
 def test_one_group_is_told_its_level_once_and_paints_the_same():
-    decoder, told = tiny.painter(), []
+    decoder, told = tiny.diffusion_decoder(), []
     decoder.denoiser.register_forward_pre_hook(lambda net, given: told.append(given[1].shape[1]))
     once = painted(decoder, Effort(3))[-1].pixels
     begin = decoder._begin
@@ -81,7 +81,7 @@ def test_one_group_is_told_its_level_once_and_paints_the_same():
 
 
 def test_what_has_not_begun_shows_what_lies_under_it_and_no_noise():
-    decoder, under = tiny.painter(), torch.full((2, 4, 16, 8), 0.25)
+    decoder, under = tiny.diffusion_decoder(), torch.full((2, 4, 16, 8), 0.25)
     looks = painted(decoder, Effort(2, 8, 1), under=under)
     for look in looks[:-1]:
         rows = 2 * -(-look.step // 2)  # of the 16, two for every group of 2 steps that has begun
@@ -91,7 +91,7 @@ def test_what_has_not_begun_shows_what_lies_under_it_and_no_noise():
 
 
 def test_frequencies_that_have_not_begun_show_no_noise():
-    decoder, under = tiny.painter(patch=4), torch.full((2, 4, 16, 8), 0.25)
+    decoder, under = tiny.diffusion_decoder(patch=4), torch.full((2, 4, 16, 8), 0.25)
     effort = Effort(2, 3, 1, grouping="frequency")
     for look in painted(decoder, effort, under=under)[:2]:
         patches = decoder.denoiser.patches
@@ -101,7 +101,7 @@ def test_frequencies_that_have_not_begun_show_no_noise():
 
 @pytest.mark.parametrize("name", GROUPINGS)
 def test_every_grouping_paints_all_of_the_picture_in_as_many_steps_as_it_says(name):
-    decoder = tiny.painter(patch=2)
+    decoder = tiny.diffusion_decoder(patch=2)
     effort = Effort(2, 2, 1, grouping=name)
     looks = painted(decoder, effort)
     assert len(looks) == decoder.steps(LAYOUT, effort) == 4
@@ -112,14 +112,14 @@ def test_every_grouping_paints_all_of_the_picture_in_as_many_steps_as_it_says(na
 @pytest.mark.parametrize("grouping, groups", [("rows", 4), ("frequency", 3)])
 @pytest.mark.parametrize("interval, guided", [((1.0, 1.0), 1), ((0.3, 0.6), 1), ((0.2, 0.8), 3), ((0.05, 0.1), 0)])
 def test_guidance_calls_only_where_something_at_work_is_within_its_interval(grouping, groups, interval, guided):
-    decoder = tiny.painter(patch=4)
+    decoder = tiny.diffusion_decoder(patch=4)
     effort = Effort(4, groups, 1, grouping, guidance=2.0, interval=interval)  # levels 1, 3/4, 1/2 and 1/4
     assert painted(decoder, effort)[-1].calls == groups * (4 + guided)
 
 
 @pytest.mark.parametrize("effort", [Effort(1), Effort(4), Effort(2, 4, 0.5), Effort(3, solver="heun", guidance=2)])
 def test_the_less_there_is_to_clean_up_the_nearer_the_picture_stays(effort):
-    decoder, start = tiny.painter(), torch.rand(2, 4, 16, 8) * 2 - 1
+    decoder, start = tiny.diffusion_decoder(), torch.rand(2, 4, 16, 8) * 2 - 1
     moved = [
         float((painted(decoder, replace(effort, level=level), start=start)[-1].pixels - start).abs().max())
         for level in (0.5, 0.05, 0.005, 0.0005)
@@ -128,25 +128,27 @@ def test_the_less_there_is_to_clean_up_the_nearer_the_picture_stays(effort):
 
 
 def test_a_clean_up_in_groups_shows_the_picture_where_it_has_not_begun():
-    decoder, start = tiny.painter(), torch.rand(2, 4, 16, 8) * 2 - 1
+    decoder, start = tiny.diffusion_decoder(), torch.rand(2, 4, 16, 8) * 2 - 1
     first = painted(decoder, Effort(2, 2, 1, level=0.3), start=start)[0].pixels
     assert torch.allclose(first[:, :, 8:], start[:, :, 8:], atol=1e-5) and not torch.allclose(first, start, atol=1e-2)
 
 
 def test_no_picture_is_begun_from_a_level_without_a_picture():
     with pytest.raises(ValueError, match=r"to start from level 0.3 takes a picture"):
-        painted(tiny.painter(), Effort(level=0.3))
+        painted(tiny.diffusion_decoder(), Effort(level=0.3))
 
 
 @pytest.mark.parametrize("shape", [(2, 4, 8, 4), (2, 4, 8, 16), (2, 4, 15, 8), (2, 3, 16, 8)])
 def test_pictures_of_another_size_are_refused(shape):
     for given in ("start", "under"):
         with pytest.raises(ValueError, match=rf"have shape \[2, 4, 16, 8\] here, got \[{', '.join(map(str, shape))}\]"):
-            painted(tiny.painter(), Effort(2, level=0.5 if given == "start" else 1), **{given: torch.zeros(shape)})
+            painted(
+                tiny.diffusion_decoder(), Effort(2, level=0.5 if given == "start" else 1), **{given: torch.zeros(shape)}
+            )
 
 
 def test_tokens_of_another_tokenizer_are_refused():
-    decoder, noise, rows = tiny.painter(), Seeded([0, 1]), torch.arange(2)
+    decoder, noise, rows = tiny.diffusion_decoder(), Seeded([0, 1]), torch.arange(2)
     for tokens, said in (
         (torch.zeros(2, 8, dtype=torch.long), r"shape \[b, n, 2\], got \[2, 8\]"),
         (torch.full((2, 8, 2), 2), r"token 2 is outside Codes\(sizes=\(3, 2\)\)"),
@@ -161,7 +163,7 @@ def test_tokens_of_another_tokenizer_are_refused():
 
 
 def test_groups_that_do_not_divide_and_groupings_that_are_not_there_are_refused_before_anything_is_drawn():
-    decoder = tiny.painter(patch=4)
+    decoder = tiny.diffusion_decoder(patch=4)
     with pytest.raises(ValueError, match="3 groups do not divide 8 places evenly: choose 1, 2, 4 or 8"):
         decoder.steps(LAYOUT, Effort(2, 3, 1))
     with pytest.raises(ValueError, match="2 groups do not divide 3 places evenly: choose 1 or 3"):

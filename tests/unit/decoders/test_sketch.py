@@ -65,7 +65,7 @@ def test_without_its_maker_it_says_so():
 
 
 def test_a_decoder_that_wants_none_is_shown_none():
-    greys, plain = Greys(), tiny.painter()
+    greys, plain = Greys(), tiny.diffusion_decoder()
     plain.work_from(greys)
     painted(plain, Effort(2, guidance=2.0))
     assert plain.sketch(TOKENS, LAYOUT, ALL) is None and not greys.asked

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import tiny
-from kiloword.cli.finish import Finish, ramps_of
+from kiloword.cli.finish import DecoderOptions, ramps_of
 from kiloword.engine.card import Card
 from kiloword.engine.painter import Painter
 from kiloword.engine.request import Edit, Request
@@ -73,8 +73,11 @@ def test_options_for_groups_are_for_the_tokens_where_these_are_denoised():
         return ImageModelConfig(ModalityConfig(tokenizer, order, head), tiny.LABEL, transformer)
 
     denoises = config(DenoiseConfig(groups=2, overlap=0.5))
-    assert ramps_of(Finish(groups=4), 9, denoises) == (Finish(), Ramps(4, 0.5, 9))
-    assert ramps_of(Finish(overlap=1.0, solver="heun"), None, denoises) == (Finish(solver="heun"), Ramps(2, 1.0))
-    assert ramps_of(Finish(), 9, denoises) == (Finish(), 9)
+    assert ramps_of(DecoderOptions(groups=4), 9, denoises) == (DecoderOptions(), Ramps(4, 0.5, 9))
+    assert ramps_of(DecoderOptions(overlap=1.0, solver="heun"), None, denoises) == (
+        DecoderOptions(solver="heun"),
+        Ramps(2, 1.0),
+    )
+    assert ramps_of(DecoderOptions(), 9, denoises) == (DecoderOptions(), 9)
     raster = config(tiny.ORDERS["rows"])
-    assert ramps_of(Finish(groups=4), 9, raster) == (Finish(groups=4), 9)
+    assert ramps_of(DecoderOptions(groups=4), 9, raster) == (DecoderOptions(groups=4), 9)

@@ -22,7 +22,7 @@ def painter(kind: str) -> Painter:
     """A tiny model that paints with its tokenizer's network or by diffusion, at twice the size."""
     model = tiny.model("pyramid", "draft", "factorised")
     if kind == "diffusion":
-        model.decoder = tiny.painter()
+        model.decoder = tiny.diffusion_decoder()
     return Painter(model, Card("it", (CARDS[kind],)))
 
 
@@ -127,7 +127,9 @@ def test_efforts_that_cannot_be_made_are_refused():
 
 def test_a_model_without_a_decoder_of_its_own_ends_with_its_tokenizer(tiny_model):
     assert tiny_model.decoder is None and tiny_model.pixel_decoder.tokenizer is tiny_model.picture.tokenizer
-    model = ImageModel(tiny_model.picture, tiny_model.prompt, tiny_model.transformer, tiny_model.text, tiny.painter())
+    model = ImageModel(
+        tiny_model.picture, tiny_model.prompt, tiny_model.transformer, tiny_model.text, tiny.diffusion_decoder()
+    )
     assert model.pixel_decoder is model.decoder and any(name.startswith("decoder.") for name in model.state_dict())
 
 

@@ -38,7 +38,7 @@ def test_our_own_writer_writes_what_tensorflow_wrote(tmp_path):
     tensors = read_bundle(RECORDED / "model.ckpt-1000")
     again = read_bundle(bundle(tensors, 3).write(tmp_path / "again"))
     assert same(again, tensors)
-    rows = {name: row.checksum for name, row in bundle(tensors).rows.items()}
+    rows = {name: row.checksum for name, row in bundle(tensors).tensors.items()}
     index = (RECORDED / "model.ckpt-1000.index").read_bytes()
     assert all(checksum.to_bytes(4, "little") in index for checksum in rows.values())
 
@@ -171,18 +171,18 @@ def test_headers(tmp_path, header, said):
 
 def test_tensors_one_over_the_other_and_odd_names(tmp_path):
     made = bundle(TENSORS)
-    many = {f"model/a/{n}": made.rows["model/a"] for n in range(100)}
+    many = {f"model/a/{n}": made.tensors["model/a"] for n in range(100)}
     refused(Bundle(many, made.shards).write(tmp_path / "m"), "has fewer bytes than its tensors together")
     refused(Bundle({}, made.shards).write(tmp_path / "m"), "m.index is the index .* without tensors: give another one")
-    lines = Bundle({"two\nlines": made.rows["model/a"]}, made.shards).changed("two\nlines", checksum=1)
+    lines = Bundle({"two\nlines": made.tensors["model/a"]}, made.shards).changed("two\nlines", checksum=1)
     refused(lines.write(tmp_path / "m"), r"for 'two\\nlines' than")
-    yes = Bundle({"b": bundle({"b": torch.tensor([True])}).rows["b"]}, (b"\x02",))
+    yes = Bundle({"b": bundle({"b": torch.tensor([True])}).tensors["b"]}, (b"\x02",))
     refused(yes.changed("b", checksum=masked_sum(b"\x02")).write(tmp_path / "m"), "more than yes and no for 'b'")
 
 
 def test_names_that_are_no_text(tmp_path):
     made = bundle(TENSORS)
-    entries = [(b"", made.header()), (b"\xff", made.rows["model/a"].message())]
+    entries = [(b"", made.header()), (b"\xff", made.tensors["model/a"].message())]
     refused(made.write(tmp_path / "m", entries=entries), "is damaged or not the index .*can't decode byte 0xff")
 
 
@@ -224,7 +224,7 @@ def holds_or_refuses(index: Path, made: Bundle) -> None:
     except ValueError as error:
         assert "\n" not in str(error) and str(index.parent) in str(error)
         return
-    sums = {row.checksum for row in made.rows.values()} | {masked_sum(b"")}
+    sums = {row.checksum for row in made.tensors.values()} | {masked_sum(b"")}
     for value in found.values():
         raw = np.atleast_1d(value.numpy()).view(np.uint8) if value.numel() else np.zeros(0, np.uint8)
         assert masked_sum(raw.tobytes()) in sums

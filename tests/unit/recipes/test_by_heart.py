@@ -79,7 +79,7 @@ def predicted(model: ImageModel, tokens: torch.Tensor, asked: list[str], recipe:
     """The likeliest tokens after the true ones, and those that the model draws from the texts alone."""
     layout, one = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side), torch.ones(1, KNOWN)
     head = model.picture.head
-    model.picture.head = heard = tiny.Overheard(head)
+    model.picture.head = heard = tiny.RecordingHead(head)
     model.loss(to_learn(asked, layout, tokens))
     model.picture.head = head
     seeds = Seeded(range(KNOWN))

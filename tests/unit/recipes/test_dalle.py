@@ -130,7 +130,7 @@ def test_it_learns_pictures_by_heart(tmp_path, report=lambda *figures: None):
     layout = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side)
     with torch.no_grad():
         tokens = model.picture.tokenizer.encode(shrink(values, recipe.data.side), layout).target
-        model.picture.head = head = tiny.Overheard(model.picture.head)
+        model.picture.head = head = tiny.RecordingHead(model.picture.head)
         model.loss(to_learn(asked, layout, tokens))
         likeliest = head.head.sample(
             head.take()[None], torch.ones(1, KNOWN), None, Sampling(0), Seeded(range(KNOWN)), torch.arange(KNOWN)

@@ -173,7 +173,7 @@ def test_two_processes_carry_out_a_recipe(tmp_path, strategy):
     sets = [word for name, value in STEPS.items() for word in ("--set", f"{name}={value}")]
     words = ["train", "emoji-llamagen", "--data", data, "--out", tmp_path / "run", "--devices", 2, *sets]
     command = [sys.executable, __file__, *map(str, words), "--strategy", strategy]
-    with two_processes.begun(command, stdout=subprocess.PIPE, text=True) as processes:
+    with two_processes.started(command, stdout=subprocess.PIPE, text=True) as processes:
         first, second = (process.communicate(timeout=300)[0] for process in processes)
     assert [process.returncode for process in processes] == [0, 0]
     assert first == f"{tmp_path / 'run' / 'checkpoint'}\n" and second == ""

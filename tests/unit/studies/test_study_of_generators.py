@@ -37,7 +37,7 @@ def whole(small_networks: None, folder: Path, tmp_path_factory: pytest.TempPathF
     out = tmp_path_factory.mktemp("generators")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cost, "memory", lambda *_: 12.0)
-        assert study.run(BUDGET, folder, out, SOME, studying.nobody) == out / "report.md"
+        assert study.run(BUDGET, folder, out, SOME, studying.no_report) == out / "report.md"
     return out
 
 
@@ -79,7 +79,7 @@ def test_passes_are_those_of_the_orders(facts: dict):
 @pytest.mark.slow
 def test_all_six_come_to_a_report(folder: Path, tmp_path: Path):
     once = replace(BUDGET, teaching=replace(BUDGET.teaching, rates=(2e-3,)))
-    study.run(once, folder, tmp_path, study.NAMES, studying.nobody)
+    study.run(once, folder, tmp_path, study.NAMES, studying.no_report)
     lines = json.loads((tmp_path / "report.json").read_text())["systems"]
     assert {line["name"]: tuple(line["cost"]["passes"].values()) for line in lines} == PASSES
     blocks = {line["name"]: line["parameters"]["transformer"] for line in lines}
@@ -100,7 +100,7 @@ def test_the_report_has_a_row_a_system_and_says_what_is_too_small(whole: Path, f
 
 def test_nothing_is_chosen_by_what_judges_and_seeds_are_the_pictures(whole: Path, folder: Path):
     pictures = study.opened(
-        whole, BUDGET.material, study.settings_of(BUDGET), folder, studying.nobody, seed=0, save_every=2
+        whole, BUDGET.material, study.settings_of(BUDGET), folder, studying.no_report, seed=0, save_every=2
     ).pictures
     protocol = protocol_for(pictures, BUDGET.judging, 0)
     assert protocol.choosing and protocol.judged and not set(protocol.choosing) & set(protocol.judged)
@@ -115,10 +115,10 @@ def test_what_is_there_is_not_done_again_and_a_folder_keeps_its_budget(whole: Pa
     monkeypatch.setattr(Run, "_step", lambda run: pytest.fail("trained again"))
     monkeypatch.setattr(study, "evaluated", lambda *_: pytest.fail("measured again"))
     monkeypatch.setattr(cost, "seconds", lambda *_: pytest.fail("timed again"))
-    study.run(BUDGET, folder, whole, ["vq-raster"], studying.nobody)
+    study.run(BUDGET, folder, whole, ["vq-raster"], studying.no_report)
     with pytest.raises(ValueError, match="begun with another teaching"):
         study.run(replace(BUDGET, teaching=replace(BUDGET.teaching, minutes=2.0)), folder, whole, ["vq-raster"],
-                  studying.nobody)  # fmt: skip
+                  studying.no_report)  # fmt: skip
 
 
 @pytest.mark.parametrize("killed_at", [3])
@@ -139,9 +139,9 @@ def test_a_killed_study_goes_on_to_the_same_end(whole: Path, folder: Path, tmp_p
         return step(run)
 
     monkeypatch.setattr(Run, "_step", counting)
-    study.run(BUDGET, folder, tmp_path / "killed", ["vq-raster"], studying.nobody)
+    study.run(BUDGET, folder, tmp_path / "killed", ["vq-raster"], studying.no_report)
     assert taken[0] == ("vq-raster-0.001-0", 2)  # saved every two steps
-    study.run(BUDGET, folder, tmp_path / "once", ["vq-raster"], studying.nobody)
+    study.run(BUDGET, folder, tmp_path / "once", ["vq-raster"], studying.no_report)
     found = []
     for out in ("once", "killed"):
         found.append({run.folder.name: {**run.figures, "training": 0} for run in study.finished(tmp_path / out)})
@@ -155,7 +155,7 @@ def test_a_stopped_examination_does_not_train_again(whole: Path, folder: Path, t
     path.unlink()
     monkeypatch.setattr(cost, "memory", lambda *_: None)
     monkeypatch.setattr(Run, "_step", lambda run: pytest.fail("trained again"))
-    study.run(BUDGET, folder, tmp_path / "again", ["kl-denoise"], studying.nobody)
+    study.run(BUDGET, folder, tmp_path / "again", ["kl-denoise"], studying.no_report)
     assert json.loads(path.read_text()) == before
 
 
@@ -164,7 +164,7 @@ def test_a_folder_without_checkpoints_goes_on(whole: Path, folder: Path, tmp_pat
     assert not list((tmp_path / "light").rglob("*.safetensors"))
     monkeypatch.setattr(Run, "_step", lambda run: pytest.fail("trained again"))
     monkeypatch.setattr(cost, "seconds", lambda *_: pytest.fail("timed again"))
-    study.run(BUDGET, folder, tmp_path / "light", SOME, studying.nobody)
+    study.run(BUDGET, folder, tmp_path / "light", SOME, studying.no_report)
     for name in ("report.md", "report.json"):
         assert (tmp_path / "light" / name).read_text() == (whole / name).read_text()
     with Image.open(tmp_path / "light" / "sheet.png") as light, Image.open(whole / "sheet.png") as all_of_it:
@@ -244,7 +244,7 @@ def test_nonsense_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="0 pictures to learn and 0 held out in the style 3d"):
         study.run(
             replace(BUDGET, material=replace(BUDGET.material, styles=("3d",))),
-            icons.write_icons(tmp_path / "icons", 12, 4), tmp_path / "out", ["vq-raster"], studying.nobody,
+            icons.write_icons(tmp_path / "icons", 12, 4), tmp_path / "out", ["vq-raster"], studying.no_report,
         )  # fmt: skip
     assert not (tmp_path / "out").exists()
 

@@ -29,7 +29,7 @@ def whole(small_networks: None, folder: Path, tmp_path_factory: pytest.TempPathF
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Run, "_step", looking)
-        assert study.run(BUDGET, folder, out, studying.nobody) == out / "report.md"
+        assert study.run(BUDGET, folder, out, studying.no_report) == out / "report.md"
     return out
 
 
@@ -80,8 +80,8 @@ def test_a_stopped_study_goes_on_and_does_nothing_twice(whole: Path, folder: Pat
 
     monkeypatch.setattr(Run, "_step", stopping)
     with pytest.raises(KeyboardInterrupt):
-        study.run(BUDGET, folder, again, studying.nobody)
-    study.run(BUDGET, folder, again, studying.nobody)
+        study.run(BUDGET, folder, again, studying.no_report)
+    study.run(BUDGET, folder, again, studying.no_report)
     assert taken == [("128x4-1", iteration) for iteration in (0, 1, 2, 2, 3)]
     assert (again / "prediction.json").read_bytes() == before
     ours, theirs = (json.loads((out / "report.json").read_text())["truth"] for out in (whole, again))
@@ -93,7 +93,7 @@ def test_a_folder_without_checkpoints_goes_on(whole: Path, folder: Path, tmp_pat
     shutil.copytree(whole, light, ignore=shutil.ignore_patterns("checkpoint", "*.npy", "model", "*.png", "tokenizers"))
     assert not list(light.rglob("*.safetensors"))
     monkeypatch.setattr(Run, "_step", lambda run: pytest.fail("trained again"))
-    study.run(BUDGET, folder, light, studying.nobody)
+    study.run(BUDGET, folder, light, studying.no_report)
     for name in ("report.md", "report.json"):
         assert (light / name).read_text() == (whole / name).read_text()
 
@@ -103,7 +103,7 @@ def test_what_was_begun_before_it_was_foretold_is_refused(whole: Path, folder: P
     shutil.copytree(whole, again)
     (again / "prediction.json").unlink()
     with pytest.raises(ValueError, match="128x4-1 was begun before anything was foretold: remove it"):
-        study.run(BUDGET, folder, again, studying.nobody)
+        study.run(BUDGET, folder, again, studying.no_report)
 
 
 def test_a_change_counts_only_beyond_what_seeds_do():

@@ -107,7 +107,7 @@ def test_it_learns_and_the_average_follows(tmp_path):
 
 def test_a_task_hears_how_far_its_training_is(tmp_path):
     run = trained(tmp_path, 4, accumulate=2)
-    assert run.task.heard == [0, 0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75]
+    assert run.task.shares_done == [0, 0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75]
 
 
 @pytest.mark.parametrize("accumulate", [2, 4])
@@ -134,7 +134,7 @@ def test_a_killed_run_goes_on_where_it_last_saved(tmp_path):
 
 def in_two(folder: Path, iterations: int, strategy: str, interrupt: int | None = None) -> list[int]:
     """Train in two processes on this machine: their exit codes. One gets Ctrl-C after iteration `interrupt`."""
-    with two_processes.begun([*PROGRAM, str(folder), str(iterations), strategy, "0", "muon"]) as both:
+    with two_processes.started([*PROGRAM, str(folder), str(iterations), strategy, "0", "muon"]) as both:
         while interrupt is not None and both[0].poll() is None:
             if (folder / "losses.jsonl").exists() and max(losses(folder), default=0) >= interrupt:
                 both[1].send_signal(signal.SIGINT)

@@ -1,1 +1,1 @@
-"""`kiloword tokens`: surgery on a picture's tokens, to see what they mean."""
+"""`kiloword tokens`: edit a picture's tokens, to see what they mean."""

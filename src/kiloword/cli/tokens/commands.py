@@ -1,12 +1,21 @@
 """The commands of `kiloword tokens`.
 
-Each command is an experiment of its own, and a page of them is docs/tokens.md.
+Each command is one experiment; docs/tokens.md shows them all.
 """
 
 import typer
 
 from kiloword.cli.grouped import grouped
-from kiloword.cli.tokens.options import Also, Changes, One, Range, Turn, Two, Where, Which
+from kiloword.cli.tokens.options import (
+    ExtraFile,
+    FileOptions,
+    FlipOptions,
+    ImageOptions,
+    SetOptions,
+    StitchOptions,
+    SweepOptions,
+    TokenizerOptions,
+)
 
 ROUNDTRIP = "Example: kiloword tokens roundtrip apple.png -o roundtrip.png"
 SHOW = "Example: kiloword tokens show apple.png -o tokens.png"
@@ -26,22 +35,22 @@ def add(app: typer.Typer) -> None:
     app.add_typer(tokens, name="tokens")
 
 
-def show(one: One, which: Which, where: Where) -> None:
+def show(options: ImageOptions, tokenizer: TokenizerOptions, files: FileOptions) -> None:
     """Show the grid of a picture's tokens, as numbers and as a map of colours over the picture.
 
     Equal tokens have equal colours.
 
-    Tokens of several codes are printed a line each, in the way in which `tokens set` takes them.
+    Tokens of several codes are printed one per line, in the format that `tokens set` reads.
     """
     from kiloword.cli.tokens import look
 
-    look.show(one.image, which, where)
+    look.show(options.image, tokenizer, files)
 
 
-def set_(what: Changes, which: Which, where: Where, also: Also) -> None:
+def set_(options: SetOptions, tokenizer: TokenizerOptions, files: FileOptions, extra: ExtraFile) -> None:
     """Change tokens and see where the picture changes.
 
-    ROW and COL are counted from 0; GRID:ROW,COL is a place in another grid than the finest.
+    ROW and COL are counted from 0; GRID:ROW,COL is a token of another grid than the finest.
 
     TOKEN is an id (1026), codes with dots between (3.7.1.0.4), or bits (0110).
 
@@ -53,32 +62,32 @@ def set_(what: Changes, which: Which, where: Where, also: Also) -> None:
     """
     from kiloword.cli.tokens import cut
 
-    cut.change(what.image, what.changes, which, where, also)
+    cut.change(options.image, options.changes, tokenizer, files, extra)
 
 
-def flip(turn: Turn, which: Which, where: Where, also: Also) -> None:
-    """Reverse the grid of tokens: what comes out is not the mirrored picture."""
+def flip(options: FlipOptions, tokenizer: TokenizerOptions, files: FileOptions, extra: ExtraFile) -> None:
+    """Reverse the grid of tokens and decode it, beside the mirrored picture."""
     from kiloword.cli.tokens import cut
 
-    cut.flip(turn.image, turn.axis, which, where, also)
+    cut.flip(options.image, options.axis, tokenizer, files, extra)
 
 
-def stitch(two: Two, which: Which, where: Where, also: Also) -> None:
-    """Join halves of two pictures' grids, beside joined halves of the pictures."""
+def stitch(options: StitchOptions, tokenizer: TokenizerOptions, files: FileOptions, extra: ExtraFile) -> None:
+    """Join halves of two pictures' grids and decode them, beside joined halves of the pictures."""
     from kiloword.cli.tokens import cut
 
-    cut.stitch((two.first, two.second), two.axis, which, where, also)
+    cut.stitch((options.first, options.second), options.axis, tokenizer, files, extra)
 
 
-def roundtrip(one: One, which: Which, where: Where, also: Also) -> None:
-    """Encode a picture, decode it, and say what was lost, at how many bits per pixel."""
+def roundtrip(options: ImageOptions, tokenizer: TokenizerOptions, files: FileOptions, extra: ExtraFile) -> None:
+    """Encode and decode a picture, and print PSNR, SSIM and bits per pixel."""
     from kiloword.cli.tokens import look
 
-    look.roundtrip(one.image, which, where, also)
+    look.roundtrip(options.image, tokenizer, files, extra)
 
 
-def sweep(range_: Range, which: Which, where: Where) -> None:
-    """Try many codes in one place: a sheet of what each of them draws there."""
+def sweep(options: SweepOptions, tokenizer: TokenizerOptions, files: FileOptions) -> None:
+    """Decode a picture with one token set to many values: a sheet of what each draws there."""
     from kiloword.cli.tokens import sweep
 
-    sweep.sweep(range_.image, range_.place, range_.n, range_.group, which, where)
+    sweep.sweep(options.image, options.position, options.n, options.group, tokenizer, files)

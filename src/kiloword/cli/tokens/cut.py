@@ -1,6 +1,6 @@
-"""`kiloword tokens set`, `flip` and `stitch`: other tokens in a grid, the grid turned round, two grids joined.
+"""`kiloword tokens set`, `flip` and `stitch`: tokens changed, the grid reversed, two grids joined.
 
-What the picture becomes is set beside what pixels would become by the same cut; source: defined here.
+The decoded picture is shown beside the same change to pixels; source: defined here.
 """
 
 from collections.abc import Sequence
@@ -12,8 +12,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from kiloword.cli.panels import BLANK, Panel, differing, enlarged, outlined, side_of
-from kiloword.cli.tokens.experiment import Result, Subject, files, give, lay
-from kiloword.cli.tokens.options import Also, Where, Which
+from kiloword.cli.tokens.experiment import Result, Subject, checked_paths, encoded, write_result
+from kiloword.cli.tokens.options import ExtraFile, FileOptions, TokenizerOptions
 from kiloword.engine import surgery
 from kiloword.engine.notation import Place, read_place, split_change
 from kiloword.pixels import psnr
@@ -23,23 +23,25 @@ from kiloword.pixels import psnr
 AXES = ("x", "y")
 
 
-def change(image: Path, texts: Sequence[str], which: Which, where: Where, also: Also) -> None:
-    """Other tokens in some places: where the picture changes, in words and as a picture."""
-    out, pairs = files(where, image, "set", also), [split_change(text) for text in texts]
-    (subject,) = lay([image], which)
+def change(
+    image: Path, texts: Sequence[str], tokenizer: TokenizerOptions, files: FileOptions, extra: ExtraFile
+) -> None:
+    """Change some tokens, and show where the picture changes."""
+    out, pairs = checked_paths(files, image, "set", extra), [split_change(text) for text in texts]
+    (subject,) = encoded([image], tokenizer)
     subject.need_codes("set")
     layout, notation = subject.layout, subject.notation
-    places = [read_place(place, layout) for place, _ in pairs]
-    _refuse_twice(places)
-    old = [subject.tokens[0, place.index(layout)] for place in places]
+    positions = [read_place(position, layout) for position, _ in pairs]
+    _refuse_twice(positions)
+    old = [subject.tokens[0, position.index(layout)] for position in positions]
     new = [notation.read(text, token) for (_, text), token in zip(pairs, old, strict=True)]
     before = subject.drawn()
-    after = subject.drawn(surgery.change(subject.tokens, layout, list(zip(places, new, strict=True))))
+    after = subject.drawn(surgery.change(subject.tokens, layout, list(zip(positions, new, strict=True))))
     difference = surgery.difference(before[None], after[None])[0]
-    found = surgery.where(difference, layout, places)
-    boxes = [surgery.cell(subject.fitted.size, layout, place) for place in places]
-    changes = list(zip(places, old, new, strict=True))
-    lines = [f"{place}: {notation.write(a)} -> {notation.write(b)}" for place, a, b in changes]
+    found = surgery.where(difference, layout, positions)
+    boxes = [surgery.cell(subject.fitted.size, layout, position) for position in positions]
+    changes = list(zip(positions, old, new, strict=True))
+    lines = [f"{position}: {notation.write(a)} -> {notation.write(b)}" for position, a, b in changes]
     lines += _spread_in_words(found)
     shares = f"{found.inside:.0%} in the frame, {found.near:.0%} in it or next to it"
     panels = [
@@ -48,16 +50,16 @@ def change(image: Path, texts: Sequence[str], which: Which, where: Where, also: 
         differing("what changed", difference, caption=shares, boxes=boxes),
     ]
     facts = {
-        "changes": [{**asdict(place), "before": a.tolist(), "after": b.tolist()} for place, a, b in changes],
+        "changes": [{**asdict(position), "before": a.tolist(), "after": b.tolist()} for position, a, b in changes],
         "changed": asdict(found),
     }
-    give([subject], Result("set " + " ".join(map(str, places)), panels, lines, facts, after), out, where)
+    write_result([subject], Result("set " + " ".join(map(str, positions)), panels, lines, facts, after), out, files)
 
 
-def _refuse_twice(places: Sequence[Place]) -> None:
-    for place in places:
-        if places.count(place) > 1:
-            raise ValueError(f"{place} is changed {places.count(place)} times: change each token once")
+def _refuse_twice(positions: Sequence[Place]) -> None:
+    for position in positions:
+        if positions.count(position) > 1:
+            raise ValueError(f"{position} is changed {positions.count(position)} times: change each token once")
 
 
 def _spread_in_words(found: surgery.Spread) -> list[str]:
@@ -71,51 +73,53 @@ def _spread_in_words(found: surgery.Spread) -> list[str]:
     ]
 
 
-def flip(image: Path, axis: str, which: Which, where: Where, also: Also) -> None:
-    """The grid turned round, beside the picture turned round."""
+def flip(image: Path, axis: str, tokenizer: TokenizerOptions, files: FileOptions, extra: ExtraFile) -> None:
+    """Decode the reversed grid, beside the mirrored picture."""
     _check_axis(axis)
-    out = files(where, image, "flip", also)
-    (subject,) = lay([image], which)
+    out = checked_paths(files, image, "flip", extra)
+    (subject,) = encoded([image], tokenizer)
     before = subject.drawn()
-    turned = surgery.flip(subject.tokens, subject.layout, axis)
-    after, mirrored = subject.drawn(turned), before.flip(2 if axis == "x" else 1)
+    reversed_grid = surgery.flip(subject.tokens, subject.layout, axis)
+    after, mirrored = subject.drawn(reversed_grid), before.flip(2 if axis == "x" else 1)
     difference = surgery.difference(mirrored[None], after[None])[0]
-    agree, decibel = _agreement(subject, turned, axis), float(psnr(after[None], mirrored[None])[0])
+    agree, decibel = _agreement(subject, reversed_grid, axis), float(psnr(after[None], mirrored[None])[0])
     way = "left to right" if axis == "x" else "top to bottom"
     side = side_of(4)
     panels = [
         Panel("decoded as it is", enlarged(before, side)),
-        Panel("the picture mirrored", enlarged(mirrored, side), f"pixels turned round, {way}"),
-        Panel("the grid reversed", enlarged(after, side), "tokens turned round, then decoded"),
+        Panel("the picture mirrored", enlarged(mirrored, side), f"pixels reversed, {way}"),
+        Panel("the grid reversed", enlarged(after, side), "tokens reversed, then decoded"),
         differing("how the last two differ", difference, side),
     ]
     lines = [f"reversed grid against mirrored picture: PSNR {decibel:.2f} dB, {difference.mean():.1%} apart on average"]
     if agree is not None:
         lines.append(
             f"the mirrored picture's own tokens agree with the reversed grid in {agree.mean():.0%} of their codes, "
-            f"in single places in {agree.min():.0%} to {agree.max():.0%}"
+            f"per token in {agree.min():.0%} to {agree.max():.0%}"
         )
     facts = {"axis": axis, "psnr": decibel, "difference": float(difference.mean())}
     facts["codes_that_agree"] = None if agree is None else agree.tolist()
-    give([subject], Result("flip", panels, lines, facts, after), out, where)
+    write_result([subject], Result("flip", panels, lines, facts, after), out, files)
 
 
 @torch.no_grad()
-def _agreement(subject: Subject, turned: Tensor, axis: str) -> Float[Tensor, "h w"] | None:
-    """The share of codes that the mirrored picture and the reversed finest grid have in common; none for numbers."""
-    if turned.is_floating_point():
+def _agreement(subject: Subject, reversed_grid: Tensor, axis: str) -> Float[Tensor, "h w"] | None:
+    """The share of equal codes between the mirrored picture's tokens and the reversed finest grid; None for vectors."""
+    if reversed_grid.is_floating_point():
         return None
     pixels = subject.fitted.pixels.flip(3 if axis == "x" else 2)
-    theirs = subject.tokenizer.encode(pixels, subject.layout).target
-    same = (theirs == turned)[0, subject.layout.part(-1)].double()
+    mirrored = subject.tokenizer.encode(pixels, subject.layout).target
+    same = (mirrored == reversed_grid)[0, subject.layout.part(-1)].double()
     return same.view(*subject.layout.sizes[-1], -1).mean(-1)
 
 
-def stitch(paths: tuple[Path, Path], axis: str, which: Which, where: Where, also: Also) -> None:
-    """Halves of two grids joined, beside the joined halves of the pictures."""
+def stitch(
+    paths: tuple[Path, Path], axis: str, tokenizer: TokenizerOptions, files: FileOptions, extra: ExtraFile
+) -> None:
+    """Decode the joined halves of two grids, beside the joined halves of the pictures."""
     _check_axis(axis)
-    out = files(where, Path(f"{paths[0].stem} {paths[1].stem}.png"), "stitch", also)
-    first, second = lay(paths, which)
+    out = checked_paths(files, Path(f"{paths[0].stem} {paths[1].stem}.png"), "stitch", extra)
+    first, second = encoded(paths, tokenizer)
     joined = surgery.stitch(first.tokens, second.tokens, first.layout, axis)
     a, b, after = first.drawn(), second.drawn(), first.drawn(joined)
     kept = _pixels_of(surgery.half(*first.layout.sizes[-1], axis), first.fitted.size)
@@ -138,7 +142,7 @@ def stitch(paths: tuple[Path, Path], axis: str, which: Which, where: Where, also
     ]
     facts = {"second": str(paths[1]), "axis": axis, "psnr": decibel, "difference": float(difference.mean())}
     result = Result(f"{paths[1].name} stitched to", panels, lines, {**facts, "near_seam": near}, after, columns=3)
-    give([first, second], result, out, where)
+    write_result([first, second], result, out, files)
 
 
 def _pixels_of(kept: Bool[Tensor, "h w"], size: tuple[int, int]) -> Bool[Tensor, "H W"]:

@@ -1,4 +1,4 @@
-"""`kiloword tokens show` and `roundtrip`: what a picture's tokens are, and what of the picture is in them.
+"""`kiloword tokens show` and `roundtrip`: a picture's tokens, and what its reconstruction loses.
 
 Peak signal-to-noise ratio, and structural similarity (Wang et al. 2004).
 """
@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from kiloword.cli.panels import Panel, differing, enlarged, token_map
-from kiloword.cli.tokens.experiment import Result, Subject, files, give, lay
-from kiloword.cli.tokens.options import Also, Where, Which
+from kiloword.cli.tokens.experiment import Result, Subject, checked_paths, encoded, write_result
+from kiloword.cli.tokens.options import ExtraFile, FileOptions, TokenizerOptions
 from kiloword.engine import surgery
 from kiloword.evaluation.ssim import WINDOW, ssim
 from kiloword.pixels import psnr
@@ -19,10 +19,10 @@ from kiloword.tokens import Bits, Categorical, Vector
 # Axes: none.
 
 
-def show(image: Path, which: Which, where: Where) -> None:
-    """The grids as numbers, and a map of colours over the picture for each."""
-    out = files(where, image, "show")
-    (subject,) = lay([image], which)
+def show(image: Path, tokenizer: TokenizerOptions, files: FileOptions) -> None:
+    """Show each grid as numbers and as a map of colours over the picture."""
+    out = checked_paths(files, image, "show")
+    (subject,) = encoded([image], tokenizer)
     panels = [Panel("the picture", enlarged(subject.pixels[0]))]
     colours = surgery.colours(subject.tokens[0], subject.notation)
     for scale, (h, w) in enumerate(subject.layout.sizes):
@@ -33,7 +33,7 @@ def show(image: Path, which: Which, where: Where) -> None:
         caption = "" if fits or isinstance(subject.tokenizer.space, Vector) else "too many to write them in"
         panels.append(Panel(several + _extent(h, w), mapped, caption))
     facts = {"tokens": [_nested(subject, scale) for scale in range(len(subject.layout.sizes))]}
-    give([subject], Result("tokens", panels, _grids(subject), facts), out, where)
+    write_result([subject], Result("tokens", panels, _grids(subject), facts), out, files)
 
 
 def _grids(subject: Subject) -> list[str]:
@@ -58,7 +58,7 @@ def _extent(h: int, w: int) -> str:
 
 
 def _in_cell(token: Tensor, subject: Subject) -> list[str]:
-    """A token in a few short lines, to be written into its cell; vectors have none."""
+    """A token in a few short lines, to be written into its cell; none for vectors."""
     space, notation = subject.tokenizer.space, subject.notation
     if isinstance(space, Vector):
         return []
@@ -76,25 +76,25 @@ def _nested(subject: Subject, scale: int) -> list[Any]:
     return tokens.view(h, w, *tokens.shape[1:]).tolist()
 
 
-def roundtrip(image: Path, which: Which, where: Where, also: Also) -> None:
-    """What is lost between the picture and its reconstruction."""
-    out = files(where, image, "roundtrip", also)
-    (subject,) = lay([image], which)
-    true, ours = subject.pixels, subject.drawn()[None]
-    inner, rebuilt = subject.fitted.inside(true), subject.fitted.inside(ours)
-    change = surgery.difference(true, ours)[0]
+def roundtrip(image: Path, tokenizer: TokenizerOptions, files: FileOptions, extra: ExtraFile) -> None:
+    """Compare the picture with its reconstruction."""
+    out = checked_paths(files, image, "roundtrip", extra)
+    (subject,) = encoded([image], tokenizer)
+    true, decoded = subject.pixels, subject.drawn()[None]
+    inner, rebuilt = subject.fitted.inside(true), subject.fitted.inside(decoded)
+    change = surgery.difference(true, decoded)[0]
     figures, words = _figures(subject, float(psnr(rebuilt, inner)[0]), rebuilt, inner)
     panels = [
         Panel("the picture", enlarged(true[0])),
-        Panel("decoded from its tokens", enlarged(ours[0]), "\n".join(words[:2])),
+        Panel("decoded from its tokens", enlarged(decoded[0]), "\n".join(words[:2])),
         differing("what differs", change),
     ]
-    give([subject], Result("roundtrip", panels, words, figures, subject.fitted.inside(ours)[0]), out, where)
+    write_result([subject], Result("roundtrip", panels, words, figures, subject.fitted.inside(decoded)[0]), out, files)
 
 
-def _figures(subject: Subject, decibel: float, ours: Tensor, theirs: Tensor) -> tuple[dict[str, Any], list[str]]:
-    """PSNR, SSIM and bits per pixel; as values and as lines. What cannot be said is None."""
-    similar = float(ssim(ours, theirs)[0]) if min(ours.shape[-2:]) >= WINDOW else None
+def _figures(subject: Subject, decibel: float, rebuilt: Tensor, true: Tensor) -> tuple[dict[str, Any], list[str]]:
+    """PSNR, SSIM and bits per pixel, as JSON fields and as lines; None where undefined."""
+    similar = float(ssim(rebuilt, true)[0]) if min(rebuilt.shape[-2:]) >= WINDOW else None
     height, width = subject.fitted.size
     space, bits = subject.tokenizer.space, surgery.bits(subject.tokenizer, subject.layout)
     finite = not isinstance(space, Vector)
