@@ -92,5 +92,5 @@ def test_densities_sum_to_one(head):
 def test_sizes_that_make_no_sense_are_refused():
     with pytest.raises(ValueError, match="got 0 positions and 0"):
         SharedVocabConfig(Categorical(3), Categorical(3), 8, 0, AxialEntranceConfig(1, 1))
-    with pytest.raises(ValueError, match="one of its 3 ids, got 2 places and 3"):
+    with pytest.raises(ValueError, match="one of its 3 ids, got 2 positions and 3"):
         SharedVocabConfig(Categorical(3), Categorical(3), 8, 2, AxialEntranceConfig(1, 1), pad=3)
