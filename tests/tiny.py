@@ -142,8 +142,8 @@ TOKENIZERS = {
 }
 ORDERS = {"rows": RasterConfig(), "columns": RasterConfig("columns"), "draft": DraftConfig()}
 HEADS = {
-    "factorised": FactorisedConfig(Codes(LEVELS), WIDTH, units=8, places=10),
-    "categorical": CategoricalConfig(Categorical(5), WIDTH, places=10),
+    "factorised": FactorisedConfig(Codes(LEVELS), WIDTH, units=8, positions=10),
+    "categorical": CategoricalConfig(Categorical(5), WIDTH, positions=10),
     "tied": CategoricalConfig(Categorical(5), WIDTH, tied=True),
 }
 LEGAL = [
@@ -275,7 +275,7 @@ def blocks(**changes) -> StackConfig:
 
 def diffusion(process=None) -> parts.DiffusionConfig:
     process = process or parts.DDPMConfig(respacing=(0, 250, 500))  # few steps, none of which blows anything up
-    return parts.DiffusionConfig(Vector(4), WIDTH, 1, 12, process, 2, places=8)
+    return parts.DiffusionConfig(Vector(4), WIDTH, 1, 12, process, 2, positions=8)
 
 
 def velocity(level=None, dim: int = 4, patches=None) -> parts.VelocityConfig:
@@ -300,7 +300,7 @@ def one_by_one(sizes: tuple[int, ...], **changes) -> parts.MulticodeHeadConfig:
 class FixedContextConfig:
     """A context of texts of different lengths, one a class."""
 
-    context: parts.TextContextConfig = parts.TextContextConfig(6, WIDTH, 2, rows=5)
+    context: parts.TextContextConfig = parts.TextContextConfig(6, WIDTH, 2, positions=5)
 
     def build(self) -> "FixedContext":
         return FixedContext(self)
@@ -356,7 +356,7 @@ WAYS = {
     "masked codes": (autoencoder(), parts.MaskedConfig(5), HEADS["factorised"], LABEL, stack()),
     "vectors in raster": (vectors(), RasterConfig(), diffusion(parts.FlowConfig(3)), LABEL, stack()),
     "spiral, position of the fed token": (
-        SHADES, RasterConfig("spiral", place="fed"),
+        SHADES, RasterConfig("spiral", position_of="fed"),
         CategoricalConfig(Categorical(5), WIDTH, entrance=parts.BareEntranceConfig()), START, MUTED,
     ),
     "a random path": (
@@ -366,19 +366,19 @@ WAYS = {
     "raster, 1D positions": (SHADES, parts.Raster1DConfig(), HEADS["categorical"], LABEL, stack()),
     "random throughout": (SHADES, parts.RandomConfig(last=1.0), HEADS["categorical"], LABEL, stack()),
     "random, position of the fed token": (
-        autoencoder(), parts.RandomConfig(last=0.5, place="fed"), HEADS["factorised"], START, MUTED,
+        autoencoder(), parts.RandomConfig(last=0.5, position_of="fed"), HEADS["factorised"], START, MUTED,
     ),
     "codes one by one": (autoencoder(), RasterConfig(), one_by_one(LEVELS), LABEL, stack()),
     "codes one by one, masked": (autoencoder(), parts.MaskedConfig(3), one_by_one(LEVELS), LABEL, stack()),
     "projected codes": (
-        books(), RasterConfig(place="fed"),
+        books(), RasterConfig(position_of="fed"),
         one_by_one((8, 8, 8), codes=parts.ProjectedCodesConfig(2), entrance=parts.BareEntranceConfig()), START, MUTED,
     ),
     "vectors by regression": (
         vectors(), RasterConfig(), parts.RegressionConfig(Vector(4), WIDTH, parts.ValueConfig()), LABEL, stack(),
     ),
     "directions and a decoder": (
-        parts.DirectionsConfig(books()), RasterConfig(), parts.RegressionConfig(Vector(6), WIDTH, places=8), LABEL,
+        parts.DirectionsConfig(books()), RasterConfig(), parts.RegressionConfig(Vector(6), WIDTH, positions=8), LABEL,
         stack(), decoder(Vector(6)),
     ),
     "bits by scale": (
@@ -390,7 +390,7 @@ WAYS = {
         bitwise(20, entrance=parts.ScaleEntranceConfig(2), canvas=20), FixedContextConfig(), INFINITY,
     ),
     "bits in raster": (
-        AutoencoderConfig(vit(), vit(), BSQConfig(5)), RasterConfig(), bitwise(5, places=8), LABEL, stack(),
+        AutoencoderConfig(vit(), vit(), BSQConfig(5)), RasterConfig(), bitwise(5, positions=8), LABEL, stack(),
     ),
     "denoised": (vectors(), parts.DenoiseConfig(3), velocity(), LABEL, stack()),
     "denoised in groups": (

@@ -23,13 +23,18 @@ FIELDS = {
     "glance": "preview",
     "lesson": "task",
     "listening": "cross_attention",
-    "seat": "place",
+    "place": "position_of",
+    "places": "positions",
+    "rows": "positions",
+    "seat": "position_of",
 }  # of parts and recipes: wherever a config has the new field and not the old one
-VALUES = {("place", "asked"): "target"}  # of a field under its name of today
+VALUES = {("position_of", "asked"): "target"}  # of a field under its name of today
 WEIGHTS = {
     "exit": "output",
     "exit_modulation": "output_modulation",
+    "guide_exit": "guide_output",
     "listening": "cross_attention",
+    "word_place": "text_position",
 }  # modules on the way to a weight: `head.exit.weight`
 
 

@@ -130,11 +130,11 @@ def drawn(segment: object) -> bool:
 
 @dataclass(frozen=True)
 class Piece:
-    """One span of a document: number `row` of the batch of spans `lot`. `topic` is the index of its condition, -1 for
+    """One span of a document: number `row` of the batch of spans `batch`. `topic` is the index of its condition, -1 for
     none. A `private` span (a picture that is laid again as it is read) is not attended to by later ones and takes no
     time."""
 
-    lot: int
+    batch: int
     row: int
     topic: int = -1
     private: bool = False
@@ -142,21 +142,21 @@ class Piece:
 
 @dataclass(frozen=True)
 class Laid:
-    """Packed documents. `where`: for each batch of spans, the index of each of its positions in the flattened stream
+    """Packed documents. `index`: for each batch of spans, the index of each of its positions in the flattened stream
     (any, for padding). `lasts` is the time that each document takes, `spans` the number of its spans."""
 
     stream: Stream
-    where: list[Int[Tensor, "_ _"]]
+    index: list[Int[Tensor, "_ _"]]
     lasts: Int[Tensor, "d"]
     spans: Int[Tensor, "d"]
 
-    def unpack(self, hidden: Float[Tensor, "r c w"], lot: int) -> Float[Tensor, "_ _ w"]:
+    def unpack(self, hidden: Float[Tensor, "r c w"], batch: int) -> Float[Tensor, "_ _ w"]:
         """The hidden vectors of one batch of spans, from those of the whole stream."""
-        return hidden.flatten(0, 1)[self.where[lot]]
+        return hidden.flatten(0, 1)[self.index[batch]]
 
 
 def lay(
-    documents: Sequence[Sequence[Piece]], lots: Sequence[Span], condition: Condition | None = None,
+    documents: Sequence[Sequence[Piece]], batches: Sequence[Span], condition: Condition | None = None,
     capacity: int | None = None, modulated: bool = False,
 ) -> Laid:  # fmt: skip
     """Pack documents into a stream, given their spans. With a `capacity`, several short ones share a sequence of about
@@ -165,9 +165,9 @@ def lay(
     A position is modulated by the sum of its own vector and its condition's (zeros if there is neither and the
     transformer is `modulated`), and cross-attends to its condition's context.
     """
-    plan = _Plan.of(documents, lots)
+    plan = _Plan.of(documents, batches)
     homes, sequences, width = _homes(plan.lengths, capacity)
-    device = lots[0].vectors.device
+    device = batches[0].vectors.device
     counts = torch.tensor(plan.column("count"), dtype=torch.long, device=device)
     piece = torch.repeat_interleave(counts)
     within = torch.arange(len(piece), device=device) - (counts.cumsum(0) - counts)[piece]
@@ -186,23 +186,25 @@ def lay(
     def spread(name: str, empty: int = 0) -> Int[Tensor, "r c"]:
         return torch.full_like(origin, empty).scatter(0, target, each(name)).view(sequences, width)
 
-    positions, topic = gathered([lot.positions for lot in lots]), spread("topic", -1)
+    positions, topic = gathered([batch.positions for batch in batches]), spread("topic", -1)
     positions[..., 0] += spread("time")
     present = (origin >= 0).view(sequences, width)
     own = None
-    if any(lot.modulation is not None for lot in lots):
-        own = gathered([torch.zeros_like(lot.vectors) if lot.modulation is None else lot.modulation for lot in lots])
-    vectors = gathered([lot.vectors for lot in lots])
+    if any(batch.modulation is not None for batch in batches):
+        own = gathered(
+            [torch.zeros_like(batch.vectors) if batch.modulation is None else batch.modulation for batch in batches]
+        )
+    vectors = gathered([batch.vectors for batch in batches])
     stream = Stream(
         vectors, positions, sample=spread("document") if sequences < len(documents) else None, span=spread("span"),
-        step=gathered([lot.step for lot in lots]), causal=spread("causal") > 0, present=present,
-        filled=gathered([lot.filled for lot in lots]),
+        step=gathered([batch.step for batch in batches]), causal=spread("causal") > 0, present=present,
+        filled=gathered([batch.filled for batch in batches]),
         modulation=_modulation(own, condition, topic, torch.zeros_like(vectors) if modulated else None),
         private=spread("private") > 0 if any(plan.column("private")) else None, **_context(condition, topic),
     )  # fmt: skip
-    sizes = [lot.present.numel() for lot in lots]
+    sizes = [batch.present.numel() for batch in batches]
     where = torch.zeros(sum(sizes), dtype=torch.long, device=device).scatter(0, source, target).split(sizes)
-    where = [part.view(lot.present.shape) for part, lot in zip(where, lots, strict=True)]
+    where = [part.view(batch.present.shape) for part, batch in zip(where, batches, strict=True)]
     return Laid(stream, where, *(torch.tensor(n, device=device) for n in (plan.lasts, plan.spans)))
 
 
@@ -220,20 +222,23 @@ class _Plan:
         return [piece[name] for piece in self.pieces]
 
     @classmethod
-    def of(cls, documents: Sequence[Sequence[Piece]], lots: Sequence[Span]) -> "_Plan":
-        counts, takes = [lot.present.sum(1).tolist() for lot in lots], [lot.lasts.tolist() for lot in lots]
-        firsts = [0, *accumulate(lot.present.numel() for lot in lots)]
+    def of(cls, documents: Sequence[Sequence[Piece]], batches: Sequence[Span]) -> "_Plan":
+        counts, takes = (
+            [batch.present.sum(1).tolist() for batch in batches],
+            [batch.lasts.tolist() for batch in batches],
+        )
+        firsts = [0, *accumulate(batch.present.numel() for batch in batches)]
         pieces, ends = [], []
         for number, document in enumerate(documents):
             offset = time = 0
             for span, piece in enumerate(document):
-                lot, count = lots[piece.lot], int(counts[piece.lot][piece.row])
-                source = firsts[piece.lot] + piece.row * lot.present.shape[1]
+                batch, count = batches[piece.batch], int(counts[piece.batch][piece.row])
+                source = firsts[piece.batch] + piece.row * batch.present.shape[1]
                 pieces.append({
                     "document": number, "span": span, "count": count, "source": source, "offset": offset, "time": time,
-                    "topic": piece.topic, "causal": int(lot.causal), "private": int(piece.private),
+                    "topic": piece.topic, "causal": int(batch.causal), "private": int(piece.private),
                 })  # fmt: skip
-                offset, time = offset + count, time + (0 if piece.private else int(takes[piece.lot][piece.row]))
+                offset, time = offset + count, time + (0 if piece.private else int(takes[piece.batch][piece.row]))
             ends.append((offset, time, len(document)))
         lengths, lasts, spans = (list(column) for column in zip(*ends, strict=True))
         return cls(pieces, lengths, lasts, spans)

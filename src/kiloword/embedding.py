@@ -60,7 +60,7 @@ def joined(losses: Sequence[Loss]) -> Loss:
 
 
 @dataclass(frozen=True)
-class Place:
+class Entry:
     """A segment in its document, the `number`-th part of it as it is laid.
 
     `topic`: the index of its condition, -1 for none; `direct`: it comes right behind it. `closed`, of a condition:
@@ -77,61 +77,61 @@ class Place:
 
 
 class Embedding:
-    """Embeds documents into `lots`, batches of spans of one kind; `asked` lists the lots with a loss."""
+    """Embeds documents into `batches`, batches of spans of one kind; `asked` lists the batches with a loss."""
 
     def __init__(self, prompt: Prompt, picture: Modality, text: TextModality | None, documents: Sequence[Document]):
         self.prompt, self.picture, self.text = prompt, picture, text
         self.documents = self._placed([prompt.script(twice(document)) for document in documents])
         self.condition: Condition | None = None
-        self.lots: list[Span] = []
-        self.asked: list[tuple[str, int, Callable[[Tensor], Loss]]] = []  # name, lot, loss from hidden vectors
+        self.batches: list[Span] = []
+        self.asked: list[tuple[str, int, Callable[[Tensor], Loss]]] = []  # name, batch, loss from hidden vectors
         self._home: dict[int, tuple[int, int]] = {}
 
     def read_prompts(self, null: bool = False) -> None:
         """Embed all prompts, or with `null` the null condition in their stead."""
-        places = self._all(lambda place: isinstance(place.segment, Prompted))
-        if not places:
+        entries = self._all(lambda entry: isinstance(entry.segment, Prompted))
+        if not entries:
             return
-        condition = self.prompt.read([place.segment.prompt for place in places])
+        condition = self.prompt.read([entry.segment.prompt for entry in entries])
         self.condition = self.prompt.null(condition) if null else condition
         device = condition.prefix.device
-        closed = torch.tensor([place.closed for place in places], device=device)
-        self._add(condition_span(self.condition, closed), places)
-        predicted = torch.tensor([place.segment.asked for place in places], device=device)
+        closed = torch.tensor([entry.closed for entry in entries], device=device)
+        self._add(condition_span(self.condition, closed), entries)
+        predicted = torch.tensor([entry.segment.asked for entry in entries], device=device)
         if not bool(predicted.any()):
             return
-        target, text = self.prompt.target([place.segment.prompt for place in places]), self._writer()
+        target, text = self.prompt.target([entry.segment.prompt for entry in entries]), self._writer()
         mask = predicted[:, None].expand_as(target)
         count = target.shape[1]
-        self._ask("prompt", places, mask, lambda hidden: text.head.loss(hidden[:, :count], target, None, None))
+        self._ask("prompt", entries, mask, lambda hidden: text.head.loss(hidden[:, :count], target, None, None))
 
     def read_pictures(self) -> None:
         """Embed all given pictures."""
-        for layout, places in self._by_layout(lambda place: read(place.segment)):
-            self._add(self.picture.read_span(stacked([place.segment for place in places]), layout), places)
+        for layout, entries in self._by_layout(lambda entry: read(entry.segment)):
+            self._add(self.picture.read_span(stacked([entry.segment for entry in entries]), layout), entries)
 
-    def write_texts(self, wanted: Callable[[Place], bool] = lambda place: True) -> None:
+    def write_texts(self, wanted: Callable[[Entry], bool] = lambda entry: True) -> None:
         """Embed all texts that are to be predicted, and `wanted`."""
-        places = self._all(lambda place: isinstance(place.segment, Text) and wanted(place))
-        if not places:
+        entries = self._all(lambda entry: isinstance(entry.segment, Text) and wanted(entry))
+        if not entries:
             return
         text = self._writer()
-        ids, present = text.encode([place.segment.words for place in places])
-        self._add(text.span(ids, present, self._starts(places)), places)
-        self._ask("text", places, present, lambda hidden: text.head.loss(hidden, ids, None, None))
+        ids, present = text.encode([entry.segment.words for entry in entries])
+        self._add(text.span(ids, present, self._starts(entries)), entries)
+        self._ask("text", entries, present, lambda hidden: text.head.loss(hidden, ids, None, None))
 
     def draw_pictures(self, noise: Noise | None, done: float) -> None:
         """Embed all pictures that are to be predicted, each at a step sampled from its own schedule; `done` is the
         share of the training that has passed."""
-        numbers = {id(place): k for k, place in enumerate(self._all(lambda place: drawn(place.segment)))}
-        for layout, places in self._by_layout(lambda place: drawn(place.segment)):
-            index = torch.tensor([numbers[id(place)] for place in places])
-            self._draw(layout, places, None if noise is None else Selected(noise, index), done)
+        numbers = {id(entry): k for k, entry in enumerate(self._all(lambda entry: drawn(entry.segment)))}
+        for layout, entries in self._by_layout(lambda entry: drawn(entry.segment)):
+            index = torch.tensor([numbers[id(entry)] for entry in entries])
+            self._draw(layout, entries, None if noise is None else Selected(noise, index), done)
 
-    def _draw(self, layout: Layout, places: list[Place], noise: Noise | None, done: float) -> None:
+    def _draw(self, layout: Layout, entries: list[Entry], noise: Noise | None, done: float) -> None:
         picture, order = self.picture, self.picture.order
-        target, shown = stacked([place.segment for place in places]), stacked([p.segment for p in places], shown=True)
-        b, device = len(places), target.device
+        target, shown = stacked([entry.segment for entry in entries]), stacked([p.segment for p in entries], shown=True)
+        b, device = len(entries), target.device
         schedule = order.training_schedule(layout, b, noise, done)
         level = order.training_levels(schedule, noise).to(device)
         schedule, mask, nothing = schedule.to(device), level > 0, torch.zeros_like(level).bool()
@@ -140,39 +140,39 @@ class Embedding:
         rank = order.attention_rank(schedule, layout, nothing, level == 0, mask)
         everything = torch.arange(layout.count, device=device).expand(b, -1)
         fed = picture.feed(shown, schedule, level, everything, layout)
-        span, memo = picture.drawn_span(fed, schedule, rank, layout, self._starts(places))
-        self._add(span, places)
-        self._ask("picture", places, mask, lambda hidden: picture.head.loss(hidden, target, memo, noise))
+        span, memo = picture.drawn_span(fed, schedule, rank, layout, self._starts(entries))
+        self._add(span, entries)
+        self._ask("picture", entries, mask, lambda hidden: picture.head.loss(hidden, target, memo, noise))
 
-    def lay(self, capacity: int | None, modulated: bool, without: Callable[[Place], bool] | None = None) -> Laid:
+    def lay(self, capacity: int | None, modulated: bool, without: Callable[[Entry], bool] | None = None) -> Laid:
         """The packed stream of the documents, `without` some of their segments (see `document.lay`)."""
         pieces = [
-            [Piece(*self._home[id(place)], place.topic, place.private) for place in document
-             if without is None or not without(place)]
+            [Piece(*self._home[id(entry)], entry.topic, entry.private) for entry in document
+             if without is None or not without(entry)]
             for document in self.documents
         ]  # fmt: skip
-        return lay(pieces, self.lots, self.condition, capacity, modulated)
+        return lay(pieces, self.batches, self.condition, capacity, modulated)
 
-    def condition_of(self, places: list[Place]) -> Condition:
+    def condition_of(self, entries: list[Entry]) -> Condition:
         """The conditions of some segments, as one batch: their starts, modulation vectors and contexts."""
         if self.condition is None:
-            empty = torch.zeros(len(places), 0, self.prompt.width, device=self.lots[0].vectors.device)
+            empty = torch.zeros(len(entries), 0, self.prompt.width, device=self.batches[0].vectors.device)
             return Condition(empty, empty[..., 0].bool())
-        topics = torch.tensor([place.topic for place in places], device=self.condition.prefix.device)
-        return replace(of_topics(self.condition, topics), start=self._starts(places))
+        topics = torch.tensor([entry.topic for entry in entries], device=self.condition.prefix.device)
+        return replace(of_topics(self.condition, topics), start=self._starts(entries))
 
     def losses(self, laid: Laid, hidden: Float[Tensor, "r c w"]) -> dict[str, Loss]:
         """The losses of what is asked for, by name: "prompt", "picture", "text"."""
         found: dict[str, list[Loss]] = {}
-        for name, lot, of in self.asked:
-            found.setdefault(name, []).append(of(laid.unpack(hidden, lot)))
+        for name, batch, of in self.asked:
+            found.setdefault(name, []).append(of(laid.unpack(hidden, batch)))
         return {name: joined(losses) for name, losses in found.items()}
 
-    def _placed(self, scripts: list[list[Segment | Prompted]]) -> list[list[Place]]:
-        """Each segment's place in its document. Raises ValueError for a picture without the prompt that it needs."""
+    def _placed(self, scripts: list[list[Segment | Prompted]]) -> list[list[Entry]]:
+        """Each segment's entry in its document. Raises ValueError for a picture without the prompt that it needs."""
         documents, topics = [], 0
         for number, script in enumerate(scripts):
-            places, topic = [], -1
+            entries, topic = [], -1
             for k, segment in enumerate(script):
                 after, before = (script[k + 1] if k + 1 < len(script) else None), (script[k - 1] if k else None)
                 if isinstance(segment, Prompted):
@@ -182,38 +182,38 @@ class Embedding:
                 if drawn(segment) and self.prompt.required and not direct:
                     raise ValueError("a picture is drawn from a prompt here: put a text, or None, straight before it")
                 private = drawn(segment) and after is not None
-                places.append(Place(segment, number, k, topic, direct, not goes_on, private))
-            documents.append(places)
+                entries.append(Entry(segment, number, k, topic, direct, not goes_on, private))
+            documents.append(entries)
         return documents
 
-    def _all(self, wanted: Callable[[Place], bool]) -> list[Place]:
-        return [place for document in self.documents for place in document if wanted(place)]
+    def _all(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
+        return [entry for document in self.documents for entry in document if wanted(entry)]
 
-    def _by_layout(self, wanted: Callable[[Place], bool]) -> list[tuple[Layout, list[Place]]]:
-        groups: dict[Layout, list[Place]] = {}
-        for place in self._all(wanted):
-            groups.setdefault(place.segment.layout, []).append(place)
+    def _by_layout(self, wanted: Callable[[Entry], bool]) -> list[tuple[Layout, list[Entry]]]:
+        groups: dict[Layout, list[Entry]] = {}
+        for entry in self._all(wanted):
+            groups.setdefault(entry.segment.layout, []).append(entry)
         return list(groups.items())
 
-    def _add(self, span: Span, places: list[Place]) -> None:
-        self._home |= {id(place): (len(self.lots), row) for row, place in enumerate(places)}
-        self.lots.append(span)
+    def _add(self, span: Span, entries: list[Entry]) -> None:
+        self._home |= {id(entry): (len(self.batches), row) for row, entry in enumerate(entries)}
+        self.batches.append(span)
 
-    def _ask(self, name: str, places: list[Place], mask: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
-        """Register the loss of the lot that was added last."""
+    def _ask(self, name: str, entries: list[Entry], mask: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
+        """Register the loss of the batch that was added last."""
         document, segment = (
-            torch.tensor([getattr(place, name) for place in places], device=mask.device)
+            torch.tensor([getattr(entry, name) for entry in entries], device=mask.device)
             for name in ("document", "number")
         )
-        self.asked.append((name, len(self.lots) - 1, lambda hidden: Loss(loss(hidden), mask, document, segment)))
+        self.asked.append((name, len(self.batches) - 1, lambda hidden: Loss(loss(hidden), mask, document, segment)))
 
-    def _starts(self, places: list[Place]) -> Float[Tensor, "s w"] | None:
+    def _starts(self, entries: list[Entry]) -> Float[Tensor, "s w"] | None:
         """The start vector of each segment: that of the condition immediately before it, else zeros."""
         start = None if self.condition is None else self.condition.start
         if start is None:
             return None
-        direct = torch.tensor([place.direct for place in places], device=start.device)
-        return start[[place.topic for place in places]].masked_fill(~direct[:, None], 0)
+        direct = torch.tensor([entry.direct for entry in entries], device=start.device)
+        return start[[entry.topic for entry in entries]].masked_fill(~direct[:, None], 0)
 
     def _writer(self) -> TextModality:
         if self.text is None:

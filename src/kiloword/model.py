@@ -53,7 +53,7 @@ class ImageModel(nn.Module):
         if len({part.width for part in parts.values()}) > 1:
             widths = ", ".join(f"{name} {part.width}" for name, part in parts.items())
             raise ValueError(f"all parts must have one width, these differ: {widths}")
-        if self.picture.order.painted != (self.picture.head.canvas > 0):
+        if self.picture.order.feeds_canvas != (self.picture.head.canvas > 0):
             feeds, takes = ("tokens", "canvases") if self.picture.head.canvas else ("canvases", "tokens")
             raise ValueError(f"this order feeds {feeds}, and the head's entrance takes {takes}")
         if self.picture.order.gradual != self.picture.head.denoising:

@@ -129,7 +129,7 @@ class TextConfig:
 
     def __post_init__(self):
         if isinstance(self.head, SharedVocabConfig) and self.limit >= self.head.limit:
-            raise ValueError(f"texts of {self.limit} tokens and their end do not fit into {self.head.limit} places")
+            raise ValueError(f"texts of {self.limit} tokens and their end do not fit into {self.head.limit} positions")
 
     def build(self, picture: Head | None = None) -> TextModality:
         """`picture` is the head of the model's pictures. Raises ValueError if one vocabulary differs from it."""

@@ -34,7 +34,7 @@ def config() -> ImageModelConfig:
     words = BPEConfig.train(["a flat icon of a red apple", "a 3d icon of a green pear"] * 5, 300)
     pictures = ModalityConfig(
         PyramidConfig(AutoencoderConfig(networks, networks, FSQConfig((4, 4)))), DraftConfig(),
-        FactorisedConfig(Codes((4, 4)), 32, units=8, places=20),
+        FactorisedConfig(Codes((4, 4)), 32, units=8, positions=20),
     )  # fmt: skip
     text = TextConfig(words, CategoricalConfig(Categorical(words.build().space.size), 32), limit=8)
     return ImageModelConfig(pictures, TextPrefixConfig(words, 32, limit=24), stack(32, 2, rotary=True), text)

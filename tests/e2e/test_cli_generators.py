@@ -61,7 +61,7 @@ def parts_of_squares(arguments: dict[str, Any]) -> parts.ImageModelConfig:
     networks = PixelwiseConfig(2)
     picture = parts.ModalityConfig(
         AutoencoderConfig(networks, networks, VQConfig(16, 3, normalised=False)), RasterConfig(),
-        CategoricalConfig(space, width, places=16),
+        CategoricalConfig(space, width, positions=16),
     )  # fmt: skip
     stack = StackConfig(width, 1, AttentionConfig(2), GELUConfig(32), LayerNormConfig())
     return parts.ImageModelConfig(picture, ClassLabelConfig(3, width), stack)

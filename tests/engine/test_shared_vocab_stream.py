@@ -108,7 +108,7 @@ def near(row: int, column: int, pattern: str, rows: int = 4, columns: int = 2) -
 @torch.no_grad()
 def test_one_layer_hears_of_the_places_of_its_pattern_and_of_all_words(pattern):
     """Positions sit where the token that they are fed does: the one fed with token k predicts token k + 1."""
-    model = shared_vocab.model(patterns=pattern, place="fed", depth=1)
+    model = shared_vocab.model(patterns=pattern, position_of="fed", depth=1)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
     before = tiny.picture_losses(model, ["a pear"], tokens)
     for token in range(layout.count - 1):

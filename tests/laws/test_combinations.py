@@ -92,7 +92,7 @@ def test_a_picture_with_more_tokens_than_learned_places_is_refused():
     model = tiny.model("single", "rows", "factorised")
     layout = model.picture.tokenizer.layout(2 * tiny.ROWS, tiny.COLUMNS)
     drawing = Drawing(layout, [model.opening(to_draw(["a pear"], layout))], torch.ones(1, 1))
-    with pytest.raises(ValueError, match="has 16 tokens, this head has learned 10 places"):
+    with pytest.raises(ValueError, match="has 16 tokens, this head has learned 10 positions"):
         next(model.draw(drawing, Seeded([0])))
 
 

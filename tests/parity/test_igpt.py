@@ -200,7 +200,7 @@ def test_any_side_has_its_own_places_and_no_other(side):
     assert parts.from_json(json.loads(json.dumps(parts.to_json(config)))) == config
     wrong = model.picture.tokenizer.layout(side, side + 1)
     ids = torch.zeros(1, wrong.count, dtype=torch.long)
-    with pytest.raises(ValueError, match=f"this head has learned {side * side} places"):
+    with pytest.raises(ValueError, match=f"this head has learned {side * side} positions"):
         model.loss(to_learn([None], wrong, ids))
 
 

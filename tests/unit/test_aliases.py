@@ -9,9 +9,10 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from kiloword import checkpoint
-from kiloword.heads.entrance import PositionEntranceConfig
+from kiloword.heads.entrance import AxialEntranceConfig, PositionEntranceConfig
 from kiloword.orders.raster import RasterConfig
 from kiloword.parts import from_json
+from kiloword.prompts.class_buffer import ClassBufferConfig
 from kiloword.recipes.dalle import dalle_64
 from kiloword.recipes.decoders import decoder_128
 from kiloword.recipes.recipe import changed
@@ -68,18 +69,22 @@ def test_settings_are_changed_under_their_old_names():
     decoder = decoder_128()
     told = changed(decoder, {"lesson.glance": "0.25"})
     assert told == changed(decoder, {"task.preview": "0.25"}) and told.task.preview == 0.25
-    order = RasterConfig(place="fed")
-    assert changed(order, {"seat": "asked"}) == changed(order, {"place": "target"}) == RasterConfig()
+    order = RasterConfig(position_of="fed")
+    assert changed(order, {"seat": "asked"}) == changed(order, {"position_of": "target"}) == RasterConfig()
     with pytest.raises(ValueError, match="has no field 'glance'"):
         changed(recipe, {"glance": "1"})
 
 
 def test_values_are_read_under_their_old_names():
     assert from_json({"part": "raster", "path": "rows", "seat": "asked"}) == RasterConfig()
-    assert from_json({"part": "raster", "seat": "fed"}) == RasterConfig(place="fed")
+    assert from_json({"part": "raster", "seat": "fed"}) == RasterConfig(position_of="fed")
     assert from_json({"part": "seated-entrance", "places": 4, "scales": 2}) == PositionEntranceConfig(4, 2)
+    assert from_json({"part": "raster", "place": "fed"}) == RasterConfig(position_of="fed")
+    assert from_json({"part": "class-buffer", "classes": 3, "width": 8, "rows": 4}) == ClassBufferConfig(3, 8, 4)
+    axial = AxialEntranceConfig(2, 3)  # it has rows today
+    assert from_json({"part": "axial-entrance", "rows": 2, "columns": 3}) == axial
     with pytest.raises(ValueError, match="got 'asked'"):
-        RasterConfig(place="asked")  # it is read, and never written
+        RasterConfig(position_of="asked")  # it is read, and never written
 
 
 def test_a_study_goes_on_that_was_begun_under_old_names(tmp_path):
@@ -90,7 +95,10 @@ def test_a_study_goes_on_that_was_begun_under_old_names(tmp_path):
     ]  # fmt: skip
     path.write_text(json.dumps({"name": "joint", "model": told}))
     head = {"part": "shared-vocab", "output_modulation": {"part": "adaln-output"}}
-    order = {"part": "raster", "place": "target"}
+    order = {"part": "raster", "position_of": "target"}
     check_resumed(path, {"name": "joint", "model": [head, told[1], order]})
+    axial = {"name": "axial", "model": {"part": "axial-entrance", "rows": 2, "columns": 3}}
+    path.with_name("axial.json").write_text(json.dumps(axial))
+    check_resumed(path.with_name("axial.json"), axial)
     with pytest.raises(ValueError, match="was begun with another model: remove it"):
         check_resumed(path, {"name": "joint", "model": [head, {"part": "swiglu", "hidden": 9}, order]})

@@ -105,7 +105,7 @@ def test_unpacking_undoes_packing(lengths, capacity, modulated):
     for lot, span in enumerate(spans):
         back = packed.unpack(packed.stream.vectors, lot)
         assert torch.equal(back[span.present], span.vectors[span.present])
-        homes += packed.where[lot][span.present].tolist()
+        homes += packed.index[lot][span.present].tolist()
         if modulated:
             told = packed.unpack(packed.stream.modulation, lot)
             assert torch.equal(told[span.present], condition.vector[:, None].expand_as(told)[span.present])

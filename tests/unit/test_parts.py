@@ -37,7 +37,7 @@ EXAMPLES = [
     parts.NextScaleConfig(), parts.MaskedConfig(8), parts.BareEntranceConfig(),
     parts.PositionEntranceConfig(5, scales=2),
     parts.FeaturesConfig(6, 8, 4, "t5"),
-    parts.NothingConfig(8), parts.ClassStartConfig(3, 8), parts.ClassBufferConfig(3, 8, rows=4),
+    parts.NothingConfig(8), parts.ClassStartConfig(3, 8), parts.ClassBufferConfig(3, 8, positions=4),
     parts.EncoderDecoderConfig(tiny.stack(), tiny.stack(), 4, (2, 2)),
     parts.MutedConfig(parts.RotaryConfig((0, 0, 4, 4))),
     parts.SharedAdaLNConfig(), parts.AdaLNOutputConfig(), parts.UnitConfig(), parts.TokensOnlyConfig(Categorical(4)),

@@ -105,7 +105,7 @@ class Denoiser(nn.Module):
         v, w, d = config.guide.width, config.stack.width, self.patches.dim
         self.tokens = TokenEntrance(config.space, v)
         self.guide_stack = config.guide.build()
-        self.guide_exit = nn.Linear(v, config.split**2 * w)
+        self.guide_output = nn.Linear(v, config.split**2 * w)
         self.sketch = None
         if config.sketch:
             self.sketch = nn.Linear(d, w)
@@ -129,7 +129,7 @@ class Denoiser(nn.Module):
         vectors = self.tokens(tokens, known)
         hidden = self.guide_stack(Stream(vectors, positions.expand(len(vectors), -1, -1)))[:, layout.part(-1)]
         m, (h, w) = self.config.split, layout.sizes[-1]
-        guide = rearrange(self.guide_exit(hidden), "b (h w) (m n d) -> b (h m w n) d", h=h, w=w, m=m, n=m)
+        guide = rearrange(self.guide_output(hidden), "b (h w) (m n d) -> b (h m w n) d", h=h, w=w, m=m, n=m)
         if self.sketch is None:
             return guide
         if sketch is None:

@@ -26,14 +26,14 @@ from kiloword.tokens import Bits, Fed, Layout
 
 @dataclass(frozen=True)
 class BitwiseConfig:
-    """`places`: how many position embeddings are learned (0: none), unless another `entrance` is named.
+    """`positions`: how many position embeddings are learned (0: none), unless another `entrance` is named.
 
     `canvas`: positions are fed the canvas decoded so far, of this many channels, in place of tokens (0).
     """
 
     space: Bits
     width: int
-    places: int = 0
+    positions: int = 0
     entrance: BareEntranceConfig | PositionEntranceConfig | ScaleEntranceConfig | None = None
     canvas: int = 0
 
@@ -56,7 +56,7 @@ class BitwiseHead(Head, nn.Module):
         self.config, self.space, self.width, self.canvas = config, config.space, config.width, config.canvas
         self.embedding = nn.Linear(config.canvas or config.space.dim, config.width)
         nn.init.normal_(self.embedding.weight, std=self.embedding.in_features**-0.5)
-        self.entrance = (config.entrance or LearnedEntranceConfig(config.places)).build(config.width)
+        self.entrance = (config.entrance or LearnedEntranceConfig(config.positions)).build(config.width)
         self.output = nn.Linear(config.width, 2 * config.space.dim)
         nn.init.normal_(self.output.weight, std=config.width**-0.5)
 

@@ -17,7 +17,7 @@ from kiloword.tokens import Categorical, Fed, Layout
 
 @dataclass(frozen=True)
 class CategoricalConfig:
-    """`places`: how many position embeddings are learned (0: none), unless another `entrance` is named.
+    """`positions`: how many position embeddings are learned (0: none), unless another `entrance` is named.
 
     `tied` shares the weights of embedding and output. `canvas`: positions are fed the canvas decoded so far, of this
     many channels, in place of tokens (0). `bias` is that of the output projection.
@@ -25,7 +25,7 @@ class CategoricalConfig:
 
     space: Categorical
     width: int
-    places: int = 0
+    positions: int = 0
     tied: bool = False
     entrance: BareEntranceConfig | PositionEntranceConfig | None = None
     canvas: int = 0
@@ -52,7 +52,7 @@ class CategoricalHead(Head, nn.Module):
         self.canvas = canvas = config.canvas
         self.embedding = nn.Linear(canvas, config.width) if canvas else nn.Embedding(config.space.size, config.width)
         nn.init.normal_(self.embedding.weight, std=canvas**-0.5 if canvas else 0.02)
-        self.entrance = (config.entrance or LearnedEntranceConfig(config.places)).build(config.width)
+        self.entrance = (config.entrance or LearnedEntranceConfig(config.positions)).build(config.width)
         self.output = nn.Linear(config.width, config.space.size, bias=config.bias)
         nn.init.normal_(self.output.weight, std=config.width**-0.5)
         if config.tied:

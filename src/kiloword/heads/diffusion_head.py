@@ -23,8 +23,8 @@ from kiloword.tokens import Fed, Layout, Vector
 class DiffusionConfig:
     """A network of `depth` blocks of width `hidden`, and `process`, which says how tokens are noised and sampled.
 
-    A token's loss is the mean of `repeat` draws of time and noise; `places` learned position embeddings (0: none) are
-    added to the hidden vectors.
+    A token's loss is the mean of `repeat` draws of time and noise; `positions` learned position embeddings (0: none)
+    are added to the hidden vectors.
     """
 
     space: Vector
@@ -33,15 +33,15 @@ class DiffusionConfig:
     hidden: int
     process: DDPMConfig | FlowConfig = DDPMConfig()
     repeat: int = 4
-    places: int = 0
+    positions: int = 0
 
     def __post_init__(self):
         if not isinstance(self.space, Vector):
             raise ValueError(f"the diffusion head predicts Vector tokens, got {self.space}")
-        if min(self.width, self.depth, self.hidden, self.repeat) < 1 or self.places < 0:
+        if min(self.width, self.depth, self.hidden, self.repeat) < 1 or self.positions < 0:
             raise ValueError(
-                f"width, depth, hidden and repeat must be at least 1 and places at least 0, got {self.width}, "
-                f"{self.depth}, {self.hidden}, {self.repeat} and {self.places}"
+                f"width, depth, hidden and repeat must be at least 1 and positions at least 0, got {self.width}, "
+                f"{self.depth}, {self.hidden}, {self.repeat} and {self.positions}"
             )
 
     def build(self) -> "DiffusionHead":
@@ -60,7 +60,7 @@ class DiffusionHead(Head, nn.Module):
         self.entrance = nn.Linear(config.space.dim, config.width)
         nn.init.xavier_uniform_(self.entrance.weight)
         nn.init.zeros_(self.entrance.bias)
-        self.place = nn.Embedding(config.places, config.width) if config.places else None
+        self.place = nn.Embedding(config.positions, config.width) if config.positions else None
         if self.place is not None:
             nn.init.normal_(self.place.weight, std=0.02)
         outputs = self.process.outputs * config.space.dim
@@ -70,14 +70,14 @@ class DiffusionHead(Head, nn.Module):
         """Embeddings, zeros where nothing is fed, and the positions of the tokens."""
         if self.place is not None and layout.count > self.place.num_embeddings:
             learned = self.place.num_embeddings
-            raise ValueError(f"the picture has {layout.count} tokens, this head has learned {learned} places")
+            raise ValueError(f"the picture has {layout.count} tokens, this head has learned {learned} positions")
         vectors = self.entrance(fed.tokens)
         return torch.where(fed.real[..., None], vectors, torch.zeros_like(vectors)), fed.place
 
     def _placed(self, hidden: Float[Tensor, "*v b q w"], memo: Int[Tensor, "b q"] | None) -> Float[Tensor, "*v b q w"]:
         if self.place is None:
             return hidden
-        assert memo is not None, "this head adds learned places, so it needs the memo of its entrance"
+        assert memo is not None, "this head adds learned positions, so it needs the memo of its entrance"
         return hidden + self.place(memo)
 
     def loss(

@@ -26,31 +26,31 @@ class EntranceConfig(Protocol):
 
 @dataclass(frozen=True)
 class LearnedEntranceConfig:
-    """`places`: how many position embeddings are learned (0: none)."""
+    """`positions`: how many position embeddings are learned (0: none)."""
 
-    places: int = 0
+    positions: int = 0
 
     def build(self, width: int) -> "LearnedEntrance":
-        return LearnedEntrance(width, self.places)
+        return LearnedEntrance(width, self.positions)
 
 
 class LearnedEntrance(nn.Module):
     """Adds a learned position embedding and the level times a learned vector; a learned start where nothing is fed."""
 
-    def __init__(self, width: int, places: int):
+    def __init__(self, width: int, positions: int):
         super().__init__()
-        self.place = nn.Embedding(max(1, places), width)
+        self.place = nn.Embedding(max(1, positions), width)
         self.start = nn.Parameter(torch.empty(width))
         self.unknown = nn.Parameter(torch.empty(width))
-        self.places = places
+        self.positions = positions
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.02)
 
     def forward(self, vectors: Float[Tensor, "b q w"], fed: Fed, layout: Layout) -> Float[Tensor, "b q w"]:
-        if 0 < self.places < layout.count:
-            raise ValueError(f"the picture has {layout.count} tokens, this head has learned {self.places} places")
+        if 0 < self.positions < layout.count:
+            raise ValueError(f"the picture has {layout.count} tokens, this head has learned {self.positions} positions")
         vectors = torch.where(fed.real[..., None], vectors, self.start)
-        place = fed.place if self.places else torch.zeros_like(fed.place)
+        place = fed.place if self.positions else torch.zeros_like(fed.place)
         return vectors + self.place(place) + fed.level[..., None] * self.unknown
 
 
@@ -102,10 +102,10 @@ class AxialEntrance(nn.Module):
 
 @dataclass(frozen=True)
 class PositionEntranceConfig:
-    """`places` learned position embeddings, of all grids together, and `scales` of the grids (0: none); a learned start
-    where nothing is fed."""
+    """`positions` learned position embeddings, of all grids together, and `scales` of the grids (0: none); a learned
+    start where nothing is fed."""
 
-    places: int
+    positions: int
     scales: int = 0
 
     def build(self, width: int) -> "PositionEntrance":
@@ -119,15 +119,15 @@ class PositionEntrance(nn.Module):
         super().__init__()
         self.config = config
         self.start = nn.Parameter(torch.empty(width))
-        self.place = nn.Embedding(config.places, width)
+        self.place = nn.Embedding(config.positions, width)
         self.scale = nn.Embedding(config.scales, width) if config.scales else None
         for parameter in self.parameters():
             nn.init.normal_(parameter, std=0.02)
 
     def forward(self, vectors: Float[Tensor, "b q w"], fed: Fed, layout: Layout) -> Float[Tensor, "b q w"]:
-        if layout.count != self.config.places:
-            places = self.config.places
-            raise ValueError(f"the picture has {layout.count} tokens, this head has learned {places} places")
+        if layout.count != self.config.positions:
+            positions = self.config.positions
+            raise ValueError(f"the picture has {layout.count} tokens, this head has learned {positions} positions")
         placed = torch.where(fed.real[..., None], vectors, self.start) + self.place(fed.place)
         if self.scale is None:
             return placed

@@ -25,12 +25,12 @@ NEVER = -1e4  # a logit whose probability is 0 in every number format, and stays
 
 @dataclass(frozen=True)
 class FactorisedConfig:
-    """`units` hidden units for each factor; `places` learned position embeddings (0: none)."""
+    """`units` hidden units for each factor; `positions` learned position embeddings (0: none)."""
 
     space: Codes
     width: int
     units: int = 32
-    places: int = 0
+    positions: int = 0
 
     def __post_init__(self):
         if not isinstance(self.space, Codes):
@@ -62,7 +62,7 @@ class FactorisedHead(Head, nn.Module):
         self.register_buffer("legal", legal, persistent=False)
         self.embedding = nn.Parameter(torch.empty(sum(sizes), config.width))
         nn.init.normal_(self.embedding, std=0.5 * factors**-0.5)
-        self.entrance = LearnedEntrance(config.width, config.places)
+        self.entrance = LearnedEntrance(config.width, config.positions)
         self.hidden = nn.Linear(config.width, factors * units)
         self.before = nn.Parameter(torch.zeros(sum(sizes), factors * units))
         self.output = nn.Parameter(torch.empty(factors, units, max(sizes)))

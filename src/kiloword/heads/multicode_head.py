@@ -28,13 +28,13 @@ from kiloword.transformer import StackConfig, Stream
 class MulticodeHeadConfig:
     """`depth` is the small transformer, as wide as the large one; `codes` embeds a token that is fed.
 
-    `places`: how many position embeddings are learned (0: none), unless another `entrance` is named.
+    `positions`: how many position embeddings are learned (0: none), unless another `entrance` is named.
     """
 
     space: Codes
     width: int
     depth: StackConfig
-    places: int = 0
+    positions: int = 0
     entrance: BareEntranceConfig | PositionEntranceConfig | None = None
     codes: SummedCodesConfig | ProjectedCodesConfig = SummedCodesConfig()
 
@@ -62,7 +62,7 @@ class MulticodeHead(Head, nn.Module):
         super().__init__()
         self.space, self.width, sizes = config.space, config.width, config.space.sizes
         self.codes = config.codes.build(config.space, config.width)
-        self.entrance = (config.entrance or LearnedEntranceConfig(config.places)).build(config.width)
+        self.entrance = (config.entrance or LearnedEntranceConfig(config.positions)).build(config.width)
         self.register_buffer("offsets", offsets(sizes[:-1]), persistent=False)
         legal = torch.arange(max(sizes)) < torch.tensor(sizes)[:, None]
         self.register_buffer("legal", legal, persistent=False)
@@ -119,9 +119,9 @@ class MulticodeHead(Head, nn.Module):
 
 def positions(vectors: Float[Tensor, "r t w"], first: int = 0) -> Float[Tensor, "r t 4"]:
     """Positions whose time is the index of a code in its token, from `first` on."""
-    places = vectors.new_zeros(*vectors.shape[:2], 4)
-    places[..., 0] = torch.arange(first, first + vectors.shape[1], device=vectors.device)
-    return places
+    positions = vectors.new_zeros(*vectors.shape[:2], 4)
+    positions[..., 0] = torch.arange(first, first + vectors.shape[1], device=vectors.device)
+    return positions
 
 
 def causal(vectors: Float[Tensor, "r t w"]) -> Stream:

@@ -42,13 +42,13 @@ class ValueConfig:
 
 @dataclass(frozen=True)
 class RegressionConfig:
-    """`aim` is the loss and what it requires of tokens; `places` learned position embeddings (0: none), unless another
-    `entrance` is named."""
+    """`aim` is the loss and what it requires of tokens; `positions` learned position embeddings (0: none), unless
+    another `entrance` is named."""
 
     space: Vector
     width: int
     aim: DirectionConfig | ValueConfig = DirectionConfig()
-    places: int = 0
+    positions: int = 0
     entrance: BareEntranceConfig | PositionEntranceConfig | None = None
 
     def __post_init__(self):
@@ -73,7 +73,7 @@ class RegressionHead(Head, nn.Module):
         self.output = nn.Sequential(
             nn.Linear(config.width, config.width), nn.GELU(), nn.Linear(config.width, config.space.dim)
         )
-        self.entrance = (config.entrance or LearnedEntranceConfig(config.places)).build(config.width)
+        self.entrance = (config.entrance or LearnedEntranceConfig(config.positions)).build(config.width)
 
     def enter(self, fed: Fed, layout: Layout) -> tuple[Float[Tensor, "b q w"], None]:
         return self.entrance(self.connector(fed.tokens), fed, layout), None

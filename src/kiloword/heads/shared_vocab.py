@@ -38,8 +38,8 @@ class SharedVocabConfig:
             raise ValueError(f"a shared vocabulary predicts Categorical tokens, got {self.text} and {self.picture}")
         if self.limit < 1 or not 0 <= self.pad < self.text.size:
             raise ValueError(
-                f"a text has at least 1 place and its padding is one of its {self.text.size} ids, "
-                f"got {self.limit} places and {self.pad}"
+                f"a text has at least 1 position and its padding is one of its {self.text.size} ids, "
+                f"got {self.limit} positions and {self.pad}"
             )
 
     @property
@@ -63,9 +63,9 @@ class SharedVocabHead(Head, nn.Module):
         self.embedding = nn.Embedding(size, config.width)
         self.output = nn.Linear(config.width, size, bias=False)
         self.entrance = config.entrance.build(config.width)
-        self.word_place = nn.Embedding(config.limit + 1, config.width)
+        self.text_position = nn.Embedding(config.limit + 1, config.width)
         self.start = nn.Parameter(torch.empty(config.width))
-        for parameter in (self.embedding.weight, self.word_place.weight, self.start):
+        for parameter in (self.embedding.weight, self.text_position.weight, self.start):
             nn.init.normal_(parameter, std=0.02)
         nn.init.normal_(self.output.weight, std=config.width**-0.5)
 
@@ -115,10 +115,10 @@ class SharedVocabText(Head):
         """Embeddings of tokens, each at the position after its own, and the positions. Raises ValueError for too long
         texts."""
         shared = self.shared
-        if int(fed.place.max()) >= len(shared.word_place.weight):
+        if int(fed.place.max()) >= len(shared.text_position.weight):
             raise ValueError(f"this head has learned texts of {shared.config.limit} tokens: the text is too long")
         words = shared.embedding(self.placed(fed.tokens, (fed.place - 1).clamp(min=0)))
-        return torch.where(fed.real[..., None], words, shared.start) + shared.word_place(fed.place), fed.place
+        return torch.where(fed.real[..., None], words, shared.start) + shared.text_position(fed.place), fed.place
 
     def placed(self, ids: Int[Tensor, "b q"], place: Int[Tensor, "b q"]) -> Int[Tensor, "b q"]:
         """Ids of the shared vocabulary: each padding becomes that of its position."""

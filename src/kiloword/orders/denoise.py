@@ -65,19 +65,19 @@ class Denoise(Order):
     def __init__(self, config: DenoiseConfig = DenoiseConfig()):
         self.config = config
 
-    def place(self, layout: Layout) -> Int[Tensor, "n"]:
-        """The place of each token in raster order, from the top or from the bottom."""
+    def raster_rank(self, layout: Layout) -> Int[Tensor, "n"]:
+        """The rank of each token in raster order, from the top or from the bottom."""
         if len(layout.sizes) != 1:
             raise ValueError(f"denoise order draws one grid, this layout has {len(layout.sizes)}")
-        place = torch.arange(layout.count)
-        return place.flip(0) if self.config.upwards else place
+        rank = torch.arange(layout.count)
+        return rank.flip(0) if self.config.upwards else rank
 
     def in_groups(self, groups: int, overlap: float) -> "Denoise":
         return Denoise(replace(self.config, groups=groups, overlap=overlap))
 
     def schedule(self, layout: Layout, batch: int, steps: int | None, noise: Noise | None) -> Schedule:
         """Ramps of `steps` steps a group. Raises ValueError if the groups do not divide the tokens."""
-        rank = grouped(self.place(layout), self.config.groups)
+        rank = grouped(self.raster_rank(layout), self.config.groups)
         return ramps(rank.expand(batch, -1), self.config.overlap, self.config.steps if steps is None else steps)
 
     def training_schedule(self, layout: Layout, batch: int, noise: Noise | None, done: float = 1.0) -> Schedule:
@@ -88,7 +88,7 @@ class Denoise(Order):
         groups = legal[(which * len(legal)).long()]
         overlap = torch.tensor([*OVERLAPS, 0])[(overlapping * (len(OVERLAPS) + 1)).long()]
         overlap = torch.where(overlap > 0, overlap, free)
-        rank = torch.div(self.place(layout) * groups[:, None], n, rounding_mode="floor")
+        rank = torch.div(self.raster_rank(layout) * groups[:, None], n, rounding_mode="floor")
         start = torch.where((chance < self.config.grouped)[:, None], overlap[:, None] * rank, 0.0)
         return Schedule(start, start + 1)
 
@@ -120,9 +120,9 @@ class Denoise(Order):
     ) -> Int[Tensor, "b n"]:  # fmt: skip
         """Known tokens attend to the known ones before them, tokens at work to all of these and to each other; what has
         not begun is pure noise, and nothing attends to it. So the hidden vectors of known tokens never change."""
-        n, place = layout.count, self.place(layout).to(given.device).expand_as(given)
-        rank = torch.where(known, place, torch.full_like(place, n + 1)).masked_fill(at_work, n)
-        return torch.where(given, place - n, rank)
+        n, index = layout.count, self.raster_rank(layout).to(given.device).expand_as(given)
+        rank = torch.where(known, index, torch.full_like(index, n + 1)).masked_fill(at_work, n)
+        return torch.where(given, index - n, rank)
 
     def feed(
         self, shown: Tensor, schedule: Schedule, level: Float[Tensor, "b n"], index: Int[Tensor, "b q"], layout: Layout,

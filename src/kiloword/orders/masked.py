@@ -81,8 +81,8 @@ def counts(tokens: int, steps: int) -> list[int]:
 def in_order(order: Int[Tensor, "b n"], steps: int) -> Schedule:
     """Tokens in a given order, the last of which becomes known first, as many a step as the cosine says."""
     left = torch.tensor(counts(order.shape[1], steps))
-    place = order.argsort(1)
-    start = (place[..., None] < left).sum(-1).float()
+    rank = order.argsort(1)
+    start = (rank[..., None] < left).sum(-1).float()
     return Schedule(start, start + 1)
 
 

@@ -26,7 +26,7 @@ class NextScaleConfig:
 class NextScale(Ranked):
     """One grid a step; every grid is fed the canvas of those before it, the first one nothing."""
 
-    painted = True
+    feeds_canvas = True
 
     def rank(self, layout: Layout) -> Int[Tensor, "n"]:
         """The step of each token: the number of its grid."""
@@ -51,8 +51,8 @@ class NextScale(Ranked):
         cells = []
         for scale in rank[index[0]].unique().tolist():
             part = layout.part(scale)
-            cell = [place - part.start for place in targets if part.start <= place < part.stop]
-            painted = rearrange(canvas(shown, scale), "b c s t -> b (s t) c")
-            cells.append(painted if len(cell) == painted.shape[1] else painted[:, cell])
+            cell = [target - part.start for target in targets if part.start <= target < part.stop]
+            latents = rearrange(canvas(shown, scale), "b c s t -> b (s t) c")
+            cells.append(latents if len(cell) == latents.shape[1] else latents[:, cell])
         pictures = torch.arange(len(index), device=index.device)[:, None]
         return Fed(torch.cat(cells, dim=1), rank[index] > 0, level[pictures, index], index)

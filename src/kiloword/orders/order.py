@@ -32,15 +32,15 @@ class Order(ABC):
     """What is required of an order. Methods with a body are defaults.
 
     `causal`: a position does not attend to those of later steps of its own picture.
-    `painted`: the input is not tokens but the canvas: `canvas(shown, scale)` gives the latents decoded from the grids
-    before `scale`, [b, c, h, w], at the size of that grid.
+    `feeds_canvas`: the input is not tokens but the canvas: `canvas(shown, scale)` gives the latents decoded from the
+    grids before `scale`, [b, c, h, w], at the size of that grid.
     `gradual`: tokens are denoised over several steps, and are part noise until then.
 
         schedule = order.schedule(layout, batch=2, steps=None, noise=Seeded([0, 1]))
     """
 
     causal: bool = False
-    painted: bool = False
+    feeds_canvas: bool = False
     gradual: bool = False
 
     @abstractmethod
@@ -133,7 +133,7 @@ def before_each(schedule: Schedule, index: Int[Tensor, "b q"]) -> tuple[Int[Tens
     return ranks, schedule.order.gather(1, (ranks - 1).clamp(min=0))
 
 
-def place_of_fed(schedule: Schedule) -> Int[Tensor, "b n"]:
+def position_of_fed(schedule: Schedule) -> Int[Tensor, "b n"]:
     """For the position that predicts each token: the token that it is fed; `NOWHERE` for the first one."""
     everything = torch.arange(schedule.start.shape[1], device=schedule.start.device).expand_as(schedule.start)
     ranks, before = before_each(schedule, everything)
@@ -157,8 +157,8 @@ def grouped_as(order: Order, groups: tuple[int, float] | None) -> Order:
 def itself(shown: Tensor) -> Fed:
     """The input of a picture that is only read: every position is fed its own token."""
     b, n = shown.shape[:2]
-    place = torch.arange(n, device=shown.device).expand(b, -1)
-    return Fed(shown, torch.ones_like(place, dtype=torch.bool), torch.zeros(b, n, device=shown.device), place)
+    index = torch.arange(n, device=shown.device).expand(b, -1)
+    return Fed(shown, torch.ones_like(index, dtype=torch.bool), torch.zeros(b, n, device=shown.device), index)
 
 
 def fed_itself(shown: Tensor, level: Float[Tensor, "b n"], index: Int[Tensor, "b q"]) -> Fed:

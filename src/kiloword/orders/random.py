@@ -12,7 +12,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from kiloword.noise import Noise
-from kiloword.orders.order import OneByOne, place_of_fed
+from kiloword.orders.order import OneByOne, position_of_fed
 from kiloword.tokens import Layout, Schedule
 
 # Axes: b pictures, n tokens.
@@ -23,19 +23,19 @@ class RandomConfig:
     """Up to the share `start` of a training all pictures are in a random order, from the share `stop` on `last` of them
     (0: all in raster; 1: random throughout, as in RandAR, Pang et al. 2024). Drawing is like the end of a training.
 
-    `place`: a position has the coordinates of the token that it predicts ("target"), or of the one that it is "fed".
+    `position_of`: a position has the coordinates of the token it predicts ("target"), or of the one it is "fed".
     """
 
     start: float = 0.5
     stop: float = 0.75
     last: float = 0.0
-    place: str = "target"
+    position_of: str = "target"
 
     def __post_init__(self):
         if not 0 <= self.start <= self.stop <= 1 or not 0 <= self.last <= 1:
             raise ValueError(f"0 <= start <= stop <= 1 and 0 <= last <= 1, got {self.start}, {self.stop}, {self.last}")
-        if self.place not in ("target", "fed"):
-            raise ValueError(f'a position sits with its "target" or with the token it is "fed", got {self.place!r}')
+        if self.position_of not in ("target", "fed"):
+            raise ValueError(f'a position is that of the "target" or of the token "fed", got {self.position_of!r}')
 
     def share(self, done: float) -> float:
         """The share of pictures that are permuted after the share `done` of a training (RAR, eq. 5)."""
@@ -71,4 +71,5 @@ class Random(OneByOne):
 
     def row_positions(self, schedule: Schedule, layout: Layout) -> Int[Tensor, "b n"]:
         """The token that each position predicts, or the one before, which it is fed."""
-        return super().row_positions(schedule, layout) if self.config.place == "target" else place_of_fed(schedule)
+        fed = self.config.position_of == "fed"
+        return position_of_fed(schedule) if fed else super().row_positions(schedule, layout)

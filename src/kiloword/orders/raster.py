@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from kiloword.orders.order import OneByOne, Ranked, place_of_fed
+from kiloword.orders.order import OneByOne, Ranked, position_of_fed
 from kiloword.tokens import Layout, Schedule
 
 # Axes: b pictures, n tokens, h w rows and columns of the grid.
@@ -55,11 +55,11 @@ PATHS = {"rows": rows, "columns": columns, "snake": snake, "spiral": spiral, "ra
 class RasterConfig:
     """`path` is one of `PATHS`, or the rank of every token in a grid: all numbers from 0 on, each once.
 
-    `place`: a position has the coordinates of the token that it predicts ("target"), or of the one that it is "fed".
+    `position_of`: a position has the coordinates of the token it predicts ("target"), or of the one it is "fed".
     """
 
     path: str | tuple[int, ...] = "rows"
-    place: str = "target"
+    position_of: str = "target"
 
     def __post_init__(self):
         if isinstance(self.path, str):
@@ -69,8 +69,8 @@ class RasterConfig:
             object.__setattr__(self, "path", tuple(self.path))
             if sorted(self.path) != list(range(len(self.path))):
                 raise ValueError(f"the ranks of a path are 0 to {len(self.path) - 1}, each once; got {self.path}")
-        if self.place not in ("target", "fed"):
-            raise ValueError(f'a position sits with its "target" or with the token it is "fed", got {self.place!r}')
+        if self.position_of not in ("target", "fed"):
+            raise ValueError(f'a position is that of the "target" or of the token "fed", got {self.position_of!r}')
 
     def build(self) -> "Raster":
         return Raster(self)
@@ -94,4 +94,5 @@ class Raster(OneByOne, Ranked):
 
     def row_positions(self, schedule: Schedule, layout: Layout) -> Int[Tensor, "b n"]:
         """The token that each position predicts, or the one before, which it is fed."""
-        return super().row_positions(schedule, layout) if self.config.place == "target" else place_of_fed(schedule)
+        fed = self.config.position_of == "fed"
+        return position_of_fed(schedule) if fed else super().row_positions(schedule, layout)

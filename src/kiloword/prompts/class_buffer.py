@@ -10,15 +10,17 @@ from kiloword.prompts.prompt import Condition, Prompt, class_ids
 
 @dataclass(frozen=True)
 class ClassBufferConfig:
-    """Classes 0 to `classes` - 1, each repeated at `rows` positions."""
+    """Classes 0 to `classes` - 1, each repeated at `positions` positions."""
 
     classes: int
     width: int
-    rows: int = 64
+    positions: int = 64
 
     def __post_init__(self):
-        if self.classes < 1 or self.rows < 1:
-            raise ValueError(f"there must be at least one class and one position, got {self.classes} and {self.rows}")
+        if self.classes < 1 or self.positions < 1:
+            raise ValueError(
+                f"there must be at least one class and one position, got {self.classes} and {self.positions}"
+            )
 
     def build(self) -> "ClassBuffer":
         return ClassBuffer(self)
@@ -41,7 +43,7 @@ class ClassBuffer(Prompt, nn.Module):
     def read(self, prompts: list) -> Condition:
         ids = class_ids(prompts, self.config.classes).to(self.embedding.weight.device)
         vector = torch.cat([self.embedding.weight, self.nothing])[ids]
-        prefix = vector[:, None].expand(-1, self.config.rows, -1)
+        prefix = vector[:, None].expand(-1, self.config.positions, -1)
         return Condition(prefix, torch.ones(prefix.shape[:2], dtype=torch.bool, device=ids.device))
 
     def null(self, condition: Condition) -> Condition:

@@ -20,7 +20,7 @@ from kiloword.prompts.text_encoder import TextEncoder
 
 @dataclass(frozen=True)
 class FeaturesConfig:
-    """Prompts of at most `rows` positions of `channels` features each.
+    """Prompts of at most `positions` positions of `channels` features each.
 
     `encoder` is the text encoder whose features these are, a folder or owner/name on the hub; it is not part of the
     model, and loaded with the first text. "": prompts can only be features.
@@ -28,12 +28,14 @@ class FeaturesConfig:
 
     channels: int
     width: int
-    rows: int = 120
+    positions: int = 120
     encoder: str = ""
 
     def __post_init__(self):
-        if self.channels < 1 or self.rows < 1:
-            raise ValueError(f"features need at least one channel and position, got {self.channels} and {self.rows}")
+        if self.channels < 1 or self.positions < 1:
+            raise ValueError(
+                f"features need at least one channel and position, got {self.channels} and {self.positions}"
+            )
 
     def build(self) -> "Features":
         return Features(self)
@@ -53,8 +55,8 @@ class Features(Prompt, nn.Module):
         self.config, self.width = config, config.width
         self.enter = nn.Linear(config.channels, config.width, bias=False)
         self.out = nn.Linear(config.width, config.width, bias=False)
-        self.nothing = nn.Parameter(torch.randn(config.rows, config.channels) * config.channels**-0.5)
-        self.encoder = TextEncoder(config.encoder, config.rows)
+        self.nothing = nn.Parameter(torch.randn(config.positions, config.channels) * config.channels**-0.5)
+        self.encoder = TextEncoder(config.encoder, config.positions)
         for layer in (self.enter, self.out):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
 
@@ -74,7 +76,7 @@ class Features(Prompt, nn.Module):
             return self.nothing
         if not isinstance(features, Tensor):
             raise ValueError(f"a prompt is a text or features of an encoder, got {features!r}")
-        most, channels = self.config.rows, self.config.channels
+        most, channels = self.config.positions, self.config.channels
         if features.ndim != 2 or features.shape[1] != channels or not 1 <= len(features) <= most:
             raise ValueError(f"features have 1 to {most} positions of {channels} channels, got {list(features.shape)}")
         if mask is not None:

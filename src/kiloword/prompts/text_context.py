@@ -22,7 +22,7 @@ from kiloword.transformer import Context, KeyValues, RMSNormConfig, attend
 
 @dataclass(frozen=True)
 class TextContextConfig:
-    """Prompts of at most `rows` positions of `channels` features each, pooled by attention with `heads` heads.
+    """Prompts of at most `positions` positions of `channels` features each, pooled by attention with `heads` heads.
 
     `encoder` is the text encoder whose features these are, a folder or owner/name on the hub; it is not part of the
     model, and loaded with the first text. "": prompts can only be features.
@@ -31,13 +31,15 @@ class TextContextConfig:
     channels: int
     width: int
     heads: int
-    rows: int = 512
+    positions: int = 512
     encoder: str = ""
     eps: float = 1e-6
 
     def __post_init__(self):
-        if self.channels < 1 or self.rows < 1:
-            raise ValueError(f"features need at least one channel and position, got {self.channels} and {self.rows}")
+        if self.channels < 1 or self.positions < 1:
+            raise ValueError(
+                f"features need at least one channel and position, got {self.channels} and {self.positions}"
+            )
         if self.heads < 1 or self.width % self.heads:
             raise ValueError(f"width {self.width} is not a multiple of {self.heads} heads")
 
@@ -56,13 +58,13 @@ class TextContext(Prompt, nn.Module):
 
     def __init__(self, config: TextContextConfig):
         super().__init__()
-        self.config, self.width, self.context_positions = config, config.width, config.rows
+        self.config, self.width, self.context_positions = config, config.width, config.positions
         self.norm = RMSNormConfig(config.eps).build(config.channels)
         self.pool = Pool(config.channels, config.width, config.heads)
         self.enter = nn.Linear(config.channels, config.width)
         self.out = nn.Linear(config.width, config.width)
-        self.nothing = nn.Parameter(torch.randn(config.rows, config.channels) * config.channels**-0.5)
-        self.encoder = TextEncoder(config.encoder, config.rows + 1, str)  # one more, to see what is too long
+        self.nothing = nn.Parameter(torch.randn(config.positions, config.channels) * config.channels**-0.5)
+        self.encoder = TextEncoder(config.encoder, config.positions + 1, str)  # one more, to see what is too long
         for layer in (self.enter, self.out):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
             nn.init.zeros_(layer.bias)
@@ -83,7 +85,7 @@ class TextContext(Prompt, nn.Module):
             return self.nothing
         if not isinstance(features, Tensor):
             raise ValueError(f"a prompt is a text or features of an encoder, got {features!r}")
-        most, channels = self.config.rows, self.config.channels
+        most, channels = self.config.positions, self.config.channels
         if features.ndim != 2 or features.shape[1] != channels or not len(features):
             raise ValueError(f"features have 1 to {most} positions of {channels} channels, got {list(features.shape)}")
         if mask is not None:

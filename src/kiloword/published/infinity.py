@@ -136,7 +136,7 @@ def source_name(name: str, config: ImageModelConfig) -> Source:
         case ["prompt", "pool", "query"]:
             return Source(("text_proj_for_sos.ca.mat_q",), changed=Tensor.flatten)
         case ["prompt", "nothing"]:
-            return Source(("cfg_uncond",), changed=partial(lengthened, length=config.prompt.rows))
+            return Source(("cfg_uncond",), changed=partial(lengthened, length=config.prompt.positions))
         case ["transformer", "shared_modulation", "linear", kind]:
             return Source((f"shared_ada_lin.1.{kind}",), changed=partial(reordered, order=HALVES))
         case ["transformer", "output_modulation", "linear", kind]:

@@ -48,7 +48,9 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     if arguments.get("model_type", "c2i") == "t2i":
         channels, length = arguments.get("caption_dim", 2048), arguments.get("cls_token_num", 120)
         prompt = FeaturesConfig(channels, width, length, arguments.get("text_encoder", ""))
-    return ImageModelConfig(ModalityConfig(tokenizer, RasterConfig(place="fed"), head), prompt, stack_of(arguments))
+    return ImageModelConfig(
+        ModalityConfig(tokenizer, RasterConfig(position_of="fed"), head), prompt, stack_of(arguments)
+    )
 
 
 def stack_of(arguments: dict[str, Any]) -> StackConfig:

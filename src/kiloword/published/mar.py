@@ -38,7 +38,7 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
         hidden=arguments["diffloss_w"],
         process=DDPMConfig(respacing=str(arguments["num_sampling_steps"] or 1000)),
         repeat=arguments["diffusion_batch_mul"],
-        places=side**2,
+        positions=side**2,
     )
 
     def stack(half: str) -> StackConfig:

@@ -45,7 +45,7 @@ def parts(arguments: dict[str, Any]) -> ImageModelConfig:
     depth = replace(stack, depth=arguments["n_output_layer"], position=None)
     head = MulticodeHeadConfig(space, stack.width, depth, entrance=BareEntranceConfig())
     prompt = ClassStartConfig(arguments.get("num_classes", 1000), stack.width)
-    return ImageModelConfig(ModalityConfig(tokenizer, RasterConfig(place="fed"), head), prompt, stack)
+    return ImageModelConfig(ModalityConfig(tokenizer, RasterConfig(position_of="fed"), head), prompt, stack)
 
 
 def codes_of(size: int, books: int) -> Codes:

@@ -82,7 +82,7 @@ def image_model(tokenizer: AutoencoderConfig, head: SharedVocabConfig, transform
     """dVAE x raster x shared vocabulary, no merges yet. Picture rows sit where the token that they are fed does."""
     merges = BPEConfig()
     return ImageModelConfig(
-        picture=ModalityConfig(tokenizer, RasterConfig(place="fed"), head),
+        picture=ModalityConfig(tokenizer, RasterConfig(position_of="fed"), head),
         prompt=TextStreamConfig(merges, head.limit),
         transformer=transformer,
         text=TextConfig(merges, head, limit=min(64, head.limit - 1)),

@@ -59,7 +59,7 @@ def image_model(autoencoder: AutoencoderConfig, codes: Codes, width: int, depth:
     merges = BPEConfig()
     return ImageModelConfig(
         picture=ModalityConfig(
-            PyramidConfig(autoencoder), DraftConfig(), FactorisedConfig(codes, width, units=48, places=20)
+            PyramidConfig(autoencoder), DraftConfig(), FactorisedConfig(codes, width, units=48, positions=20)
         ),
         prompt=TextPrefixConfig(merges, width, dropout=0.1),
         transformer=StackConfig(

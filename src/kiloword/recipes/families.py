@@ -56,13 +56,13 @@ EACH = WIDTH // HEADS  # numbers of a head
 
 
 def llama(width: int = WIDTH, depth: int = DEPTH) -> StackConfig:
-    """Llama's blocks with places of time, scale, row and column."""
+    """Llama's blocks with positions of time, scale, row and column."""
     attention, position = replace(EASY, heads=width // EACH), RotaryConfig((24, 8, 16, 16))
     return StackConfig(width, depth, attention, SwiGLUConfig.beside(width), position=position, dropout=0.1)
 
 
 def gpt() -> StackConfig:
-    """GPT-2's blocks: layer norms and a plain network; the text's places are rotary, the picture's learned too."""
+    """GPT-2's blocks: layer norms and a plain network; the text's positions are rotary, the picture's learned too."""
     return StackConfig(
         WIDTH, DEPTH, EASY, GELUConfig(4 * WIDTH), LayerNormConfig(), RotaryConfig((24, 8, 16, 16)), dropout=0.1
     )
@@ -82,7 +82,7 @@ def quick() -> StackConfig:
 
 
 def small(width: int = WIDTH, depth: int = 2) -> StackConfig:
-    """The transformer over the codes of a token; these have no places, as each codebook has vectors of its own."""
+    """The transformer over the codes of a token; these have no positions, as each codebook has vectors of its own."""
     return replace(llama(width, depth), position=None)
 
 
@@ -131,7 +131,7 @@ def bits(width: int = WIDTH) -> BitwiseConfig:
 
 def drawn_from_noise(width: int = WIDTH) -> DiffusionConfig:
     """Vectors, each drawn by a small network of its own."""
-    return DiffusionConfig(Vector(16), width, 3, width, FlowConfig(25), places=GRID)
+    return DiffusionConfig(Vector(16), width, 3, width, FlowConfig(25), positions=GRID)
 
 
 def with_flips(tokenizer: AutoencoderConfig) -> AutoencoderConfig:
@@ -147,13 +147,13 @@ FAMILIES = {
         "palette", RasterConfig(), picked(512, entrance=PositionEntranceConfig(16 * 16)), quick, "Image GPT",
     ),
     "emoji-llamagen": (
-        "vq", RasterConfig(), picked(1024, places=GRID), llama, "LlamaGen",
+        "vq", RasterConfig(), picked(1024, positions=GRID), llama, "LlamaGen",
     ),
     "emoji-rar": (
-        "vq", RandomConfig(), picked(1024, places=GRID), llama, "RAR",
+        "vq", RandomConfig(), picked(1024, positions=GRID), llama, "RAR",
     ),
     "emoji-glm": (
-        "vq", DraftConfig(), picked(1024, places=GRID + GRID // 4), llama, "GLM-Image",
+        "vq", DraftConfig(), picked(1024, positions=GRID + GRID // 4), llama, "GLM-Image",
     ),
     "emoji-var": (
         "residual", NextScaleConfig(), painted(), gpt, "VAR",
@@ -165,10 +165,10 @@ FAMILIES = {
         "kl", MaskedConfig(16), drawn_from_noise(), halves, "MAR",
     ),
     "emoji-metamorph": (
-        "multicode", RasterConfig(), RegressionConfig(Vector(4 * 8), WIDTH, places=GRID), llama, "MetaMorph",
+        "multicode", RasterConfig(), RegressionConfig(Vector(4 * 8), WIDTH, positions=GRID), llama, "MetaMorph",
     ),
     "emoji-unitok": (
-        "multicode", RasterConfig(), MulticodeHeadConfig(Codes((1024,) * 4), WIDTH, small(), places=GRID), llama,
+        "multicode", RasterConfig(), MulticodeHeadConfig(Codes((1024,) * 4), WIDTH, small(), positions=GRID), llama,
         "UniTok's LlamaGen",
     ),
 }  # fmt: skip

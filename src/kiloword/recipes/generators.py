@@ -38,7 +38,7 @@ class System:
 
 def many_codes(width: int) -> MulticodeHeadConfig:
     """Four codes a token, one after the other, by one block."""
-    return MulticodeHeadConfig(Codes((1024,) * 4), width, small(width, 1), places=GRID)
+    return MulticodeHeadConfig(Codes((1024,) * 4), width, small(width, 1), positions=GRID)
 
 
 def less_one(width: int, depth: int) -> Any:
@@ -48,7 +48,7 @@ def less_one(width: int, depth: int) -> Any:
 
 SYSTEMS = {
     "vq-raster": System(
-        "vq x raster x categorical", "vq", RasterConfig(), lambda width: picked(1024, width, places=GRID)
+        "vq x raster x categorical", "vq", RasterConfig(), lambda width: picked(1024, width, positions=GRID)
     ),
     "multicode-raster": System(
         "multicode x raster x multicode", "multicode", RasterConfig(), many_codes, less_one,

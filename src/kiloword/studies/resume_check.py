@@ -19,6 +19,6 @@ def check_resumed(path: Path, settings: dict[str, Any]) -> None:
         replace_file(path, json.dumps(wanted, indent=1).encode())
         return
     held = aliases.renamed(json.loads(path.read_text()))
-    other = [name for name in wanted if held.get(name) != wanted[name]]
+    other = [name for name, value in aliases.renamed(wanted).items() if held.get(name) != value]
     if other:
         raise ValueError(f"{path.parent} was begun with another {', '.join(other)}: remove it, or choose another --out")

@@ -86,7 +86,7 @@ def painter() -> Painter:
     """Two groups of codes a token, guidance on; untrained."""
     torch.manual_seed(0)
     autoencoder, codes = tiny.autoencoder(groups=2), Codes(tiny.LEVELS * 2)
-    head = FactorisedConfig(codes, tiny.WIDTH, units=8, places=10).build()
+    head = FactorisedConfig(codes, tiny.WIDTH, units=8, positions=10).build()
     picture = Modality(PyramidConfig(autoencoder).build(), DraftConfig().build(), head)
     vocabulary = Categorical(tiny.words().build().space.size)
     text = parts.TextConfig(tiny.words(), CategoricalConfig(vocabulary, tiny.WIDTH), limit=14)

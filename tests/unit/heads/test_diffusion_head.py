@@ -22,7 +22,7 @@ PROCESSES = {  # the noisiest timestep is left out: what an untrained network gu
     "flow": FlowConfig(4),
     "logit-normal": FlowConfig(3, "logit-normal"),
 }
-BASE = DiffusionConfig(Vector(C), tiny.WIDTH, depth=2, hidden=12, repeat=2, places=Q)
+BASE = DiffusionConfig(Vector(C), tiny.WIDTH, depth=2, hidden=12, repeat=2, positions=Q)
 
 
 def head_of(process: str, **changes) -> DiffusionHead:
@@ -118,7 +118,7 @@ def test_places_are_told_apart(process):
     hidden = hidden_of(1, 1)
     here, there = (drawn(head, hidden, [1.0], [7], memo=memo) for memo in (memo_of(1), memo_of(1).roll(1, 1)))
     assert not same(here, there)
-    free = head_of(process, places=0)
+    free = head_of(process, positions=0)
     assert free.place is None
     assert same(drawn(free, hidden, [1.0], [7]), drawn(free, hidden, [1.0], [7], memo=memo_of(1).roll(1, 1)))
 
@@ -165,7 +165,7 @@ def test_positions_without_a_token_enter_as_zeros():
     vectors, memo = head.enter(fed, Layout(((1, Q),)))
     assert torch.equal(memo, fed.place)
     assert not vectors[~real].any() and torch.allclose(vectors[real], head.entrance(fed.tokens)[real])
-    with pytest.raises(ValueError, match="has 6 tokens, this head has learned 5 places"):
+    with pytest.raises(ValueError, match="has 6 tokens, this head has learned 5 positions"):
         head.enter(fed, Layout(((2, 3),)))
 
 

@@ -51,8 +51,8 @@ def test_a_padding_is_fed_as_that_of_its_place(head):
     fed = Fed(torch.tensor([[0, 3, 0, 0, 0]]), place > 0, torch.ones(1, LIMIT + 1), place)
     rows, memo = head.text.enter(fed, LINE)
     ids = torch.tensor([[3, TEXT + 1, TEXT + 2, TEXT + 3]])
-    assert torch.equal(memo, place) and torch.allclose(rows[:, 0], head.start + head.word_place.weight[0])
-    assert torch.allclose(rows[:, 1:], head.embedding(ids) + head.word_place.weight[1:])
+    assert torch.equal(memo, place) and torch.allclose(rows[:, 0], head.start + head.text_position.weight[0])
+    assert torch.allclose(rows[:, 1:], head.embedding(ids) + head.text_position.weight[1:])
     with pytest.raises(ValueError, match="texts of 4 tokens: the text is too long"):
         head.text.enter(Fed(fed.tokens[:, :1], place[:, :1] > 0, torch.ones(1, 1), place[:, :1] + LIMIT + 1), LINE)
 
@@ -90,7 +90,7 @@ def test_densities_sum_to_one(head):
 
 
 def test_sizes_that_make_no_sense_are_refused():
-    with pytest.raises(ValueError, match="got 0 places and 0"):
+    with pytest.raises(ValueError, match="got 0 positions and 0"):
         SharedVocabConfig(Categorical(3), Categorical(3), 8, 0, AxialEntranceConfig(1, 1))
-    with pytest.raises(ValueError, match="one of its 3 ids, got 2 places and 3"):
+    with pytest.raises(ValueError, match="one of its 3 ids, got 2 positions and 3"):
         SharedVocabConfig(Categorical(3), Categorical(3), 8, 2, AxialEntranceConfig(1, 1), pad=3)

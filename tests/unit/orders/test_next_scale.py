@@ -39,7 +39,7 @@ def rank_of(schedule: Schedule, layout: Layout) -> torch.Tensor:
 
 
 def test_it_is_an_order_that_paints():
-    assert isinstance(ORDER, Order) and ORDER.causal and ORDER.painted and not ORDER.gradual
+    assert isinstance(ORDER, Order) and ORDER.causal and ORDER.feeds_canvas and not ORDER.gradual
 
 
 @given(GRIDS)

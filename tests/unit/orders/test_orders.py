@@ -99,7 +99,7 @@ def test_each_picture_goes_by_its_own_schedule(ranks):
     schedule, everything = Schedule(start, start + 1), torch.arange(n).expand(len(ranks), -1)
     shown = everything + 10 * torch.arange(len(ranks))[:, None]
     fed = RasterConfig().build().feed(shown, schedule, torch.ones(shown.shape), everything, layout)
-    seats = RasterConfig(place="fed").build().row_positions(schedule, layout)
+    seats = RasterConfig(position_of="fed").build().row_positions(schedule, layout)
     for picture, rank in enumerate(ranks):
         for token in range(n):
             before = rank.index(rank[token] - 1) if rank[token] else NOWHERE
@@ -113,7 +113,7 @@ def test_who_sees_whom_is_what_becomes_known_first(name):
     layout = Layout(((1, 1), (2, 2)) if name == "draft" else ((2, 2),))
     order, nothing = tiny.ORDERS[name].build(), torch.zeros(3, layout.count).bool()
     schedule = order.schedule(layout, 3, None, None)
-    assert isinstance(order, Order) and order.causal and not order.painted and not order.gradual
+    assert isinstance(order, Order) and order.causal and not order.feeds_canvas and not order.gradual
     for step in range(schedule.steps):
         assert torch.equal(rank_at(order, schedule, step, layout, nothing), schedule.start.long())
 

@@ -57,7 +57,7 @@ def test_a_position_is_fed_the_token_before_it_and_told_which_comes_next(seed):
     fed = order.feed(shown, schedule, torch.ones(1, 12), by_step[None], LAYOUT)
     assert fed.tokens[0, 1:].tolist() == (by_step[:-1] + 100).tolist() and fed.real[0].tolist() == [False] + [True] * 11
     assert torch.equal(fed.place[0], by_step) and torch.equal(order.row_positions(schedule, LAYOUT)[0], RASTER)
-    behind = RandomConfig(last=1.0, place="fed").build().row_positions(schedule, LAYOUT)[0]
+    behind = RandomConfig(last=1.0, position_of="fed").build().row_positions(schedule, LAYOUT)[0]
     assert behind[by_step].tolist() == [NOWHERE, *by_step[:-1].tolist()]
 
 
@@ -93,7 +93,7 @@ def test_pictures_are_learned_by_heart_and_drawn(last):
 
 
 @pytest.mark.parametrize("wrong", [
-    {"start": 0.8, "stop": 0.7}, {"start": -0.1}, {"stop": 1.1}, {"last": 2.0}, {"place": "here"},
+    {"start": 0.8, "stop": 0.7}, {"start": -0.1}, {"stop": 1.1}, {"last": 2.0}, {"position_of": "here"},
 ])  # fmt: skip
 def test_what_cannot_be_is_refused(wrong):
     with pytest.raises(ValueError, match="got"):

@@ -12,7 +12,7 @@ from kiloword.prompts.text_prefix import TextPrefixConfig
 
 TEXT = TextPrefixConfig(tiny.words(), tiny.WIDTH, limit=40).build()
 CLASSES = ClassLabelConfig(3, tiny.WIDTH).build()
-BUFFER = ClassBufferConfig(3, tiny.WIDTH, rows=5).build()
+BUFFER = ClassBufferConfig(3, tiny.WIDTH, positions=5).build()
 NUMBERS = st.sampled_from([0, 1, 2, None])
 PROMPTS = [(TEXT, st.sampled_from([*tiny.TEXTS, "", None])), (CLASSES, NUMBERS), (BUFFER, NUMBERS)]
 
@@ -68,4 +68,4 @@ def test_wrong_prompts_are_refused():
     with pytest.raises(ValueError, match="at least one class, got 0"):
         ClassLabelConfig(0, 8)
     with pytest.raises(ValueError, match="one class and one position, got 3 and 0"):
-        ClassBufferConfig(3, 8, rows=0)
+        ClassBufferConfig(3, 8, positions=0)

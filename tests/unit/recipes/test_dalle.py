@@ -75,7 +75,7 @@ def test_a_joint_head_must_be_named_by_both():
         replace(config, picture=other).build()
     with pytest.raises(ValueError, match="this model has none"):
         replace(config, text=None).build()
-    with pytest.raises(ValueError, match="texts of 9 tokens and their end do not fit into 9 places"):
+    with pytest.raises(ValueError, match="texts of 9 tokens and their end do not fit into 9 positions"):
         replace(config.text, limit=shared_vocab.LIMIT)
 
 

@@ -53,7 +53,7 @@ def tokenizer_task(quantizer: QuantizerConfig = FSQConfig(tiny.LEVELS, groups=2)
 def image_model_task(**changes) -> ImageModelTask:
     torch.manual_seed(0)
     model = tiny.model("single", "rows", "factorised")
-    model.picture.head = tiny.HEADS["factorised"].__class__(model.picture.head.space, tiny.WIDTH, places=16).build()
+    model.picture.head = tiny.HEADS["factorised"].__class__(model.picture.head.space, tiny.WIDTH, positions=16).build()
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
     captions = Captions(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
     tokens = versions_and_shown(model, count=3)[0]
