@@ -1,21 +1,12 @@
-"""The networks of LlamaGen's VQ-16 against the same rewritten module by module, and a large picture in tiles.
-
-Weights are random. `--tiled 2048` instead decodes one picture of that side and says how long it took and the peak
-memory of the process; with `--untiled` the picture is decoded in one piece after that, and compared.
-"""
+"""The networks of LlamaGen's VQ-16 against the same rewritten module by module, with random weights."""
 
 import argparse
-import math
-import resource
 import sys
-import time
 from collections.abc import Callable
 
 import torch
-from kiloword.engine.tiles import Tiling, cover, decode_tiled
 from side_by_side import arguments, show, table, take_turns, use_threads
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from kiloword.published import page
 from kiloword.tokenizers.cnn import Attention, Block, CNNDecoder, CNNEncoder, Double, Halve
@@ -103,61 +94,16 @@ def compare(options: argparse.Namespace) -> None:
     show(options, figures, [table(title, ["", "s", "times as fast"], rows)])
 
 
-@torch.inference_mode()
-def large(options: argparse.Namespace) -> None:
-    """Decode one large picture in tiles."""
-    system, side = SYSTEM.parts(SYSTEM.variants["16"].arguments).build().eval(), options.tiled
-    layout = system.layout(side, side)
-    clouds = interpolate(torch.randn(1, 8, 5, 5), layout.sizes[0], mode="bicubic")
-    tokens = system.quantizer.quantize(clouds + 0.2 * torch.randn_like(clouds), layout).target
-    tiling = Tiling(options.side, options.overlap, options.measured, options.whole)
-    started, worked = time.perf_counter(), time.process_time()
-    tiled = decode_tiled(system, tokens, layout, tiling=tiling, progress=report)
-    print(file=sys.stderr)
-    figures = {"s": time.perf_counter() - started, "processor s": time.process_time() - worked, "peak, MB": peak()}
-    if options.untiled:
-        worked = time.process_time()
-        error = tiled - system.decode(tokens, layout, torch.ones_like(tokens, dtype=torch.bool))
-        figures |= {"in one piece, processor s": time.process_time() - worked, "in one piece, peak, MB": peak()}
-        off = float(error.square().mean().sqrt())  # 0 where all steps are small enough to be run in one piece
-        figures["PSNR of tiles against one piece, dB"] = 20 * math.log10(2 / off) if off else math.inf
-        edges = torch.zeros(error.shape[3] - 1, dtype=torch.bool)
-        starts = {tile.kept[1].start for tile in cover(layout.sizes[0], tiling)} - {0}
-        edges[[system.stride * start - 1 for start in starts]] = True
-        steps = error.diff(dim=3).square().mean((0, 1, 2))
-        figures["step of the error across a seam"] = float(steps[edges].mean().sqrt())
-        figures["the same elsewhere"] = float(steps[~edges].mean().sqrt())
-    title = f"VQ-16, {side}x{side} pixels in tiles, {tiling}, {options.threads} threads"
-    show(options, figures, [table(title, ["", ""], list(figures.items()))])
-
-
-def report(what: str, done: int, total: int | None) -> None:
-    print(f"\r{done}{f' of {total}' if total else ''} {what}     ", end="", file=sys.stderr, flush=True)
-
-
-def peak() -> float:
-    """The peak memory of this process so far, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def main() -> None:
     parser = arguments(__doc__ or "", rounds=3)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16], help="pictures at once")
     parser.add_argument(
         "--apart", action="store_true", help="also the reference with one of kiloword's optimisations each"
     )
-    parser.add_argument(
-        "--tiled", type=int, metavar="SIDE", help="decode one picture of so many pixels a side in tiles"
-    )
-    parser.add_argument("--untiled", action="store_true", help="and then in one piece, to compare")
-    parser.add_argument("--side", type=int, default=Tiling.side, help="tokens a tile, of each side")
-    parser.add_argument("--overlap", type=int, default=Tiling.overlap, help="tokens of context around it")
-    parser.add_argument("--measured", type=float, default=Tiling.measured, help="share of a tile's side for the norms")
-    parser.add_argument("--whole", type=int, default=Tiling.whole, help="numbers of a step that is run in one piece")
     options = parser.parse_args()
     use_threads(options.threads)
     torch.manual_seed(0)
-    return large(options) if options.tiled else compare(options)
+    compare(options)
 
 
 if __name__ == "__main__":
