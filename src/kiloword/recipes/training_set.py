@@ -21,7 +21,7 @@ from kiloword.data.array import ReadOnlyArray, ShardedArray, Writer
 from kiloword.data.dataset import Dataset, Sample, Skipped
 from kiloword.data.json_lines import JsonLines
 from kiloword.data.kinds import open_dataset
-from kiloword.evaluation.image_set import draw_of
+from kiloword.evaluation.image_set import key_hash
 from kiloword.training.augmentation import to_bytes
 
 # Axes: n pictures, S pixels a side.
@@ -81,7 +81,7 @@ def weighed(
 
 def plain_rows(rows: list[dict]) -> tuple[list[dict], list[dict]]:
     """Those to learn and those held out, none with a skin tone, in an order that their keys alone decide."""
-    plain = sorted((row for row in rows if not row.get("skin_tones")), key=lambda row: draw_of(0, row["key"]))
+    plain = sorted((row for row in rows if not row.get("skin_tones")), key=lambda row: key_hash(0, row["key"]))
     known = [row for row in plain if row.get("split", "train") == "train"]
     return known, [row for row in plain if row.get("split", "train") != "train"]
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.feature_spaces import SPACES
-from kiloword.evaluation.image_set import SPLITS, ImageSet, draw_of, to_bytes
+from kiloword.evaluation.image_set import SPLITS, ImageSet, key_hash, to_bytes
 from kiloword.evaluation.likelihood import picture_bits
 from kiloword.evaluation.memorisation import TrainingSet, memorisation
 from kiloword.evaluation.session import Session
@@ -61,12 +61,12 @@ class EvaluationProtocol:
         return [place for places in self.judging.values() for place in places[:each]][: self.settings.shown]
 
     def prompts(self, painter: Painter, places: Sequence[int]) -> list[str]:
-        rows = [self.image_set.rows[place] for place in places]
+        rows = [self.image_set.metadata[place] for place in places]
         return [painter.phrase(row["caption"], row["style"]) for row in rows]
 
     def seeds(self, places: Sequence[int]) -> list[int]:
         """One a picture, the same for all systems."""
-        return [draw_of(self.seed, "draw/" + self.image_set.rows[place]["key"]) for place in places]
+        return [key_hash(self.seed, "draw/" + self.image_set.metadata[place]["key"]) for place in places]
 
     def drawn(self, painter: Painter, places: Sequence[int]) -> UInt8[Tensor, "n 4 S S"]:
         """A picture of each, as the painter's card says."""
@@ -87,10 +87,10 @@ def protocol_for(pictures: Pictures, settings: Judging, seed: int) -> Evaluation
     choosing = [place for places in asked.values() for place in places[::2]]
     judging = {split: places[1::2] for split, places in asked.items() if places[1::2]}
     taken = {place for places in asked.values() for place in places}
-    train = image_set.where(split=SPLITS["train"])
+    train = image_set.matching(split=SPLITS["train"])
     others = [place for place in train if place not in taken] or train
     if min(len(choosing), sum(map(len, judging.values())), len(others)) < 2:
-        raise ValueError(f"{len(image_set.rows)} pictures are too few to choose by some and to judge by others")
+        raise ValueError(f"{len(image_set.metadata)} pictures are too few to choose by some and to judge by others")
     gallery, others_drawn = Gallery(image_set), image_set.pixels[others]
     return EvaluationProtocol(gallery, TrainingSet(gallery), choosing, judging, others_drawn, settings, seed)
 

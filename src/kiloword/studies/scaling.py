@@ -178,7 +178,7 @@ def text_losses(protocol: EvaluationProtocol, painter: Painter) -> dict[str, flo
     for name, places in asked(protocol).items():
         said = text_bits(session, protocol.image_set.pixels[places], protocol.prompts(painter, places))
         found[f"text, {name}"] = float(said.mean()) * math.log(2)
-        rows = [protocol.image_set.rows[place] for place in places]
+        rows = [protocol.image_set.metadata[place] for place in places]
         texts = session.described(protocol.image_set.pixels[places])
         found[f"right, {name}"] = judge(texts, rows, painter.card.styles)["right"]
     return found
@@ -186,8 +186,8 @@ def text_losses(protocol: EvaluationProtocol, painter: Painter) -> dict[str, flo
 
 def asked(protocol: EvaluationProtocol) -> dict[str, list[int]]:
     """By which pictures losses are told."""
-    held_out = [place for place, row in enumerate(protocol.image_set.rows) if row["split"] != "train"][:LOSSES]
-    return {"held_out": held_out, "learned": protocol.image_set.where(split="train")[: len(held_out)]}
+    held_out = [place for place, row in enumerate(protocol.image_set.metadata) if row["split"] != "train"][:LOSSES]
+    return {"held_out": held_out, "learned": protocol.image_set.matching(split="train")[: len(held_out)]}
 
 
 def foretold(study: Study, budget: Budget, points: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Law]]:
