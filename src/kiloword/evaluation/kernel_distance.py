@@ -28,7 +28,7 @@ class KernelDistance:
 def kernel_distance(
     first: Float[Tensor, "n d"], second: Float[Tensor, "n d"], resamples: int = 1000, seed: int = 0
 ) -> KernelDistance:
-    """The distance of pictures from their originals, one vector of features each; features should have a spread of about 1.
+    """The distance of pictures from their originals, given the features of each, whose spread should be about 1.
 
     A resample draws pairs with replacement; two copies of one pair are never compared, which would add a bias.
     """

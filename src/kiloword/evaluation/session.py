@@ -43,7 +43,7 @@ class Session:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width that the tokenizer encodes: figures are of pictures at this size, whatever size is decoded."""
+        """Height and width that the tokenizer encodes: all figures are of pictures at this size."""
         return self.painter.read_size(self.painter.card.sizes[0])
 
     @property

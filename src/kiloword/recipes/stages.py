@@ -116,8 +116,8 @@ def taught_judge(
 def captions_of(pictures: Pictures) -> Captions:
     """The many ways to ask for a picture, and the one answer."""
     return Captions(
-        ask=lambda row, chance: dialogue.request(pictures.metadata[row], chance),
-        answer=lambda row: dialogue.answer(pictures.metadata[row]),
+        prompt=lambda row, chance: dialogue.request(pictures.metadata[row], chance),
+        caption=lambda row: dialogue.answer(pictures.metadata[row]),
     )
 
 

@@ -55,7 +55,7 @@ def image_model_task(**changes) -> ImageModelTask:
     model = tiny.model("single", "rows", "factorised")
     model.picture.head = tiny.HEADS["factorised"].__class__(model.picture.head.space, tiny.WIDTH, positions=16).build()
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
-    captions = Captions(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
+    captions = Captions(prompt=lambda i, chance: chance.choice([NAMES[i], "apple"]), caption=lambda i: NAMES[i])
     tokens = versions_and_shown(model, count=3)[0]
     assert tokens.shape == (3, 6, 16, 2) and tokens.dtype == torch.uint8
     config = ImageModelTaskConfig(**changes)
@@ -71,7 +71,7 @@ def regression_task() -> ImageModelTask:
     prompt = parts.TextPrefixConfig(tiny.words(), tiny.WIDTH)
     config = parts.ImageModelConfig(picture, prompt, tiny.stack(), decoder=tiny.decoder(Vector(6)))
     model = parts.build(config)
-    captions = Captions(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
+    captions = Captions(prompt=lambda i, chance: chance.choice([NAMES[i], "apple"]), caption=lambda i: NAMES[i])
     tokens = versions_and_shown(model, count=3)[0]
     assert tokens.shape == (3, 6, 16, 6) and tokens.dtype == torch.float16
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
@@ -111,15 +111,15 @@ def test_a_seed_decides_the_loss_and_learning_lowers_it(name):
 
 
 def test_an_order_hears_how_far_its_training_is(monkeypatch):
-    task, heard = image_model_task(), []
+    task, shares = image_model_task(), []
     order = type(task.module.picture.order)
     schedule = order.training_schedule
     monkeypatch.setattr(
         order, "training_schedule",
-        lambda self, layout, batch, noise, done=1.0: heard.append(done) or schedule(self, layout, batch, noise, done),
+        lambda self, layout, batch, noise, done=1.0: shares.append(done) or schedule(self, layout, batch, noise, done),
     )  # fmt: skip
     task.loss(torch.arange(6), 0.25)
-    assert heard == [0.25]
+    assert shares == [0.25]
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -211,7 +211,7 @@ def test_bits_that_are_shown_flip_in_the_variants_and_those_to_be_predicted_make
     first = layout.part(0)
     assert torch.equal(clean[1, :, first], target[1, :, first])  # the first grid has nothing to make up for
     assert not torch.equal(clean[1], target[1])
-    captions = Captions(ask=lambda row, chance: 0, answer=lambda row: 1)
+    captions = Captions(prompt=lambda i, chance: 0, caption=lambda i: 1)
     task = ImageModelTask(model, layout, target, captions, torch.ones(6), torch.tensor([4, 5]), shown=shown)
     torch.manual_seed(0)
     one, two = task._pick_versions(torch.arange(6))
