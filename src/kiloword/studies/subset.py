@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from kiloword.data import shards
-from kiloword.recipes.training_set import Pictures, plain_rows
+from kiloword.recipes.training_set import Pictures, plain_records
 from kiloword.training.augmentation import to_bytes
 
 # What is kept of a picture's metadata, and what stands for it where a set does not tell it.
@@ -48,7 +48,7 @@ def chosen(data: Path, learned: int, held_out: int, styles: Sequence[str] = ()) 
     Raises ValueError if there are none to learn, or none held out.
     """
     rows = [row for row in shards.load_metadata(data) if not styles or row.get("style") in styles]
-    known, others = plain_rows([{name: row.get(name, usual) for name, usual in FIELDS.items()} for row in rows])
+    known, others = plain_records([{name: row.get(name, usual) for name, usual in FIELDS.items()} for row in rows])
     if not known or not others:
         which = f" in the style {' or '.join(styles)}" if styles else ""
         counts = f"{len(known)} pictures to learn and {len(others)} held out{which}"

@@ -93,7 +93,9 @@ def test_a_tokenizer_of_other_tokens_or_in_the_wrong_place_is_refused(tmp_path, 
     with pytest.raises(ValueError, match=r"gives Categorical\(size=1024\) of 8x8.*emoji-mar is made for Vector"):
         registry.run("emoji-mar", data=data, out=tmp_path / "mar", tokenizer=taught)
     assert not (tmp_path / "mar").exists()
-    with pytest.raises(ValueError, match=r"a tokenizer is given to a model that is taught anew.*tokenizer-kl"):
+    with pytest.raises(
+        ValueError, match=r"a tokenizer is given to a model that is trained from the start.*tokenizer-kl"
+    ):
         registry.run("tokenizer-kl", data=data, out=tmp_path / "kl", tokenizer=taught)
     with pytest.raises(ValueError, match="goes on from emoji-64"):
         registry.run("emoji-64", data=data, out=tmp_path / "on", start="emoji-64", tokenizer=taught)
@@ -101,12 +103,12 @@ def test_a_tokenizer_of_other_tokens_or_in_the_wrong_place_is_refused(tmp_path, 
 
 def test_few_pictures_are_plain_ones_chosen_by_their_keys(tmp_path):
     data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
-    whole, few = load_pictures(data, tmp_path / "all", 16), load_pictures(data, tmp_path / "few", 16, most=2)
+    whole, few = load_pictures(data, tmp_path / "all", 16), load_pictures(data, tmp_path / "few", 16, limit=2)
     assert len(whole.values) == 10 and len(few.values) == 4
     assert few.weights.tolist().count(1) == len(few.held_out) == 2
     assert not any(row["skin_tones"] for row in few.metadata)
-    again = load_pictures(data, tmp_path / "few", 16, most=3)
+    again = load_pictures(data, tmp_path / "few", 16, limit=3)
     assert {row["key"] for row in few.metadata} < {row["key"] for row in again.metadata}
-    assert len(load_pictures(data, tmp_path / "few", 16, most=100).values) == 9
+    assert len(load_pictures(data, tmp_path / "few", 16, limit=100).values) == 9
     with pytest.raises(ValueError, match="pictures at 0"):
         replace(load("emoji-var").data, pictures=-1)
