@@ -11,10 +11,10 @@ from kiloword.evaluation.image_set import fitted, key_hash, load_image_set, to_b
 
 
 def test_the_album_has_every_picture_with_its_metadata(data):
-    told = []
-    image_set = load_image_set(data, (8, 8), lambda *news: told.append(news))
+    progress_calls = []
+    image_set = load_image_set(data, (8, 8), lambda *call: progress_calls.append(call))
     names = [json.loads(line)["key"] for line in (data / METADATA).read_text().splitlines()]
-    assert [row["key"] for row in image_set.metadata] == names
+    assert [record["key"] for record in image_set.metadata] == names
     assert image_set.pixels.shape == (len(names), 4, 8, 8) and image_set.pixels.dtype == torch.uint8
     assert sum(image_set.counts("split").values()) == len(names) and "keywords" not in image_set.metadata[0]
 
@@ -32,8 +32,8 @@ def test_the_choice_depends_on_seed_and_key_alone(image_set):
     assert chosen == image_set.choose("train", ["noto", "flat", "3d"], 8, seed=3)
     assert chosen[:4] == image_set.choose("train", ["3d", "flat", "noto"], 4, seed=3)
     assert chosen != image_set.choose("train", ["3d", "flat", "noto"], 8, seed=4)
-    rows = [image_set.metadata[index] for index in chosen]
-    assert all(row["split"] == "train" and not row["skin_tones"] for row in rows)
+    records = [image_set.metadata[index] for index in chosen]
+    assert all(record["split"] == "train" and not record["skin_tones"] for record in records)
     assert {image_set.metadata[index]["style"] for index in image_set.choose("held_out", ["flat"], 9, 0)} == {"flat"}
 
 

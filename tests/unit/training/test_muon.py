@@ -1,4 +1,4 @@
-"""Muon: its updates are orthogonal, and it walks as PyTorch's own does, up to that one's bfloat16."""
+"""Muon: its updates are orthogonal, and its steps equal those of PyTorch's, up to that one's bfloat16."""
 
 import pytest
 import torch

@@ -132,12 +132,12 @@ def test_long_steps_begin_late_and_their_lengths_are_told_before():
 
 @pytest.mark.parametrize("wanted", [False, True])
 def test_transformers_alone_are_compiled_if_asked_for(tmp_path, monkeypatch, wanted):
-    seen = []
-    monkeypatch.setattr(Stack, "compile", lambda stack, dynamic: seen.append(stack))
+    compiled = []
+    monkeypatch.setattr(Stack, "compile", lambda stack, dynamic: compiled.append(stack))
     one = task("shades")
     Run(one, TrainingConfig(1, compile=wanted), tmp_path, Fabric(accelerator="cpu", devices=1))
     net = one.module.denoiser
-    assert seen == ([net.guide_stack, net.stack] if wanted else [])
+    assert compiled == ([net.guide_stack, net.stack] if wanted else [])
 
 
 def test_tasks_are_those_that_painting_sets():
@@ -147,7 +147,7 @@ def test_tasks_are_those_that_painting_sets():
         levels = one._levels(10, 3, 2)
         assert (levels.level >= levels.half).all() and (levels.half >= levels.to).all()
         assert torch.equal(levels.level[3:8], levels.to[3:8])  # single moments
-        assert levels.level[8:].eq(1).all() and levels.to[8:].eq(0).all()  # glances
+        assert levels.level[8:].eq(1).all() and levels.to[8:].eq(0).all()  # previews
         assert (levels.level[:3] > levels.to[:3]).flatten(1).any(1).all()
 
 

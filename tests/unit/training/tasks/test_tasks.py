@@ -153,8 +153,8 @@ def test_versions_begin_with_the_picture_as_it_is():
 @pytest.mark.parametrize("name", ["fsq", "residual", "kl"])
 def test_named_losses_count_as_their_weights_say(name):
     def loss(**weights: float) -> tuple[float, dict]:
-        own = LossWeights(**{**dict.fromkeys(LOSSES, 0.0), **weights})
-        task = tokenizer_task(tiny.QUANTIZERS[name], weights=own)
+        chosen = LossWeights(**{**dict.fromkeys(LOSSES, 0.0), **weights})
+        task = tokenizer_task(tiny.QUANTIZERS[name], weights=chosen)
         torch.manual_seed(1)
         total, figures = task.loss(torch.arange(6))
         return float(total.detach()), figures
@@ -181,11 +181,11 @@ def test_unfinished_pictures_are_those_of_one_grid():
 
 def test_a_temperature_falls_with_the_iterations():
     task = tokenizer_task(GumbelConfig(8, 4), temperature=Annealing(1.0, 0.1, share=0.5))
-    seen = []
+    temperatures = []
     for done in (0, 0.2, 0.5, 0.9):
         task.loss(torch.arange(2), done)
-        seen.append(task.module.quantizer.temperature)
-    assert seen[0] == 1.0 > seen[1] > seen[2] == seen[3] == 0.1
+        temperatures.append(task.module.quantizer.temperature)
+    assert temperatures[0] == 1.0 > temperatures[1] > temperatures[2] == temperatures[3] == 0.1
     with pytest.raises(ValueError, match="FSQ has no temperature"):
         tokenizer_task(temperature=Annealing())
 
@@ -215,9 +215,9 @@ def test_bits_that_are_shown_flip_in_the_variants_and_those_to_be_predicted_make
     task = ImageModelTask(model, layout, target, captions, torch.ones(6), torch.tensor([4, 5]), shown=shown)
     torch.manual_seed(0)
     one, two = task._pick_versions(torch.arange(6))
-    for row in range(6):  # both of the same version
-        same = [torch.equal(one[row], target[version, row].long()) for version in range(2)]
-        assert torch.equal(two[row], shown[same.index(True), row].long())
+    for index in range(6):  # both of the same version
+        same = [torch.equal(one[index], target[version, index].long()) for version in range(2)]
+        assert torch.equal(two[index], shown[same.index(True), index].long())
     assert not torch.equal(one, two)
     assert torch.isfinite(task.loss(torch.arange(6))[0])
 
