@@ -1,9 +1,9 @@
 """A small Transfusion: words one after the other, pictures denoised, in one stream and by one transformer.
 
-Zhou et al. 2024 (Transfusion: Predict the Next Token and Diffuse Images with One Multi-Modal Model). Published with 0.16 to
-7 billion parameters and 256 tokens of 2x2 latents; a text's loss counts a fifth of a picture's, and 80 % of the
-pictures stand behind their caption. Here pictures that stand before it are clean, not up to half noise as in the paper, and the
-flow is straight, where the paper's schedule is a cosine.
+Zhou et al. 2024 (Transfusion: Predict the Next Token and Diffuse Images with One Multi-Modal Model). Published with
+0.16 to 7 billion parameters and 256 tokens of 2x2 latents; a text's loss counts a fifth of a picture's, and 80 % of the
+pictures stand behind their caption. Here pictures that stand before it are clean, not up to half noise as in the paper,
+and the flow is straight, where the paper's schedule is a cosine.
 """
 
 from dataclasses import replace
