@@ -109,7 +109,7 @@ def costs(line: Line) -> dict[str, str]:
         "passes": f"{cost['passes']['transformer']}" + (f" and {inner} in the head" if inner else ""),
         **{f"s a picture, batch {count}": f"{taken:.3f}" for count, taken in cost["seconds"].items()},
         "MB at the peak, batch 16": "" if memory is None else f"{memory:.0f}",
-        "pictures learned a second": f"{line['learned_a_second']:.1f}",
+        "training pictures a second": f"{line['learned_a_second']:.1f}",
         "minutes of training": f"{line['training']['minutes']:.1f}",
     }
 
