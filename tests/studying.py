@@ -15,17 +15,21 @@ import tiny
 from kiloword.recipes import generators as recipes
 from kiloword.studies import generator_study as generators
 from kiloword.studies import jobs, scaling
-from kiloword.studies.budget import Judging, Material, Teaching
+from kiloword.studies.budget import DataBudget, EvaluationBudget, TrainingBudget
 from kiloword.tokenizers.vit import ViTConfig
 from kiloword.training.loop import Run
 
-MATERIAL = Material(pictures=12, held_out=6, styles=("flat",), versions=2, seen=64, vocabulary=300)
-JUDGING = Judging(6, guidances=(1.5, 2.0), temperatures=(1.0,), batch=8, shown=3, rounds=1)
+MATERIAL = DataBudget(pictures=12, held_out=6, styles=("flat",), versions=2, seen=64, vocabulary=300)
+JUDGING = EvaluationBudget(6, guidances=(1.5, 2.0), temperatures=(1.0,), batch=8, shown=3, rounds=1)
 GENERATORS = generators.Budget(
-    MATERIAL, Teaching(0.001, batch=4, rates=(1e-3, 4e-3), best=1, seeds=2, save_every=2), JUDGING, width=64, depth=2
+    MATERIAL,
+    TrainingBudget(0.001, batch=4, rates=(1e-3, 4e-3), best=1, seeds=2, save_every=2),
+    JUDGING,
+    width=64,
+    depth=2,
 )
 SCALING = scaling.Budget(
-    MATERIAL, Teaching(0.001, batch=4, rates=(2e-3,), seeds=2, save_every=2), JUDGING,
+    MATERIAL, TrainingBudget(0.001, batch=4, rates=(2e-3,), seeds=2, save_every=2), JUDGING,
     sizes=("64x2", "64x4", "64x6", "128x2"), larger="128x4", both="64x2", seen=16, shares=(0.5, 1.0),
 )  # fmt: skip
 

@@ -26,7 +26,7 @@ from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokenizers.patched import PatchedConfig
 from kiloword.tokens import Vector
 from kiloword.training.augmentation import shrink, to_bytes
-from kiloword.training.optimiser import MuonConfig, course
+from kiloword.training.optimiser import MuonConfig, schedule
 
 COUNT, APART, SIDE = 32, 20, 32
 EMOJI = cache_dir() / "data" / "emoji"
@@ -50,7 +50,7 @@ def steps(module: torch.nn.Module, iterations: int, rate: float, loss) -> None:
     for iteration in range(iterations):
         for optimiser in optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = rate * course(iteration, iterations, 20)
+                group["lr"] = rate * schedule(iteration, iterations, 20)
             optimiser.zero_grad()
         loss().backward()
         for optimiser in optimisers:

@@ -12,7 +12,7 @@ from kiloword.tokenizers.usage import usage
 from kiloword.tokens import Codes, TokenSpace, Vector
 from kiloword.tokens.space import values_of
 
-MOST = 2**18  # codes that are counted one by one
+COUNTABLE = 2**18  # codes that are counted one by one
 
 
 def codebook_use(tokens: Tensor, space: TokenSpace, groups: int = 1) -> dict[str, Tensor]:
@@ -24,10 +24,10 @@ def codebook_use(tokens: Tensor, space: TokenSpace, groups: int = 1) -> dict[str
     if isinstance(space, Vector):
         return {}
     sizes = values_of(space).reshape(-1).tolist()
-    each = len(sizes) // groups
-    runs = [sizes[start : start + each] for start in range(0, len(sizes), each)]
-    if each > 1 and max(math.prod(run) for run in runs) <= MOST:
-        place = torch.tensor([math.prod(run[i + 1 :]) for run in runs for i in range(each)], device=tokens.device)
-        tokens = (tokens * place).unflatten(-1, (groups, each)).sum(-1)
+    size = len(sizes) // groups
+    runs = [sizes[start : start + size] for start in range(0, len(sizes), size)]
+    if size > 1 and max(math.prod(run) for run in runs) <= COUNTABLE:
+        base = torch.tensor([math.prod(run[i + 1 :]) for run in runs for i in range(size)], device=tokens.device)
+        tokens = (tokens * base).unflatten(-1, (groups, size)).sum(-1)
         space = Codes(tuple(math.prod(run) for run in runs))
     return {name: torch.tensor(value) for name, value in usage(tokens, space).items()}

@@ -44,15 +44,15 @@ def content_words(text: str) -> set[str]:
     return {word.casefold() for word in _WORD.findall(plain) if word not in _EMPTY}
 
 
-def judge(texts: Sequence[str], rows: Sequence[Mapping[str, Any]], templates: Mapping[str, str]) -> dict[str, Any]:
-    """Shares of descriptions that are right, exact, hold all words, and name the style; `rows` are the true ones."""
+def judge(texts: Sequence[str], metadata: Sequence[Mapping[str, Any]], templates: Mapping[str, str]) -> dict[str, Any]:
+    """Shares of descriptions that are right, exact, hold all words, and name the style; captions in `metadata`."""
     counts = {"right": 0, "exact": 0, "all_words": 0, "style": 0}
-    for text, row in zip(texts, rows, strict=True):
+    for text, record in zip(texts, metadata, strict=True):
         subject, style = subject_of(text, templates)
-        said, true = content_words(subject), content_words(row["caption"])
+        said, true = content_words(subject), content_words(record["caption"])
         all_there = true <= said
         counts["all_words"] += all_there
         counts["right"] += all_there and len(said - true) <= _SPARE
         counts["exact"] += said == true
-        counts["style"] += style == row["style"]
-    return {**{name: count / len(rows) if rows else None for name, count in counts.items()}, "n": len(rows)}
+        counts["style"] += style == record["style"]
+    return {**{name: count / len(metadata) if metadata else None for name, count in counts.items()}, "n": len(metadata)}

@@ -52,10 +52,10 @@ def features(space: str, pixels: UInt8[Tensor, "n 4 H W"]) -> Float[Tensor, "n d
     return torch.cat([SPACES[space](chunk) for chunk in pixels.split(_CHUNK)])
 
 
-def distances(ours: Float[Tensor, "n d"], theirs: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
+def distances(first: Float[Tensor, "n d"], second: Float[Tensor, "m d"]) -> Float[Tensor, "n m"]:
     """Euclidean distances, in double precision so that equal pictures are at 0."""
-    ours, theirs = ours.double(), theirs.double()
-    squares = ours.square().sum(1)[:, None] + theirs.square().sum(1)[None] - 2 * ours @ theirs.T
+    first, second = first.double(), second.double()
+    squares = first.square().sum(1)[:, None] + second.square().sum(1)[None] - 2 * first @ second.T
     return squares.clamp(min=0).sqrt()
 
 
@@ -71,10 +71,10 @@ def _histograms(picture: Float[Tensor, "b 3 H W"]) -> Float[Tensor, "b k h w"]:
     steepest = (across.square() + down.square()).argmax(1, keepdim=True)
     across, down = across.gather(1, steepest), down.gather(1, steepest)
     size = (across.square() + down.square()).sqrt()
-    turn = torch.atan2(down, across) / (2 * math.pi) * _BINS % _BINS
+    direction = torch.atan2(down, across) / (2 * math.pi) * _BINS % _BINS
     centre = torch.arange(_BINS).view(1, -1, 1, 1)
-    apart = (turn - centre).abs()
-    share = (1 - torch.minimum(apart, _BINS - apart)).clamp(min=0)
+    difference = (direction - centre).abs()
+    share = (1 - torch.minimum(difference, _BINS - difference)).clamp(min=0)
     cells = avg_pool2d(share * size, 4) * 16
     energy = avg_pool2d(pad(cells.square().sum(1, keepdim=True), (1, 1, 1, 1)), 3, 1)
     return cells / (energy + 0.25).sqrt()

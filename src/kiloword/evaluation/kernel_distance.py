@@ -17,7 +17,7 @@ from torch import Tensor
 class KernelDistance:
     """The squared maximum mean discrepancy, and the interval that holds it with a probability of about 95%.
 
-    No bias means that it may fall below 0 where two sets can't be told apart.
+    No bias means that it may fall below 0 where two sets can't be told pairwise.
     """
 
     value: float
@@ -26,30 +26,30 @@ class KernelDistance:
 
 
 def kernel_distance(
-    ours: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"], resamples: int = 1000, seed: int = 0
+    first: Float[Tensor, "n d"], second: Float[Tensor, "n d"], resamples: int = 1000, seed: int = 0
 ) -> KernelDistance:
-    """The distance of pictures from their originals, row by row; features should have a spread of about 1.
+    """The distance of pictures from their originals, given the features of each, whose spread should be about 1.
 
     A resample draws pairs with replacement; two copies of one pair are never compared, which would add a bias.
     """
-    if len(ours) < 2:
-        raise ValueError(f"a kernel distance compares two pictures or more, got {len(ours)}")
-    ours, theirs = ours.double(), theirs.double()
-    apart = kernel(ours, ours) + kernel(theirs, theirs) - kernel(ours, theirs) - kernel(theirs, ours)
-    apart.fill_diagonal_(0)
-    n = len(ours)
+    if len(first) < 2:
+        raise ValueError(f"a kernel distance compares two pictures or more, got {len(first)}")
+    first, second = first.double(), second.double()
+    pairwise = kernel(first, first) + kernel(second, second) - kernel(first, second) - kernel(second, first)
+    pairwise.fill_diagonal_(0)
+    n = len(first)
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(n, (resamples, n), generator=generator)
-    counts = torch.zeros(resamples, n, dtype=apart.dtype).scatter_add_(1, drawn, torch.ones_like(drawn).to(apart))
+    counts = torch.zeros(resamples, n, dtype=pairwise.dtype).scatter_add_(1, drawn, torch.ones_like(drawn).to(pairwise))
     pairs = counts.sum(1).square() - counts.square().sum(1)
-    values = (((counts @ apart) * counts).sum(1) / pairs)[pairs > 0]  # of one picture only, there are no pairs
+    values = (((counts @ pairwise) * counts).sum(1) / pairs)[pairs > 0]  # of one picture only, there are no pairs
     low, high = torch.quantile(values, torch.tensor([0.025, 0.975], dtype=values.dtype)).tolist()
-    return KernelDistance(float(apart.sum() / (n * (n - 1))), low, high)
+    return KernelDistance(float(pairwise.sum() / (n * (n - 1))), low, high)
 
 
-def kernel(ours: Float[Tensor, "n d"], theirs: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
+def kernel(first: Float[Tensor, "n d"], second: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
     """(x y / d + 1)^3, which sees means, variances and skewness."""
-    return (ours @ theirs.T / ours.shape[1] + 1) ** 3
+    return (first @ second.T / first.shape[1] + 1) ** 3
 
 
 def scaled(

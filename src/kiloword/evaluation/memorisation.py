@@ -26,38 +26,41 @@ class TrainingSet:
 
     def __init__(self, gallery: Gallery):
         self.gallery = gallery
-        self.rows = gallery.image_set.where(split="train")
-        self.features = gallery.features["pixels"][self.rows]
+        self.indices = gallery.image_set.matching(split="train")
+        self.features = gallery.features["pixels"][self.indices]
 
     def nearest(self, pictures: UInt8[Tensor, "p 4 H W"]) -> tuple[list[int], Float[Tensor, "p"]]:
-        """The training picture nearest to each, and its distance: root mean square, 0 equal, 1 black and white."""
-        mine = features("pixels", pictures)
-        apart = distances(mine, self.features) / mine.shape[1] ** 0.5
-        least = apart.min(dim=1)
-        return [self.rows[place] for place in least.indices.tolist()], least.values.float()
+        """Index of the training picture nearest to each, and its distance: root mean square, 1 from black to white."""
+        drawn = features("pixels", pictures)
+        apart = distances(drawn, self.features) / drawn.shape[1] ** 0.5
+        nearest = apart.min(dim=1)
+        return [self.indices[i] for i in nearest.indices.tolist()], nearest.values.float()
 
 
 def memorisation(
-    session: Session, training: TrainingSet, asked: Sequence[int], drawn: UInt8[Tensor, "p 4 H W"]
+    session: Session, training: TrainingSet, indices: Sequence[int], drawn: UInt8[Tensor, "p 4 H W"]
 ) -> dict[str, Any]:
-    """Distance and PSNR of drawn pictures to their nearest training picture, and how many are as good as copies."""
-    if not asked:
+    """Distance and PSNR of drawn pictures to their nearest training picture, and the share that are as good as copies.
+
+    `indices` are those of the true pictures.
+    """
+    if not indices:
         return {"n": 0}
-    pixels, rows = training.gallery.image_set.pixels, training.gallery.image_set.rows
+    pixels, metadata = training.gallery.image_set.pixels, training.gallery.image_set.metadata
     nearest, apart = training.nearest(drawn)
     rebuilt = session.rebuilt(pixels[nearest])
     closeness = _psnr(drawn, pixels[nearest])
     limit = _psnr(rebuilt, pixels[nearest])
     near = features("pixels", pixels[nearest])
-    own_error = (features("pixels", rebuilt) - near).square().mean(1).sqrt()
-    _, true_apart = training.nearest(pixels[list(asked)])
-    pairs = [(rows[index], rows[found]) for index, found in zip(asked, nearest, strict=True)]
-    same = torch.tensor([index == found for index, found in zip(asked, nearest, strict=True)])
-    subject = torch.tensor([one["base"] == two["base"] for one, two in pairs])
+    error = (features("pixels", rebuilt) - near).square().mean(1).sqrt()
+    _, true_apart = training.nearest(pixels[list(indices)])
+    pairs = [(metadata[index], metadata[found]) for index, found in zip(indices, nearest, strict=True)]
+    same = torch.tensor([index == found for index, found in zip(indices, nearest, strict=True)])
+    subject = torch.tensor([true["base"] == found["base"] for true, found in pairs])
     return {
         "distance": quantiles(apart),
         "psnr": quantiles(closeness),
-        "closer_than_reconstruction": _share(apart <= own_error),
+        "closer_than_reconstruction": _share(apart <= error),
         "psnr_above_reconstruction": _share(closeness >= limit),
         "nearest": {
             "asked_picture": _share(same),
@@ -65,7 +68,7 @@ def memorisation(
             "another_subject": _share(~subject),
         },
         "true_picture_distance": quantiles(true_apart),
-        "n": len(asked),
+        "n": len(indices),
     }
 
 
@@ -79,6 +82,6 @@ def _share(which: Tensor) -> float:
     return float(which.double().mean())
 
 
-def _psnr(ours: Tensor, theirs: Tensor) -> Float[Tensor, "p"]:
-    pairs = zip(ours.split(64), theirs.split(64), strict=True)
-    return torch.cat([psnr(from_bytes(one), from_bytes(two)) for one, two in pairs])
+def _psnr(first: Tensor, second: Tensor) -> Float[Tensor, "p"]:
+    pairs = zip(first.split(64), second.split(64), strict=True)
+    return torch.cat([psnr(from_bytes(a), from_bytes(b)) for a, b in pairs])

@@ -31,7 +31,7 @@ from kiloword.tokens import Layout
 
 @dataclass(frozen=True)
 class Session:
-    """A painter at work on many pictures, `batch` at a time; `progress` is told how far it is.
+    """A painter at work on many pictures, `batch` at a time; `progress` is called with (stage, done, in all).
 
     Each drawn picture is the best of `candidates` (see `engine/rerank.py`).
     """
@@ -43,7 +43,7 @@ class Session:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Of what the tokenizer takes: figures are of pictures at this size, whatever size they are painted at."""
+        """Height and width that the tokenizer encodes: all figures are of pictures at this size."""
         return self.painter.read_size(self.painter.card.sizes[0])
 
     @property
@@ -51,7 +51,7 @@ class Session:
         return self.painter.model.picture.tokenizer.layout(*self.size)
 
     def chunks(self, what: str, count: int, each: int = 1) -> Iterator[slice]:
-        """Slices of at most a batch, `each` picture counted so often, told to `progress` when they are done."""
+        """Slices of at most a batch, where a picture counts as `each`; `progress` is called after each slice."""
         size = max(1, self.batch // each)
         for start in range(0, count, size):
             stop = min(start + size, count)
@@ -75,7 +75,7 @@ class Session:
         return _joined(pictures, self.size), seconds
 
     def request(self, prompts: list[str]) -> Drawing:
-        """The drawing of one picture for each prompt, as `Painter` asks for it."""
+        """The drawing of one picture for each prompt, as `Painter` builds it."""
         card, model = self.painter.card, self.painter.model
         documents = to_draw(prompts, self.layout)
         views, weights = [model.opening(documents)], torch.ones(1, len(prompts))
@@ -86,7 +86,7 @@ class Session:
         return Drawing(self.layout, views, weights.to(self.painter.device), sampling)
 
     def tokens(self, pixels: UInt8[Tensor, "p 4 H W"]) -> Any:
-        """What the tokenizer makes of some pictures (one batch): `target` and `shown`."""
+        """The tokens of one batch of pictures: `target` and `shown`."""
         return self.painter.model.picture.tokenizer.encode(from_bytes(pixels).to(self.painter.device), self.layout)
 
     def rebuilt(self, pixels: UInt8[Tensor, "p 4 H W"], what: str = "pictures rebuilt") -> UInt8[Tensor, "p 4 H W"]:

@@ -17,15 +17,15 @@ WINDOW, SIGMA = 11, 1.5  # pixels a side of the Gaussian window, and its standar
 K1, K2 = 0.01, 0.03
 
 
-def ssim(ours: Float[Tensor, "b 4 H W"], theirs: Float[Tensor, "b 4 H W"]) -> Float[Tensor, "b"]:
+def ssim(first: Float[Tensor, "b 4 H W"], second: Float[Tensor, "b 4 H W"]) -> Float[Tensor, "b"]:
     """Mean similarity of each picture, 1 for equal ones; composited on white, the mean over red, green and blue.
 
     The window lies within the picture everywhere. Raises ValueError for pictures smaller than it.
     """
-    height, width = ours.shape[-2:]
+    height, width = first.shape[-2:]
     if min(height, width) < WINDOW:
         raise ValueError(f"SSIM needs pictures of at least {WINDOW}x{WINDOW} pixels, got {width}x{height}")
-    x, y = ((composite(pixels).clamp(-1, 1) + 1) / 2 for pixels in (ours, theirs))
+    x, y = ((composite(pixels).clamp(-1, 1) + 1) / 2 for pixels in (first, second))
     mean_x, mean_y = blurred(x), blurred(y)
     variance_x = blurred(x * x) - mean_x.square()
     variance_y = blurred(y * y) - mean_y.square()
@@ -37,8 +37,8 @@ def ssim(ours: Float[Tensor, "b 4 H W"], theirs: Float[Tensor, "b 4 H W"]) -> Fl
 
 def blurred(pictures: Float[Tensor, "b c H W"]) -> Float[Tensor, "b c s t"]:
     """Gaussian means of every window that lies within the pictures."""
-    place = torch.arange(WINDOW, device=pictures.device) - WINDOW // 2
-    weights = torch.exp(-place.square() / (2 * SIGMA**2)).to(pictures)
+    offset = torch.arange(WINDOW, device=pictures.device) - WINDOW // 2
+    weights = torch.exp(-offset.square() / (2 * SIGMA**2)).to(pictures)
     weights = weights / weights.sum()
     flat = rearrange(pictures, "b c H W -> (b c) 1 H W")
     flat = conv2d(conv2d(flat, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))

@@ -1,4 +1,4 @@
-"""Where a training runs: its folder, who is told how far it is, and the processes and devices that share it.
+"""The context of a training: its folder, the function that reports its progress, its processes and devices.
 
 Lightning Fabric starts the processes and moves things to devices; DDP after Li et al. 2020 (PyTorch Distributed),
 FSDP2 (fully_shard) after Zhao et al. 2023 (PyTorch FSDP).
@@ -25,7 +25,7 @@ Report = Callable[[str, int, int, dict[str, float]], None]  # stage, iteration, 
 
 @dataclass(frozen=True)
 class Context:
-    """A training's folder, its report, and the devices: those that its large model is shared by, and all others."""
+    """A training's folder, its `report` of progress, and the devices, for large models and for all others."""
 
     folder: Path
     report: Report
@@ -34,7 +34,7 @@ class Context:
 
     @contextmanager
     def first_process_first(self) -> Iterator[None]:
-        """What is in here is done by the first process, and then by the others: they find it on disk."""
+        """The first process runs the body, then the others, which find its results on disk."""
         with self.fabric.rank_zero_first():
             yield
 
@@ -69,19 +69,19 @@ def launched(folder: Path, report: Report, strategy: str = "auto", devices: int 
     small = fabric(DDPStrategy(find_unused_parameters=True, timeout=PATIENCE), devices)
     small.launch()
     if strategy != "fsdp":
-        return Context(folder, _heard(small, report), small, small)
+        return Context(folder, _from_first(small, report), small, small)
     split = ModelParallelStrategy(shard, data_parallel_size=small.world_size, tensor_parallel_size=1, timeout=PATIENCE)
     large = fabric(split, devices)
     large.launch()
-    return Context(folder, _heard(small, report), small, large)
+    return Context(folder, _from_first(small, report), small, large)
 
 
 def fabric(strategy: DDPStrategy | ModelParallelStrategy | str = "auto", devices: int = 1) -> Fabric:
-    """The accelerator there is, and the faster of its number formats."""
+    """A Fabric on the accelerator, if there is one, in bfloat16 where that is fast."""
     precision = "bf16-mixed" if multiplies_bfloat16() else "32-true"
     return Fabric(accelerator="auto", devices=devices, strategy=strategy, precision=precision)
 
 
-def _heard(fabric: Fabric, report: Report) -> Report:
+def _from_first(fabric: Fabric, report: Report) -> Report:
     """Only the first process reports."""
     return report if fabric.is_global_zero else lambda stage, iteration, iterations, figures: None

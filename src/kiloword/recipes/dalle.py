@@ -1,8 +1,8 @@
 """A small DALL-E: 80 text tokens and 8x8 picture tokens of a dVAE, one stream, one vocabulary, sparse attention.
 
-Ramesh et al. 2021 (Zero-Shot Text-to-Image Generation). Theirs was never released: 12 billion parameters in 64 layers
-with 62 heads of 64 channels; 256 text tokens out of 16,384 words and a padding for each place, 32x32 picture tokens out
-of 8,192 codes. They drop words' merges by chance (10 %), which is not done here.
+Ramesh et al. 2021 (Zero-Shot Text-to-Image Generation). The original was never released: 12 billion parameters in 64
+layers with 62 heads of 64 channels; 256 text tokens out of 16,384 words and a padding for each position, 32x32 picture
+tokens out of 8,192 codes. Its BPE dropout (10 %) is not done here.
 """
 
 from dataclasses import replace
@@ -43,7 +43,9 @@ def dalle_64() -> Recipe:
         training=TrainingConfig(
             iterations=2800, batch=64, optimiser=MuonConfig(2e-3, weight_decay=0.1), warmup=100, average=0.998
         ),
-        reconstruction=replace(DVAE, weights=LossWeights(kl_loss=0.2)),  # at theirs, 0.026, most codes are soon unused
+        reconstruction=replace(
+            DVAE, weights=LossWeights(kl_loss=0.2)
+        ),  # at the paper's 0.026 most codes are soon unused
         task=ImageModelTaskConfig(describe=0.0, null=0.0, corrupt=0.0, text_weight=1 / 7, capacity=LIMIT + SIDE**2),
         judge=judge(2, 4),
         judge_training=TrainingConfig(
@@ -79,7 +81,7 @@ def judge(heads: int, depth: int) -> JudgeConfig:
 
 
 def image_model(tokenizer: AutoencoderConfig, head: SharedVocabConfig, transformer: StackConfig) -> ImageModelConfig:
-    """dVAE x raster x shared vocabulary, no merges yet. Picture rows sit where the token that they are fed does."""
+    """dVAE x raster x shared vocabulary, no merges yet. A picture token has the position of its fed token."""
     merges = BPEConfig()
     return ImageModelConfig(
         picture=ModalityConfig(tokenizer, RasterConfig(position_of="fed"), head),

@@ -22,11 +22,11 @@ from kiloword.recipes.training_set import Pictures, load_pictures
 from kiloword.training.loop import Run
 from kiloword.training.tasks.denoising_task import DenoisingTask, left_out
 
-MEASURED = 1024  # pictures that tell how wide the noise has to be
+MEASURED = 1024  # pictures from which the width of the noise is estimated
 
 
 def spread_for(recipe: DecoderRecipe, tokenizer: Any, pictures: Pictures) -> tuple[float, ...]:
-    """Noise as wide as what the sketches of some of the pictures leave out; () without a sketch."""
+    """Width of the noise in each band: the root mean square of what sketches leave out; () without a sketch."""
     if not recipe.sketch:
         return ()
     known = pictures.weights.nonzero()[:, 0]
@@ -39,7 +39,7 @@ def spread_for(recipe: DecoderRecipe, tokenizer: Any, pictures: Pictures) -> tup
 def train_decoder(recipe: DecoderRecipe, data: Path, context: Context, start: str | None = None) -> Path:
     """From a model and pictures to the checkpoint of the model with this decoder, whose folder is returned.
 
-    `start` names the model; if it has a decoder already, that one learns on.
+    `start` names the model; if it has a decoder already, that one is trained further.
     """
     source = checkpoint.find(start or recipe.base)
     config, card = checkpoint.read_config(source)
@@ -50,7 +50,7 @@ def train_decoder(recipe: DecoderRecipe, data: Path, context: Context, start: st
     torch.manual_seed(recipe.training.seed)
     scale = recipe.scale if config.decoder is None else before
     side, chosen, store = card.sizes[0][0] // before * scale, recipe.data, context.folder / "pictures"
-    with context.first_process_first():  # of exactly this side, as bytes: these are what the decoder is to draw
+    with context.first_process_first():  # of exactly this side, as bytes: the decoder's targets
         pictures = load_pictures(data, store, side // 2, chosen.toned, chosen.leave_out, chosen.pictures)
     if config.decoder is None:
         config = replace(config, decoder=decoder_config(recipe, tokenizer, spread_for(recipe, tokenizer, pictures)))

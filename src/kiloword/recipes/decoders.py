@@ -1,4 +1,4 @@
-"""Recipes of diffusion decoders: a model that is there learns to paint at a larger size.
+"""Recipes of diffusion decoders: a trained model learns to decode at a larger size.
 
 Ramesh et al. 2022 (DALL-E 2) and OpenAI 2025 for a diffusion decoder behind a prior; compact transformers over patches
 as in Peebles and Xie 2022 (DiT).
@@ -27,17 +27,17 @@ from kiloword.transformer import (
 
 @dataclass(frozen=True)
 class DecoderRecipe:
-    """A decoder for the tokens of a model: at `scale` times what its tokenizer takes, in patches of `patch` pixels."""
+    """A decoder for the tokens of a model: pictures `scale` times as large as encoded, in patches of `patch` pixels."""
 
     name: str
     about: str
-    base: str  # the model that it paints for, unless another one is named
+    base: str  # the model whose tokens it decodes, unless another one is named
     guide: StackConfig
     stack: StackConfig
     training: TrainingConfig
     scale: int = 2
     patch: int = 8
-    sketch: bool = True  # whether it works from the tokenizer's own picture; not for tokenizers that draw none
+    sketch: bool = True  # whether it starts from the tokenizer's reconstruction; not for tokenizers without a decoder
     effort: Effort = Effort(steps=2)
     # of a sketch
     task: DenoisingConfig = DenoisingConfig(centre=0.0, long=0.2, begin=0.75, preview=0.0, corrupt=0.05)
@@ -66,7 +66,7 @@ def guide(width: int, depth: int) -> StackConfig:
 
 
 def patches(width: int, depth: int) -> StackConfig:
-    """A stack over patches, each modulated by its own level."""
+    """A stack over patches, each modulated by its noise level."""
     return StackConfig(
         width, depth, AttentionConfig(width // 64, query_norm=RMSNormConfig()), SwiGLUConfig.beside(width),
         position=RotaryConfig((0, 0, 32, 32)), modulation=SharedAdaLNConfig(), output_modulation=AdaLNOutputConfig(),

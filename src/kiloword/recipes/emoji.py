@@ -50,7 +50,7 @@ def tokenizer(levels: tuple[int, ...], groups: int) -> AutoencoderConfig:
 
 
 def patches(width: int, depth: int) -> StackConfig:
-    """A stack for patches, which carry their places with them."""
+    """A stack for patches, whose positions are part of their vectors."""
     return StackConfig(width, depth, AttentionConfig(width // 64), SwiGLUConfig.beside(width))
 
 

@@ -1,6 +1,6 @@
 """The tokens of a training's pictures: made shard by shard, kept on disk, and made anew for another tokenizer.
 
-Source: defined here. What they were made of is kept beside them: the tokenizer's weights and settings, the pictures'
+Source: defined here. Their sources are recorded beside them: the tokenizer's weights and settings, the pictures'
 bytes, their side, the number of versions.
 """
 
@@ -50,7 +50,9 @@ def _write(
             def make() -> np.ndarray:
                 if not made:
                     made.append(versions(tokenizer, values[start : start + SHARD], side, count, first=start))
-                assert which == 1 or len(writers) > 1 or torch.equal(*made[0]), "shown tokens of their own, unheard of"
+                assert which == 1 or len(writers) > 1 or torch.equal(*made[0]), (
+                    "shown tokens that differ, of a tokenizer without flips"
+                )
                 return made[0][which].numpy()
 
             return make
@@ -75,7 +77,7 @@ def fingerprint(tokenizer: Tokenizer) -> str:
 
 
 def cached_hardness(task: ImageModelTask, tokens: TokenCache, context: Context) -> Float[Tensor, "n"]:
-    """How hard every picture is for a model that has learned nothing yet in this run, found once for these tokens."""
+    """The loss of every picture before this run's training, computed once for these tokens."""
     path = context.folder / f"hardness-{tokens.array.digest[:16]}.npy"
     with context.first_process_first():
         if not path.exists():
@@ -85,7 +87,7 @@ def cached_hardness(task: ImageModelTask, tokens: TokenCache, context: Context) 
 
 
 def keep(path: Path, numbers: Tensor) -> None:
-    """Written as a whole or not at all."""
+    """Write a file atomically."""
     temporary = path.with_name(path.name + ".part.npy")
     np.save(temporary, numbers.numpy())
     temporary.replace(path)

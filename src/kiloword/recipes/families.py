@@ -2,9 +2,9 @@
 
 Image GPT (Chen et al. 2020), LlamaGen (Sun et al. 2024), RAR (Yu et al. 2024), VAR (Tian et al. 2024), Infinity (Han
 et al. 2024), MAR (Li et al. 2024), GLM-Image (Zhipu AI 2026), UniTok's LlamaGen (Ma et al. 2025) and MetaMorph (Tong
-et al. 2024, whose features are here those of a small encoder of our own), each with its own blocks; a text stands
-before the picture in all of them, as the icons are asked for in words. A diffusion decoder, GLM-Image's and MetaMorph's
-last part, is taught after them: `kiloword train decoder-128 --from`.
+et al. 2024, whose features are here those of a small encoder trained here), each with its blocks; a text stands
+before the picture in all of them, as the icons are drawn from words. A diffusion decoder, GLM-Image's and MetaMorph's
+last part, is trained after them: `kiloword train decoder-128 --from`.
 """
 
 from dataclasses import replace
@@ -48,16 +48,16 @@ from kiloword.transformer import (
 )
 
 WIDTH, DEPTH, HEADS = 192, 6, 3
-FLIP = 0.3  # how often bits that are shown flip at most, as Infinity learns
+FLIP = 0.3  # largest probability with which a shown bit flips in training, as in Infinity
 GRID = 8 * 8  # tokens of a picture of 64 pixels a side
 OTHERS = ("3d", "gradient", "noto", "twemoji")
 EASY = AttentionConfig(HEADS, query_norm=RMSNormConfig())
-EACH = WIDTH // HEADS  # numbers of a head
+HEAD_WIDTH = WIDTH // HEADS  # channels of a head
 
 
 def llama(width: int = WIDTH, depth: int = DEPTH) -> StackConfig:
     """Llama's blocks with positions of time, scale, row and column."""
-    attention, position = replace(EASY, heads=width // EACH), RotaryConfig((24, 8, 16, 16))
+    attention, position = replace(EASY, heads=width // HEAD_WIDTH), RotaryConfig((24, 8, 16, 16))
     return StackConfig(width, depth, attention, SwiGLUConfig.beside(width), position=position, dropout=0.1)
 
 
@@ -69,8 +69,8 @@ def gpt() -> StackConfig:
 
 
 def halves(width: int = WIDTH, depth: int = DEPTH) -> EncoderDecoderConfig:
-    """MAR's two stacks, half of the blocks each; the text is their buffer."""
-    attention, feed_forward = AttentionConfig(width // EACH, bias=True), GELUConfig(4 * width)
+    """MAR's two stacks, half of the blocks each; the text is the encoder's buffer."""
+    attention, feed_forward = AttentionConfig(width // HEAD_WIDTH, bias=True), GELUConfig(4 * width)
     block = StackConfig(width, depth // 2, attention, feed_forward, LayerNormConfig(), dropout=0.1)
     return EncoderDecoderConfig(block, block, buffer=64, grid=(8, 8))
 
@@ -93,8 +93,9 @@ def family(name: str) -> Recipe:
     sort, order, head, transformer, about = FAMILIES[name]
     optimiser = MuonConfig(2e-3, weight_decay=0.1)
     tokenizer, drafts = with_flips(put_together(sort, vit())), isinstance(order, DraftConfig)
-    sees = isinstance(head, RegressionConfig)  # only: what its tokens mean is drawn by a decoder, taught after it
-    pictures = PyramidConfig(tokenizer) if drafts else DirectionsConfig(tokenizer) if sees else tokenizer
+    regresses = isinstance(head, RegressionConfig)  # features, for which a diffusion decoder is trained later
+    decoder = replace(decoder_128(), scale=1, sketch=False)
+    pictures = PyramidConfig(tokenizer) if drafts else DirectionsConfig(tokenizer) if regresses else tokenizer
     return Recipe(
         name=name,
         about=f"64x64 icons in a flat style, drawn as {about} does, by a small model.",
@@ -102,26 +103,26 @@ def family(name: str) -> Recipe:
             ModalityConfig(pictures, order, head),
             TextPrefixConfig(BPEConfig(), WIDTH, dropout=0.1),
             transformer(),
-            decoder=decoder_config(replace(decoder_128(), scale=1, sketch=False), pictures.build()) if sees else None,
+            decoder=decoder_config(decoder, pictures.build()) if regresses else None,
         ),
         data=DataConfig(versions=4, leave_out=OTHERS),
         tokenizer_training=TrainingConfig(2000, 32, MuonConfig(2.5e-3, weight_decay=0.02), warmup=50, average=0.998),
         training=TrainingConfig(1500, 48, optimiser, warmup=50, average=0.995, look_every=500),
         # the loss weighs so that a flow can start from continuous latents
-        task=ImageModelTaskConfig(null=0.0 if sees else 0.1),  # a regressed token cannot be guided
+        task=ImageModelTaskConfig(null=0.0 if regresses else 0.1),  # a regressed token cannot be guided
         reconstruction=replace(WHOLE, draft=0.15 if drafts else 0.0, weights=LossWeights(kl_loss=1e-3)),
     )
 
 
-def picked(size: int, width: int = WIDTH, **changes) -> CategoricalConfig:
+def categorical(size: int, width: int = WIDTH, **changes) -> CategoricalConfig:
     """A softmax over the ids of a codebook."""
     return CategoricalConfig(Categorical(size), width, **changes)
 
 
-def painted(width: int = WIDTH) -> CategoricalConfig:
-    """A softmax over the ids of VAR's grids, fed what coarser ones have painted."""
+def on_canvas(width: int = WIDTH) -> CategoricalConfig:
+    """A softmax over the ids of VAR's grids, fed the canvas of the coarser ones."""
     entrance = PositionEntranceConfig(sum(side**2 for side in SCALES), len(SCALES))
-    return picked(1024, width, canvas=SPREAD.code_dim, bias=True, entrance=entrance)
+    return categorical(1024, width, canvas=SPREAD.code_dim, bias=True, entrance=entrance)
 
 
 def bits(width: int = WIDTH) -> BitwiseConfig:
@@ -130,7 +131,7 @@ def bits(width: int = WIDTH) -> BitwiseConfig:
 
 
 def drawn_from_noise(width: int = WIDTH) -> DiffusionConfig:
-    """Vectors, each drawn by a small network of its own."""
+    """Vectors, each drawn by the head's small denoising network."""
     return DiffusionConfig(Vector(16), width, 3, width, FlowConfig(25), positions=GRID)
 
 
@@ -144,19 +145,19 @@ def with_flips(tokenizer: AutoencoderConfig) -> AutoencoderConfig:
 # name: quantizer of the tokenizer, order, head, blocks, whose way it is
 FAMILIES = {
     "emoji-igpt": (
-        "palette", RasterConfig(), picked(512, entrance=PositionEntranceConfig(16 * 16)), quick, "Image GPT",
+        "palette", RasterConfig(), categorical(512, entrance=PositionEntranceConfig(16 * 16)), quick, "Image GPT",
     ),
     "emoji-llamagen": (
-        "vq", RasterConfig(), picked(1024, positions=GRID), llama, "LlamaGen",
+        "vq", RasterConfig(), categorical(1024, positions=GRID), llama, "LlamaGen",
     ),
     "emoji-rar": (
-        "vq", RandomConfig(), picked(1024, positions=GRID), llama, "RAR",
+        "vq", RandomConfig(), categorical(1024, positions=GRID), llama, "RAR",
     ),
     "emoji-glm": (
-        "vq", DraftConfig(), picked(1024, positions=GRID + GRID // 4), llama, "GLM-Image",
+        "vq", DraftConfig(), categorical(1024, positions=GRID + GRID // 4), llama, "GLM-Image",
     ),
     "emoji-var": (
-        "residual", NextScaleConfig(), painted(), gpt, "VAR",
+        "residual", NextScaleConfig(), on_canvas(), gpt, "VAR",
     ),
     "emoji-infinity": (
         "bsq-scales", NextScaleConfig(), bits(), llama, "Infinity",

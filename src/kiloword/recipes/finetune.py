@@ -1,4 +1,4 @@
-"""Fine-tuning: a model that is there goes on learning from a user's own pictures; its tokenizer stays as it is.
+"""Fine-tuning: a trained model is trained further on a user's pictures; its tokenizer is frozen.
 
 Ruiz et al. 2022 (DreamBooth) for the use; a hundred pictures take about ten minutes on two cores.
 """
@@ -20,7 +20,7 @@ from kiloword.training.tasks.image_model_task import ImageModelTaskConfig
 
 @dataclass(frozen=True)
 class FinetuneConfig:
-    """How a model goes on learning; `hold_out` is the share of pictures kept for judging."""
+    """How a model is fine-tuned; `hold_out` is the share of pictures kept for evaluation."""
 
     training: TrainingConfig = TrainingConfig(
         iterations=400, batch=48, optimiser=MuonConfig(6e-4, weight_decay=0.05), warmup=20, average=0.98, look_every=100
@@ -31,7 +31,7 @@ class FinetuneConfig:
 
 
 def finetune(start: str, data: Path, context: Context, changes: dict[str, str]) -> Path:
-    """Teach the model `start` the pictures of a data set; the new checkpoint's folder is returned."""
+    """Train the model `start` on the pictures of a data set; the new checkpoint's folder is returned."""
     settings = changed(FinetuneConfig(), changes)
     source = checkpoint.find(start)
     config, card = checkpoint.read_config(source)

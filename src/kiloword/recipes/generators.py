@@ -1,4 +1,4 @@
-"""Recipes of generators to be compared: six ways of drawing, each with as many blocks of one width, on the same icons.
+"""Recipes of generators to be compared: six systems, each with as many blocks of one width, on the same icons.
 
 LlamaGen (Sun et al. 2024), UniTok's LlamaGen (Ma et al. 2025), VAR (Tian et al. 2024), Infinity (Han et al. 2024), MAR
 (Li et al. 2024) and Transfusion (Zhou et al. 2024). What the tokenizers share is in `tokenizers.py`, what the heads
@@ -17,12 +17,22 @@ from kiloword.orders.next_scale import NextScaleConfig
 from kiloword.orders.raster import RasterConfig
 from kiloword.parts import ImageModelConfig, ModalityConfig
 from kiloword.prompts.text_prefix import TextPrefixConfig
-from kiloword.recipes.families import GRID, bits, drawn_from_noise, halves, llama, painted, picked, small, with_flips
+from kiloword.recipes.families import (
+    GRID,
+    bits,
+    categorical,
+    drawn_from_noise,
+    halves,
+    llama,
+    on_canvas,
+    small,
+    with_flips,
+)
 from kiloword.recipes.tokenizers import put_together, vit
 from kiloword.tokenizers.bpe import BPEConfig
 from kiloword.tokens import Codes, Vector
 
-STEPS = 25  # of a picture that is denoised; a pass takes all tokens
+STEPS = 25  # of denoising, each a pass over all tokens
 
 
 @dataclass(frozen=True)
@@ -48,13 +58,13 @@ def less_one(width: int, depth: int) -> Any:
 
 SYSTEMS = {
     "vq-raster": System(
-        "vq x raster x categorical", "vq", RasterConfig(), lambda width: picked(1024, width, positions=GRID)
+        "vq x raster x categorical", "vq", RasterConfig(), lambda width: categorical(1024, width, positions=GRID)
     ),
     "multicode-raster": System(
         "multicode x raster x multicode", "multicode", RasterConfig(), many_codes, less_one,
     ),
     "residual-scales": System(
-        "residual x next_scale x categorical", "residual", NextScaleConfig(), painted,
+        "residual x next_scale x categorical", "residual", NextScaleConfig(), on_canvas,
     ),
     "bits-scales": System(
         "bsq x next_scale x bitwise", "bsq-scales", NextScaleConfig(), bits,

@@ -1,6 +1,6 @@
 """Carrying out a model's recipe in a folder: pictures, tokenizer, tokens, model, checkpoint; every stage resumes.
 
-Source: defined here; the stages cite theirs.
+Source: defined here; the stages cite their papers.
 """
 
 import json
@@ -21,8 +21,8 @@ from kiloword.recipes.recipe import Recipe
 from kiloword.recipes.stages import (
     inner,
     picture_tokenizer,
-    taught_judge,
     train_decoder,
+    train_judge,
     train_model,
     train_tokenizer,
 )
@@ -41,8 +41,8 @@ def train_recipe(
 ) -> Path:
     """Everything from pictures to a checkpoint folder, which is returned.
 
-    `start` names a checkpoint to go on with: its parts and weights stand in for the recipe's own, and its tokenizer
-    is not taught again. `tokenizer` names one that stands in for the recipe's own, and is not taught again either.
+    `start` names a checkpoint to go on with: its parts and weights replace those of the recipe, and its tokenizer
+    is not trained again. `tokenizer` names one that replaces that of the recipe, and is not trained again either.
     """
     if tokenizer is not None:
         recipe = with_tokenizer(recipe, checkpoint.read_tokenizer_config(checkpoint.find(tokenizer))[0])
@@ -59,20 +59,20 @@ def train_recipe(
     train_decoder(model, recipe, pictures, context)
     judge = None if start is None else checkpoint.load_judge(checkpoint.find(start))
     if recipe.judge is not None and judge is None:
-        judge = taught_judge(recipe.judge, config, recipe, pictures, tokens, context)
+        judge = train_judge(recipe.judge, config, recipe, pictures, tokens, context)
     folder = out / "checkpoint"
     with context.first_process_first():
         if context.is_first:
-            told = card(recipe, pictures, model.pixel_decoder.scale)
-            checkpoint.save(folder, model, told, config, judge=judge)
-            clear(store)  # they can be made again, and take more room than all the rest
+            model_card = card(recipe, pictures, model.pixel_decoder.scale)
+            checkpoint.save(folder, model, model_card, config, judge=judge)
+            clear(store)  # they can be made again, and are larger than all the rest
     return folder
 
 
 def _begun(
     recipe: Recipe, pictures: Pictures, context: Context, start: str | None, tokenizer: str | None
 ) -> tuple[ImageModel, ImageModelConfig]:
-    """The model whose tokenizer has learned all that it will."""
+    """The model with a trained tokenizer."""
     if start is not None:
         source = checkpoint.find(start)
         config, _ = checkpoint.read_config(source)
@@ -92,25 +92,26 @@ def _begun(
 
 
 def with_tokenizer(recipe: Recipe, tokenizer: TokenizerConfig) -> Recipe:
-    """The recipe with another picture tokenizer, in what is around its own. Raises ValueError for other tokens."""
-    own, tokenizer = recipe.model.picture.tokenizer, inner(tokenizer)
-    around = replace(own, tokenizer=tokenizer) if isinstance(own, PyramidConfig | DirectionsConfig) else tokenizer
+    """The recipe with another picture tokenizer, wrapped as its first one is. Raises ValueError for other tokens."""
+    current, tokenizer = recipe.model.picture.tokenizer, inner(tokenizer)
+    wraps = isinstance(current, PyramidConfig | DirectionsConfig)
+    wrapped = replace(current, tokenizer=tokenizer) if wraps else tokenizer
     with torch.device("meta"):
-        known, wanted = around.build(), own.build()
+        known, wanted = wrapped.build(), current.build()
     if (known.space, known.stride, known.channels) != (wanted.space, wanted.stride, wanted.channels):
         facts = [f"{t.space} of {t.stride}x{t.stride} pixels in {t.channels} channels" for t in (known, wanted)]
         raise ValueError(f"this tokenizer gives {facts[0]}, {recipe.name} is made for {facts[1]}")
-    return replace(recipe, model=replace(recipe.model, picture=replace(recipe.model.picture, tokenizer=around)))
+    return replace(recipe, model=replace(recipe.model, picture=replace(recipe.model.picture, tokenizer=wrapped)))
 
 
 def card(recipe: Recipe, pictures: Pictures | None = None, scale: int = 1) -> Card:
-    """What a user has to know of the recipe's model: one that never drew without a prompt is not guided.
+    """The card of the recipe's model: one that was never trained without prompts is not guided.
 
     Without pictures, of the emoji set. A model that was there before may have a decoder, which draws `scale` times as
     large.
     """
     side, guidance = scale * recipe.data.side, 3.0 if recipe.task.null else 1.0
-    denoises = isinstance(recipe.model.picture.order, DenoiseConfig)  # from noise as loud as what it has learned from
+    denoises = isinstance(recipe.model.picture.order, DenoiseConfig)  # the noise has the width that it was trained with
     styles = {style: said for style, said in dialogue.PHRASES.items() if style not in recipe.data.leave_out}
     emoji = pictures is None or dialogue.is_emoji(pictures.metadata[0])
     return Card(

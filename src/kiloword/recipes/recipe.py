@@ -1,4 +1,4 @@
-"""Recipe: everything that decides how a model comes out, as one frozen value; the record of a run is its JSON."""
+"""Recipe: everything that determines a trained model, as one frozen value; the record of a run is its JSON."""
 
 import dataclasses
 import typing
@@ -17,14 +17,14 @@ from kiloword.training.tasks.tokenizer_task import ReconstructionConfig
 class DataConfig:
     """The pictures of a recipe: their side in pixels, random versions of each, text pieces, weight of skin tones.
 
-    With `pictures`, at most so many are learned, none of which has a skin tone.
+    With `pictures`, at most so many are trained on, none of which has a skin tone.
     """
 
     side: int = 64
     versions: int = 8
     vocabulary: int = 4096
     toned: float = 0.7  # what all skin tones of one (subject, style) weigh together, beside 1 for the plain picture
-    leave_out: tuple[str, ...] = ()  # styles that are not learned
+    leave_out: tuple[str, ...] = ()  # styles that are not trained on
     pictures: int = 0
 
     def __post_init__(self):
@@ -34,9 +34,9 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model's parts (the text's merges are filled in from the data) and how its two halves are taught.
+    """A model's parts (the text's merges are filled in from the data) and how its two halves are trained.
 
-    A `judge`, taught last, chooses among candidates where the model itself cannot.
+    A `judge`, trained last, chooses among candidates where the model itself cannot.
     """
 
     name: str

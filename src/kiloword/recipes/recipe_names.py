@@ -1,6 +1,6 @@
-"""The names of all recipes, told without loading any of them.
+"""The names of all recipes, without loading any of them.
 
-Source: defined here; each recipe cites its own.
+Source: defined here; each recipe cites its paper.
 """
 
 MODELS = {

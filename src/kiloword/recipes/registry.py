@@ -1,6 +1,6 @@
 """Carrying out a recipe by its name: what is to be trained is checked, the processes are started, the right run begins.
 
-Source: defined here. Nothing that trains is imported before it is asked for: the command line lists names only.
+Source: defined here. What trains is imported only when it runs: the command line lists names only.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def run(
     """Carry out a recipe, with `start` from that model's weights on; without a recipe, fine-tune `start` on `data`.
 
     `data` is any data set that `open_dataset` reads; without one it is the emoji set. `tokenizer` names one that is
-    there, to be used as it is. `report` hears of the stage, the iteration, their number and the latest figures.
+    there, to be used as it is. `report` is called with the stage, iteration, number of iterations and latest figures.
     `strategy` and `devices` are those of `context.launched`. The checkpoint's folder is returned, in all processes.
     """
     if name is None and start is not None and data is None:
@@ -34,7 +34,9 @@ def run(
         raise ValueError(f"there is no recipe {name!r}; there are: {', '.join(names())}")
     if tokenizer is not None and (start is not None or name in TOKENIZERS or name in DECODERS):
         which = f"goes on from {start}" if start is not None else f"is {name}"
-        raise ValueError(f"a tokenizer is given to a model that is taught anew; what is taught here {which}")
+        raise ValueError(
+            f"a tokenizer is given to a model that is trained from the start; what is trained here {which}"
+        )
     from kiloword.recipes.context import launched
     from kiloword.recipes.recipe import changed
 

@@ -1,6 +1,6 @@
 """The stages of a training, one function each: tokenizer, model, decoder, judge; every one resumes where it stopped.
 
-The order is that of Esser et al. 2021 (VQGAN): what a picture's tokens are is settled before they are modelled.
+The order is that of Esser et al. 2021 (VQGAN): the tokenizer is trained before its tokens are modelled.
 """
 
 from dataclasses import replace
@@ -27,10 +27,10 @@ from kiloword.training.tasks.contrastive_task import ContrastiveTask
 from kiloword.training.tasks.image_model_task import Captions, ImageModelTask, ImageModelTaskConfig
 from kiloword.training.tasks.tokenizer_task import TokenizerTask
 
-# Axes: p places of pictures, c channels.
+# Axes: p grid positions of pictures, c channels.
 
 LATENTS = 200_000  # that a quantizer is fitted to
-AT_ONCE = 256  # pictures that are encoded together
+BATCH = 256  # pictures that are encoded together
 
 
 def train_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> None:
@@ -46,11 +46,11 @@ def train_tokenizer(model: ImageModel, recipe: Recipe, pictures: Pictures, conte
 
 @torch.no_grad()
 def latents(tokenizer: Autoencoder, pictures: Pictures, side: int) -> Float[Tensor, "p c"]:
-    """Latents of places all over the pictures that are learned."""
+    """Latents at all grid positions of evenly spread training pictures."""
     chosen = pictures.weights.nonzero()[:, 0]
     layout = tokenizer.layout(side, side)
     chosen = chosen[:: max(1, len(chosen) * layout.count // LATENTS)]
-    batches = (shrink(pictures.values[some], side) for some in chosen.split(AT_ONCE))
+    batches = (shrink(pictures.values[some], side) for some in chosen.split(BATCH))
     return torch.cat([tokenizer.encoder(pixels, layout).movedim(1, -1).flatten(0, 2) for pixels in batches])
 
 
@@ -65,14 +65,14 @@ def train_model(model: ImageModel, recipe: Recipe, pictures: Pictures, context: 
 
 
 def image_model_task(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> ImageModelTask:
-    """What a recipe teaches a model; the context's folder keeps the tokens of its tokenizer."""
+    """The training task of a recipe; the context's folder keeps the tokens of its tokenizer."""
     return task_on_tokens(model, pictures, recipe.data.side, recipe.data.versions, recipe.task, context)
 
 
 def task_on_tokens(
     model: ImageModel, pictures: Pictures, side: int, versions: int, config: ImageModelTaskConfig, context: Context
 ) -> ImageModelTask:
-    """The task of a model on pictures, as tokens of its own tokenizer."""
+    """The task of a model on pictures, as tokens of its tokenizer."""
     tokenizer = model.picture.tokenizer
     tokens, shown = cached_tokens(tokenizer, pictures.values, side, versions, context)
     layout = tokenizer.layout(side, side)
@@ -82,12 +82,12 @@ def task_on_tokens(
 
 
 def learn(task: ImageModelTask, training: TrainingConfig, stage: str, context: Context) -> None:
-    """Train a model to the end, with split weights if the context's strategy says so; it holds the averages then."""
+    """Train a model to the end, with split weights if the context's strategy says so, and load the averaged weights."""
     finish(Run(task, training, context.folder / "model", context.large), stage, context)
 
 
 def train_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, context: Context) -> None:
-    """Go on with the decoder alone, whole pictures mostly: the encoder, and so every token, stays what it is."""
+    """Go on with the decoder alone, whole pictures mostly: the encoder, and so every token, is frozen."""
     if recipe.decoder_training is None:
         return
     autoencoder = picture_tokenizer(model)
@@ -98,14 +98,14 @@ def train_decoder(model: ImageModel, recipe: Recipe, pictures: Pictures, context
     finish(Run(task, recipe.decoder_training, context.folder / "decoder", context.fabric), "decoder", context)
 
 
-def taught_judge(
+def train_judge(
     judge: JudgeConfig, model: ImageModelConfig, recipe: Recipe, pictures: Pictures, tokens: TokenCache,
     context: Context,
 ) -> ContrastiveJudge:  # fmt: skip
-    """A judge with the words of the model, taught which tokens and texts belong together."""
+    """A judge with the words of the model, trained to match tokens with texts."""
     words = getattr(model.prompt, "text", None)
     if not isinstance(words, BPEConfig):
-        raise ValueError(f"a judge reads what {recipe.name} is asked for in words of its own, and it has none")
+        raise ValueError(f"a judge reads prompts with the text tokenizer of {recipe.name}, and it has none")
     torch.manual_seed(recipe.judge_training.seed)
     module = replace(judge, words=words).build()
     task = ContrastiveTask(module, tokens, captions_of(pictures), pictures.weights, pictures.held_out)
@@ -114,10 +114,10 @@ def taught_judge(
 
 
 def captions_of(pictures: Pictures) -> Captions:
-    """The many ways to ask for a picture, and the one answer."""
+    """Random prompts for each picture, and its one caption."""
     return Captions(
-        ask=lambda row, chance: dialogue.request(pictures.metadata[row], chance),
-        answer=lambda row: dialogue.answer(pictures.metadata[row]),
+        prompt=lambda index, chance: dialogue.request(pictures.metadata[index], chance),
+        caption=lambda index: dialogue.answer(pictures.metadata[index]),
     )
 
 

@@ -28,7 +28,7 @@ LICENCE = "Apache-2.0; trained on pictures under MIT, Apache-2.0 and CC-BY-4.0 (
 def train_tokenizer(recipe: TokenizerRecipe, data: Path, context: Context, start: str | None = None) -> Path:
     """Everything from pictures to a tokenizer's checkpoint, whose folder is returned.
 
-    `start` names a tokenizer to go on with: its parts and weights stand in for the recipe's own.
+    `start` names a tokenizer to go on with: its parts and weights replace those of the recipe.
     """
     torch.manual_seed(recipe.training.seed)
     if start is not None:
@@ -72,5 +72,5 @@ def task_of(tokenizer: Autoencoder, recipe: TokenizerRecipe, pictures: Pictures)
 
 
 def card(recipe: TokenizerRecipe) -> TokenizerCard:
-    """What a user has to know of the recipe's tokenizer."""
+    """The card of the recipe's tokenizer."""
     return TokenizerCard(recipe.name, LICENCE, recipe.about)

@@ -1,7 +1,7 @@
 """Recipes of tokenizers: every quantizer between the same two kinds of networks, transformers and convolutions.
 
 About as many codes everywhere (1,024 a token, or a code of it), so that what differs is how they are found. The papers
-stand beside the rows; sizes are for 64x64 icons with transparency, a token covers 8x8 pixels.
+stand beside the entries; sizes are for 64x64 icons with transparency, a token covers 8x8 pixels.
 """
 
 from dataclasses import dataclass, replace
@@ -62,7 +62,7 @@ DVAE = replace(WHOLE, error=LogitLaplace(), weights=LossWeights(kl_loss=6.6 / 25
 
 @dataclass(frozen=True)
 class PicturesConfig:
-    """The pictures of a recipe: their side in pixels, the weight of skin tones, styles that are not learned."""
+    """The pictures of a recipe: their side in pixels, the weight of skin tones, styles that are not trained on."""
 
     side: int = 64
     toned: float = 0.7
@@ -75,7 +75,7 @@ class PicturesConfig:
 
 @dataclass(frozen=True)
 class TokenizerRecipe:
-    """A tokenizer's parts and how they are taught; the critic and the perceptual error are off by default."""
+    """A tokenizer's parts and how they are trained; the critic and the perceptual error are off by default."""
 
     name: str
     about: str
@@ -110,7 +110,7 @@ def put_together(sort: str, networks: Networks) -> AutoencoderConfig:
 def vit(width: int = 192) -> Networks:
     """Two blocks to encode and three to decode, on patches of 8 pixels, which are the tokens: 2.4 M parameters.
 
-    Small, so that two cores see 45,000 pictures in about 12 minutes: there more steps teach more than more blocks.
+    Small, so that two cores see 45,000 pictures in about 12 minutes: there more steps help more than blocks.
     Patches of 4 pixels that are joined 2x2 take twice as long (15.5 dB against 16.2 after the same minute).
     """
     block = patches(width, 1)

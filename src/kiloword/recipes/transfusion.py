@@ -1,9 +1,9 @@
 """A small Transfusion: words one after the other, pictures denoised, in one stream and by one transformer.
 
-Zhou et al. 2024 (Transfusion: Predict the Next Token and Diffuse Images with One Multi-Modal Model). Theirs have 0.16
-to 7 billion parameters and 256 tokens of 2x2 latents; a text's loss counts a fifth of a picture's, and 80 % of the
-pictures stand behind their caption. Here pictures that stand before it are clean, where theirs have up to half noise,
-and the flow is straight, where theirs is a cosine's.
+Zhou et al. 2024 (Transfusion: Predict the Next Token and Diffuse Images with One Multi-Modal Model). Published with
+0.16 to 7 billion parameters and 256 tokens of 2x2 latents; a text's loss counts a fifth of a picture's, and 80 % of the
+pictures stand behind their caption. Here pictures that stand before it are clean, not up to half noise as in the paper,
+and the flow is straight, where the paper's schedule is a cosine.
 """
 
 from dataclasses import replace
@@ -50,7 +50,7 @@ def transfusion_64() -> Recipe:
 
 
 def stack(width: int, depth: int, dropout: float = 0.0) -> StackConfig:
-    """Llama's blocks; a token's level modulates its row, and words are modulated by nothing."""
+    """Llama's blocks; a token's level modulates its position, and words are not modulated."""
     attention, position = AttentionConfig(width // 64, query_norm=RMSNormConfig()), RotaryConfig((24, 8, 16, 16))
     return StackConfig(
         width, depth, attention, SwiGLUConfig.beside(width), position=position, modulation=AdaLNConfig(),

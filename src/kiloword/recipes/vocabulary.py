@@ -1,4 +1,4 @@
-"""The words of a model: text merges learned from what is said of its pictures, and put into its parts.
+"""The words of a model: byte-pair merges trained on the texts of its pictures, and put into its parts.
 
 Sennrich et al. 2015 (byte-pair encoding).
 """
@@ -16,7 +16,7 @@ from kiloword.tokens import Categorical
 
 
 def with_vocabulary(recipe: Recipe, metadata: Iterable[dict[str, Any]]) -> ImageModelConfig:
-    """The model's parts with text merges learned from the captions of what is trained."""
+    """The model's parts with byte-pair merges trained on the texts of training pictures."""
     said = (text for m in metadata if m.get("split", "train") == "train" for text in dialogue.texts(m))
     return with_merges(recipe.model, BPEConfig.train(said, recipe.data.vocabulary))
 
@@ -51,7 +51,7 @@ def check_lengths(model: ImageModelConfig, metadata: Iterable[dict[str, Any]], d
             count, longest = count + 1, max(longest, len(said))
     if count:
         raise ValueError(
-            f"{count} captions are longer than the {limit} text tokens that this model takes, the longest has "
-            f"{longest} characters: shorten them, or train a model that takes more (--set model.prompt.limit=... "
+            f"{count} captions are longer than the {limit} text tokens that this model reads, the longest has "
+            f"{longest} characters: shorten them, or train a model that reads more (--set model.prompt.limit=... "
             "--set model.text.limit=... --set task.capacity=...)"
         )

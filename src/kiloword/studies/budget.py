@@ -1,4 +1,4 @@
-"""Budgets of the studies of models: the pictures, how each model is taught, and by what it is judged.
+"""Budgets of the studies of models: pictures, training and evaluation.
 
 Equal tuning is a part of the budget: Musgrave et al. 2020 (A Metric Learning Reality Check); Lucic et al. 2018 (Are
 GANs Created Equal?), who compare at equal budgets of search.
@@ -9,14 +9,14 @@ from typing import Any
 
 from kiloword.data.emoji.wording import PHRASES
 
-SIDE = 64  # pixels of a picture: the places of its 8x8 tokens are learned
+SIDE = 64  # pixels of a picture: the positions of its 8x8 tokens are learned
 
 
 @dataclass(frozen=True)
-class Material:
-    """At most so many `pictures` to learn, in so many random `versions` each, others `held_out`; no `styles`: all.
+class DataBudget:
+    """At most so many training `pictures`, each in so many random `versions`; so many `held_out`; no `styles`: all.
 
-    `seen` counts the pictures that each tokenizer sees, `vocabulary` the pieces of words.
+    `seen` counts the pictures that each tokenizer is trained on with repetitions, `vocabulary` the text tokens.
     """
 
     pictures: int = 1600
@@ -36,8 +36,8 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Teaching:
-    """`minutes` of training, at each of the `rates`; the `best` systems anew with every other seed below `seeds`."""
+class TrainingBudget:
+    """`minutes` of training at each of the learning `rates`; the `best` systems again with every seed below `seeds`."""
 
     minutes: float = 25.0
     batch: int = 48
@@ -58,10 +58,10 @@ class Teaching:
 
 
 @dataclass(frozen=True)
-class Judging:
-    """At most so many `prompts` of each split: half of them to choose by, half to judge by.
+class EvaluationBudget:
+    """At most so many `prompts` of each split: half for choosing settings, half for evaluation.
 
-    Every model is tried with each of the `guidances` and `temperatures`.
+    Every model draws with each of the `guidances` and `temperatures`.
     """
 
     prompts: int = 256

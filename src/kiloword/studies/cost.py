@@ -1,7 +1,7 @@
 """What a picture costs to draw: passes of the transformer and of the head, seconds, and memory at its peak.
 
-Dehghani et al. 2021 (The Efficiency Misnomer): one figure of cost is none. Systems take turns, so that a busy machine
-slows them alike; memory is that of a fresh process, as one that has drawn before keeps what it had.
+Dehghani et al. 2021 (The Efficiency Misnomer): one figure of cost is none. Systems are timed alternately, so a busy
+machine slows them alike; memory is that of a fresh process, as one that has drawn before keeps its buffers.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from kiloword.heads.denoising_mlp import DenoisingMLP
 from kiloword.studies.jobs import painter_of
 from kiloword.transformer import Cache, KeyValueCache, Stack, Stream, Transformer
 
-# Axes: b rows of the batch, t places in a row, w width.
+# Axes: b sequences of the batch, t positions, w width.
 
 COUNTS = (1, 16)  # pictures at once
 STATUS = Path("/proc/self/status")
 
 
 class Counted(nn.Module):
-    """A transformer that counts its passes; the fast way takes it as it is."""
+    """A transformer that counts its forward passes."""
 
     def __init__(self, inner: Transformer):
         super().__init__()
@@ -78,18 +78,18 @@ def passes(painter: Painter, prompt: str) -> dict[str, int]:
 def seconds(painters: dict[str, Painter], prompts: Sequence[str], rounds: int) -> dict[str, dict[str, float]]:
     """Seconds a picture at each of the `COUNTS`, the best of some rounds, the first of which is not counted."""
     best: dict[str, dict[str, float]] = {name: {} for name in painters}
-    for turn in range(rounds + 1):
+    for number in range(rounds + 1):
         for name, painter in painters.items():
             for count in COUNTS:
-                asked = [prompts[place % len(prompts)] for place in range(count)]
-                taken = Session(painter, count).drawn(asked, list(range(count)))[1] / count
-                if turn:
-                    best[name][str(count)] = min(taken, best[name].get(str(count), taken))
+                texts = [prompts[i % len(prompts)] for i in range(count)]
+                duration = Session(painter, count).drawn(texts, list(range(count)))[1] / count
+                if number:
+                    best[name][str(count)] = min(duration, best[name].get(str(count), duration))
     return best
 
 
 def memory(folder: Path, settings: dict[str, float], prompt: str) -> float | None:
-    """MB that drawing pictures takes at its peak beside what the model takes; None where that cannot be told."""
+    """Peak MB of drawing pictures beyond those of the model; None where that cannot be measured."""
     if torch.cuda.is_available():
         return drawn_in(folder, settings, prompt)
     if not STATUS.exists():
@@ -99,7 +99,7 @@ def memory(folder: Path, settings: dict[str, float], prompt: str) -> float | Non
 
 
 def drawn_in(folder: Path, settings: dict[str, float], prompt: str) -> float:
-    """The MB more that this process holds at its peak for having drawn as many pictures as count."""
+    """The peak MB that drawing the largest of the `COUNTS` adds to this process."""
     painter, count = painter_of(folder, **settings), max(COUNTS)
     device = painter.device
     forget(device)
@@ -109,7 +109,7 @@ def drawn_in(folder: Path, settings: dict[str, float], prompt: str) -> float:
 
 
 def forget(device: torch.device) -> None:
-    """Let the peak count from now on, where the system lets it."""
+    """Reset the peak, where the system can."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -118,7 +118,7 @@ def forget(device: torch.device) -> None:
 
 
 def held(device: torch.device) -> float:
-    """The most memory that was held so far, in MB."""
+    """The peak of memory so far, in MB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     status = STATUS.read_text().split()

@@ -1,6 +1,6 @@
-"""The study of decoders: what diffusion makes of the same tokens, beside the tokenizer's own network, at what cost.
+"""The study of decoders: the same tokens decoded by diffusion and by the tokenizer's network, quality and cost.
 
-Encoded are true pictures that nobody learned, so that only the way out differs. Steps and solvers as in Karras et al.
+Held-out pictures are encoded, so that only the decoding differs. Steps and solvers as in Karras et al.
 2022, groups and overlap as in Lee et al. 2023 and Ruhe et al. 2024, guidance as in Ho and Salimans 2022.
 """
 
@@ -46,7 +46,7 @@ from kiloword.training.augmentation import shrink
 # Axes: b n m pictures, c channels, d features, f frames, S pixels a side of pictures.
 
 BATCH = 32
-SHOWN, FRAMES = 16, 7  # pictures on the sheet, and pictures of a drawing in the strip
+SHOWN, FRAMES = 16, 7  # pictures on the sheet, and steps of a picture in the strip
 STEPS = 4  # a group, where other things are compared
 SPACES: dict[str, Callable[[Tensor], Tensor]] = {
     "gradients": lambda pictures: features("gradients", pictures),
@@ -56,7 +56,7 @@ SPACES: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Bench:
-    """A model, the tokens of `true` pictures, and `others` by which features are scaled."""
+    """A model, the tokens of `true` pictures, and `others`, whose spread scales features."""
 
     painter: Painter
     true: UInt8[Tensor, "n 4 S S"]
@@ -71,7 +71,7 @@ class Bench:
 
 @dataclass(frozen=True)
 class Setting:
-    """A way from tokens to pixels, in a table of the report; without an effort its name is one of `AT_ONCE`."""
+    """A way to decode tokens, in a table of the report; without an effort its name is one of `AT_ONCE`."""
 
     table: str
     name: str
@@ -84,12 +84,12 @@ class Setting:
             return self.name.replace("'", "").replace(", ", "-").replace(" ", "-")
         apart = self.effort.groups > 1 and self.effort.overlap > 0  # else all groups work at once, as one
         effort = self.effort if apart else replace(self.effort, groups=1, overlap=0.0, grouping="rows")
-        told = [(field.name, getattr(effort, field.name), field.default) for field in fields(Effort)]
-        return "-".join(f"{name}-{value}" for name, value, usual in told if name == "steps" or value != usual)
+        values = [(field.name, getattr(effort, field.name), field.default) for field in fields(Effort)]
+        return "-".join(f"{name}-{value}" for name, value, usual in values if name == "steps" or value != usual)
 
 
 def settings() -> list[Setting]:
-    """All that is compared, the quick ones first."""
+    """All settings, the fast ones first."""
     found = [Setting("At once", name) for name in AT_ONCE]
     found += [in_steps(steps) for steps in (1, 2, 4, 8, 16)]
     found += [Setting("Solvers", f"8 steps, {name}", Effort(8, solver=name)) for name in ("euler", "heun", "ddim")]
@@ -107,14 +107,14 @@ def in_steps(steps: int) -> Setting:
     return Setting("Steps", f"{steps} steps" if steps > 1 else "1 step", Effort(steps))
 
 
-def own_bilinear(bench: Bench, tokens: Tensor) -> Float[Tensor, "b c S S"]:
-    """The tokenizer's own picture, enlarged the plain way."""
+def tokenizer_bilinear(bench: Bench, tokens: Tensor) -> Float[Tensor, "b c S S"]:
+    """The tokenizer's reconstruction, enlarged bilinearly."""
     known = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
     small = bench.painter.model.picture.tokenizer.decode(tokens, bench.layout, known)
     return interpolate(small, size=bench.true.shape[-2:], mode="bilinear", align_corners=False)
 
 
-def own_lanczos(bench: Bench, tokens: Tensor) -> Float[Tensor, "b 4 S S"]:
+def tokenizer_lanczos(bench: Bench, tokens: Tensor) -> Float[Tensor, "b 4 S S"]:
     """The same, enlarged with a filter that sharpens a little."""
     known, side = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), bench.true.shape[-1]
     small = bench.painter.model.picture.tokenizer.decode(tokens, bench.layout, known)
@@ -126,13 +126,13 @@ def own_lanczos(bench: Bench, tokens: Tensor) -> Float[Tensor, "b 4 S S"]:
 
 
 def preview(bench: Bench, tokens: Tensor) -> Float[Tensor, "b c S S"]:
-    """What the diffusion decoder shows at once: its sketch enlarged, or its guess in one call without noise."""
+    """The decoder's preview: its sketch enlarged, or its guess in one call without noise."""
     return bench.decoder.preview(tokens, bench.layout, torch.ones(tokens.shape[:2], dtype=torch.bool).to(tokens.device))
 
 
 AT_ONCE: dict[str, Callable[[Bench, Tensor], Tensor]] = {
-    "tokenizer's own, bilinear": own_bilinear,
-    "tokenizer's own, Lanczos": own_lanczos,
+    "tokenizer's own, bilinear": tokenizer_bilinear,
+    "tokenizer's own, Lanczos": tokenizer_lanczos,
     "glance": preview,
 }
 
@@ -147,22 +147,22 @@ def open_model(name: str) -> tuple[Painter, str]:
         )
     height, width = painter.card.sizes[0]
     if height != width or width % 2:
-        raise ValueError(f"this study takes models of square pictures, {name} draws {width}x{height}")
+        raise ValueError(f"this study compares models of square pictures, {name} draws {width}x{height}")
     return painter, checkpoint.fingerprint(checkpoint.find(name))
 
 
 def run(painter: Painter, weights: str, data: Path, out: Path, count: int, report: Report) -> Path:
-    """Measure all that is not measured yet on `count` held-out pictures, and write the report; its file is returned.
+    """Measure all that is not on disk yet on `count` held-out pictures, and write the report; its file is returned.
 
-    `weights` says which model this is: a study goes on only with the one that it was begun with.
+    `weights` is the SHA-256 of the model's: a study resumes only with the model that it was begun with.
     """
     side = painter.card.sizes[0][0]
-    rows = chosen(data, 2 * count, count)
-    keys = hashlib.sha256("\n".join(row["key"] for row in rows).encode()).hexdigest()
+    records = chosen(data, 2 * count, count)
+    keys = hashlib.sha256("\n".join(record["key"] for record in records).encode()).hexdigest()
     facts = {"format": 1, "model": painter.card.name, "weights": weights, "side": side, "pictures": keys}
     check_resumed(out / "study.json", facts)
     pictures = subset(
-        data, rows, side // 2, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
+        data, records, side // 2, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
     )  # fmt: skip
     bench = prepared(painter, pictures)
     wanted, left_out, measured = settings(), {}, []
@@ -173,16 +173,16 @@ def run(painter: Painter, weights: str, data: Path, out: Path, count: int, repor
         stage = f"pictures drawn, {setting.name} ({number} of {len(wanted)})"
         figures = carry_out(bench, setting, out, lambda done, stage=stage: report(stage, done, len(bench.true), {}))
         measured.append(Row(setting.table, setting.name, figures))
-    told = {
+    facts = {
         **facts, "pictures": len(bench.true), "others": len(bench.others), "steps": STEPS, "tokens": bench.layout.count,
         "token_side": side // bench.decoder.scale, "device": str(painter.device), "left_out": left_out,
     }  # fmt: skip
-    return write_report(out, measured, told, sheet(bench), strips(bench))
+    return write_report(out, measured, facts, sheet(bench), strips(bench))
 
 
 @torch.no_grad()
 def prepared(painter: Painter, pictures: Pictures) -> Bench:
-    """The tokens of held-out pictures; what is learned is only for scale."""
+    """The tokens of held-out pictures; training pictures only scale features."""
     true, others = pictures.values[pictures.held_out], pictures.values[pictures.weights > 0]
     if len(true) < 2:
         raise ValueError(f"there are {len(true)} held-out pictures, and a kernel distance takes 2 or more")
@@ -195,7 +195,7 @@ def prepared(painter: Painter, pictures: Pictures) -> Bench:
 
 
 def refused(bench: Bench, setting: Setting) -> str:
-    """Why this decoder cannot do it; empty if it can."""
+    """Why this decoder does not support a setting; empty if it does."""
     try:
         if setting.effort is not None:
             bench.decoder.plan(bench.layout, setting.effort)
@@ -210,9 +210,9 @@ def carry_out(bench: Bench, setting: Setting, out: Path, report: Callable[[int],
     if path.exists():
         return json.loads(path.read_text())
     drawn, seconds, calls = [], 0.0, 0
-    for rows in torch.arange(len(bench.true)).split(BATCH):
+    for indices in torch.arange(len(bench.true)).split(BATCH):
         started = time.perf_counter()
-        pixels, calls = painted(bench, setting, rows)
+        pixels, calls = decoded(bench, setting, indices)
         drawn.append(to_bytes(showable(pixels)))  # waits for the device
         seconds += time.perf_counter() - started
         report(sum(map(len, drawn)))
@@ -223,51 +223,51 @@ def carry_out(bench: Bench, setting: Setting, out: Path, report: Callable[[int],
 
 
 @torch.no_grad()
-def painted(bench: Bench, setting: Setting, rows: Int[Tensor, "b"]) -> tuple[Float[Tensor, "b c S S"], int]:
-    """The pictures of these rows, each with noise of its own that is the same in all settings, and the calls."""
-    tokens = bench.tokens[rows.to(bench.tokens.device)]
+def decoded(bench: Bench, setting: Setting, indices: Int[Tensor, "b"]) -> tuple[Float[Tensor, "b c S S"], int]:
+    """The decoded pictures at these indices, and the network calls; noise is a function of the index alone."""
+    tokens = bench.tokens[indices.to(bench.tokens.device)]
     if setting.effort is None:
         return AT_ONCE[setting.name](bench, tokens), 1
     known = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
     steps = bench.decoder.decode_steps(
-        tokens, bench.layout, known, setting.effort, Seeded(rows.tolist()), torch.arange(len(rows))
+        tokens, bench.layout, known, setting.effort, Seeded(indices.tolist()), torch.arange(len(indices))
     )
     last = deque(steps, maxlen=1).pop()
     return last.pixels, last.calls
 
 
 def measure(bench: Bench, drawn: UInt8[Tensor, "n 4 S S"]) -> dict[str, Any]:
-    """How alike the pictures are to the true ones: each to its own, and all together."""
-    ours, true = from_bytes(drawn), from_bytes(bench.true)
+    """Similarity of the pictures to the true ones: pair by pair, and as a whole."""
+    candidate, true = from_bytes(drawn), from_bytes(bench.true)
     distances = {}
     for space, of in SPACES.items():
         like = of(bench.others)
-        theirs, own = (scaled(of(pictures), like, NARROWEST) for pictures in (bench.true, drawn))
-        distances[space] = asdict(kernel_distance(own, theirs))
+        reference, candidates = (scaled(of(pictures), like, NARROWEST) for pictures in (bench.true, drawn))
+        distances[space] = asdict(kernel_distance(candidates, reference))
     return {
-        "psnr": float(psnr(ours, true).mean()),
-        "ssim": float(ssim(ours, true).mean()),
-        "sharpness": float(sharpness(ours).mean() / sharpness(true).mean()),
+        "psnr": float(psnr(candidate, true).mean()),
+        "ssim": float(ssim(candidate, true).mean()),
+        "sharpness": float(sharpness(candidate).mean() / sharpness(true).mean()),
         "kernel_distance": distances,
     }
 
 
 def sheet(bench: Bench) -> dict[str, UInt8[Tensor, "b 4 S S"]]:
-    """Some pictures as they are, and what is made of their tokens."""
-    rows = shown_rows(bench)
-    told = [setting for setting in settings() if setting.name in ("tokenizer's own, bilinear", "glance")]
-    told += [in_steps(steps) for steps in (1, 4, 16)]
-    drawn = {setting.name: to_bytes(showable(painted(bench, setting, rows)[0])) for setting in told}
-    return {"true": bench.true[rows], **drawn}
+    """Some true pictures, and their tokens decoded in some settings."""
+    indices = shown_indices(bench)
+    shown = [setting for setting in settings() if setting.name in ("tokenizer's own, bilinear", "glance")]
+    shown += [in_steps(steps) for steps in (1, 4, 16)]
+    drawn = {setting.name: to_bytes(showable(decoded(bench, setting, indices)[0])) for setting in shown}
+    return {"true": bench.true[indices], **drawn}
 
 
-def shown_rows(bench: Bench) -> Int[Tensor, "b"]:
-    """Pictures for the sheet, evenly spread."""
+def shown_indices(bench: Bench) -> Int[Tensor, "b"]:
+    """Indices of the pictures on the sheet, evenly spread."""
     return torch.arange(len(bench.true))[:: max(1, len(bench.true) // SHOWN)][:SHOWN]
 
 
 def strips(bench: Bench) -> dict[str, UInt8[Tensor, "f 4 S S"]]:
-    """One picture on its way in several manners, first what lies under it: nothing, or the glance."""
+    """The steps of decoding one picture in several settings, first the canvas: empty, or the preview."""
     manners = {
         "one by one": (Effort(STEPS, 16, 1.0), False),
         "overlapping": (Effort(STEPS, 16, 0.25), False),
@@ -279,16 +279,18 @@ def strips(bench: Bench) -> dict[str, UInt8[Tensor, "f 4 S S"]]:
 
 
 @torch.no_grad()
-def frames(bench: Bench, effort: Effort, glanced: bool) -> Iterator[Float[Tensor, "1 4 S S"]]:
-    """The sheet's most detailed picture from what lies under it to its end."""
-    rows = shown_rows(bench)
-    row = int(rows[sharpness(from_bytes(bench.true[rows])).argmax()])
-    tokens = bench.tokens[row : row + 1]
+def frames(bench: Bench, effort: Effort, previewed: bool) -> Iterator[Float[Tensor, "1 4 S S"]]:
+    """The sheet's most detailed picture, from the canvas under it to the last step."""
+    indices = shown_indices(bench)
+    index = int(indices[sharpness(from_bytes(bench.true[indices])).argmax()])
+    tokens = bench.tokens[index : index + 1]
     known = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
     under = preview(bench, tokens)
-    if not glanced:
+    if not previewed:
         under = torch.full_like(under, -1.0 if under.shape[1] == 4 else 1.0)  # transparent, or white
     yield showable(under)
     shown = shown_steps(bench.decoder.steps(bench.layout, effort), FRAMES - 1)
-    steps = bench.decoder.decode_steps(tokens, bench.layout, known, effort, Seeded([row]), torch.arange(1), under=under)
+    steps = bench.decoder.decode_steps(
+        tokens, bench.layout, known, effort, Seeded([index]), torch.arange(1), under=under
+    )
     yield from (showable(step.pixels) for step in steps if step.step in shown)

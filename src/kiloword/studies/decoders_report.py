@@ -1,6 +1,6 @@
 """The report of the study of decoders: a table of each kind of setting, a plot, pictures side by side, and a strip.
 
-The layout is our own. Karras et al. 2022 (Elucidating the Design Space of Diffusion-Based Generative Models) for
+The layout is defined here. Karras et al. 2022 (Elucidating the Design Space of Diffusion-Based Generative Models) for
 quality against network calls.
 """
 
@@ -24,7 +24,7 @@ AIM = 1.25  # of a few-step distance to the many-step one
 MANY = "16 steps"
 MEANING = {"gradients": feature_spaces.MEANING["gradients"], "details": details.MEANING}
 
-# What each strip resembles of what is known of 4o, and why that proves nothing.
+# The resemblance of each strip to what is known of 4o, and why it proves nothing.
 RESEMBLES = {
     "one by one": "Parts are final one after the other and nothing is seen below them, as in the top-down reveal of "
     "4o's web page; but that reveal is an animation of the page over whole pictures, so it tells of the page.",
@@ -52,8 +52,8 @@ def write_report(
     strips: dict[str, UInt8[Tensor, "_ 4 S S"]],
 ) -> Path:  # fmt: skip
     """report.md, report.json, plot.png, sheet.png and strip.png; the first is returned."""
-    told = [{"table": row.table, "name": row.name, **row.figures} for row in rows]
-    whole = {**facts, "feature_spaces": MEANING, "few_against_many": against_many(rows), "settings": told}
+    settings = [{"table": row.table, "name": row.name, **row.figures} for row in rows]
+    whole = {**facts, "feature_spaces": MEANING, "few_against_many": against_many(rows), "settings": settings}
     replace_file(out / "report.json", (json.dumps(whole, indent=1) + "\n").encode())
     draw_plot(out / "plot.png", rows)
     draw_sheet(out / "sheet.png", {name.replace(", ", ",\n"): pictures for name, pictures in sheet.items()})
@@ -91,7 +91,7 @@ def text(rows: Sequence[Row], facts: dict[str, Any], strips: Sequence[str]) -> s
         "",
         f"{facts['pictures']} held-out pictures of {facts['side']}x{facts['side']} pixels, each encoded at "
         f"{facts['token_side']}x{facts['token_side']} to its {facts['tokens']} tokens. All ways get these tokens, and "
-        f"all paintings of a picture the same noise. Steps are those of a group: {facts['steps']} where not said "
+        f"all decodings of a picture the same noise. Steps are those of a group: {facts['steps']} where not said "
         "otherwise, Euler, no guidance.",
         "",
         *meaning(facts),
@@ -113,16 +113,16 @@ def text(rows: Sequence[Row], facts: dict[str, Any], strips: Sequence[str]) -> s
 
 
 def meaning(facts: dict[str, Any]) -> list[str]:
-    """What the columns are."""
-    spaces = [f"*{name}* ({told})" for name, told in MEANING.items()]
+    """The meaning of the columns."""
+    spaces = [f"*{name}* ({what})" for name, what in MEANING.items()]
     return [
         "PSNR (dB) and SSIM on white, means over pictures. Kernel distance: unbiased squared MMD times 1,000 with the",
         "kernel (x y / d + 1)^3, and its 95% bootstrap interval, between the pictures and the true ones, in the spaces",
         f"{' and '.join(spaces)}; features in units of the spread of {facts['others']} pictures not held out,",
         f"none of them taken for narrower than {NARROWEST:.0%} of their mean.",
         "Sharpness: the mean squared Laplacian on white over that of the true pictures; it counts noise as well.",
-        "Calls: of the network; what is at once calls one. A decoder that works from a sketch glances at that.",
-        f"Seconds a picture in batches of 32 on {facts['device']}, as busy as the machine was.",
+        "Calls: of the network, one for what is decoded at once. The glance of a decoder with a sketch is that sketch.",
+        f"Seconds a picture in batches of 32 on {facts['device']}, on a machine that may be busy.",
         "With overlap 0, or one group, all groups work at once: this was drawn once only.",
     ]
 
@@ -143,13 +143,13 @@ def few(rows: Sequence[Row]) -> list[str]:
 
 
 def strip_lines(strips: Sequence[str]) -> list[str]:
-    """The strip, and a line on each manner in it."""
+    """The strip, and a line on each of its settings."""
     if not strips:
         return []
     return [
-        "![A picture on its way in several manners](strip.png)",
+        "![The steps of a picture in several settings](strip.png)",
         "",
-        "First what lies under the picture, nothing or the glance, then what it is expected to be, up to its end.",
+        "First the canvas under the picture, empty or the glance, then the predicted picture after each step.",
         "",
         *[f"- *{name}*: {RESEMBLES[name]}" for name in strips],
         "",
@@ -198,10 +198,10 @@ def draw_plot(path: Path, rows: Sequence[Row]) -> None:
                 axes.axhline(of(row.figures), color="0.5", linestyle=style, linewidth=1, label=row.name)
         for number, table in enumerate(tables):
             here = [row for row in rows if row.table == table and not row.name.startswith("tokenizer's own")]
-            places = [(row.figures["calls"], of(row.figures)) for row in here]
+            points = [(row.figures["calls"], of(row.figures)) for row in here]
             line = "-" if table == "Steps" else ""
             label = here[0].name if table == "At once" else table
-            axes.plot(*zip(*places, strict=True), marker="o", linestyle=line, color=f"C{number}", label=label)
+            axes.plot(*zip(*points, strict=True), marker="o", linestyle=line, color=f"C{number}", label=label)
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)
         axes.minorticks_off()

@@ -1,4 +1,4 @@
-"""The plots of the study of generators: how good, how fast, how right and how near to what was learned.
+"""The plots of the study of generators: quality against cost, accuracy, and distance to training pictures.
 
 Quality against cost as in Dehghani et al. 2021 (The Efficiency Misnomer), with the intervals that hold it.
 """
@@ -45,13 +45,13 @@ def against(axes: Any, lines: Sequence[Line], of: Callable[[Line], float], what:
 
 
 def bars(axes: Any, lines: Sequence[Line], of: Callable[[Line, str], tuple[float, float]], what: str) -> None:
-    """Of every system a bar for each split, and a tick at what it is measured by."""
+    """For every system a bar for each split, and a tick at its reference value."""
     splits = [split for split in SPLITS if any(split in line["accuracy"] for line in lines)]
-    for place, split in enumerate(splits):
+    for i, split in enumerate(splits):
         found = [of(line, split) for line in lines]
-        places = [number + 0.8 * (place + 0.5) / len(splits) - 0.4 for number in range(len(lines))]
-        axes.bar(places, [bar for bar, _ in found], 0.75 / len(splits), color=f"C{6 + place}", label=SPLITS[split])
-        axes.plot(places, [tick for _, tick in found], "_", color="black", markersize=12)
+        x = [number + 0.8 * (i + 0.5) / len(splits) - 0.4 for number in range(len(lines))]
+        axes.bar(x, [bar for bar, _ in found], 0.75 / len(splits), color=f"C{6 + i}", label=SPLITS[split])
+        axes.plot(x, [tick for _, tick in found], "_", color="black", markersize=12)
     axes.set_xticks(range(len(lines)), [line["name"].replace("-", "\n") for line in lines], fontsize=8)
     axes.set_title(what, fontsize=9)
     axes.legend(fontsize=8)

@@ -1,6 +1,6 @@
-"""The report of the study of generators: tables, plots, what can be said and what cannot, and a sheet to look at.
+"""The report of the study of generators: tables, plots, findings and their limits, and a sheet of pictures.
 
-The layout is our own. Pineau et al. 2020 (Improving Reproducibility in Machine Learning Research) on what to tell;
+Source: Pineau et al. 2020 (Improving Reproducibility in Machine Learning Research) on what to report;
 Agarwal et al. 2021 (Deep Reinforcement Learning at the Edge of the Statistical Precipice) on intervals for few runs.
 """
 
@@ -23,12 +23,12 @@ from kiloword.studies.protocol import SPACE, EvaluationProtocol
 from kiloword.studies.report_pictures import draw_sheet, read_strip
 
 FORMAT = 1
-STRIP = "drawn.webp"  # what a training draws of the sheet's prompts
+STRIP = "drawn.webp"  # the pictures that a trained system draws for the sheet's prompts
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A training that came to its end: who, how, where, and its figures."""
+    """A finished training: system, learning rate, seed, folder and figures."""
 
     name: str
     rate: float
@@ -37,13 +37,13 @@ class Outcome:
     figures: dict[str, Any]
 
     @property
-    def by(self) -> float:
-        """By what is chosen: the distance of what was drawn for the prompts that choose."""
+    def distance(self) -> float:
+        """The kernel distance with the prompts for choosing, by which the best is chosen."""
         return self.figures["chosen"]["kernel_distance"]
 
     @property
     def settings(self) -> dict[str, float]:
-        """How it draws."""
+        """The chosen settings for drawing."""
         return {name: self.figures["chosen"][name] for name in ("guidance", "temperature")}
 
 
@@ -51,9 +51,9 @@ def better(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Of the trainings of each system from the first seed, the one at the better learning rate, the best first."""
     best: dict[str, Outcome] = {}
     for outcome in outcomes:
-        if outcome.seed == 0 and (outcome.name not in best or outcome.by < best[outcome.name].by):
+        if outcome.seed == 0 and (outcome.name not in best or outcome.distance < best[outcome.name].distance):
             best[outcome.name] = outcome
-    return sorted(best.values(), key=lambda outcome: outcome.by)
+    return sorted(best.values(), key=lambda outcome: outcome.distance)
 
 
 def write_report(
@@ -62,7 +62,7 @@ def write_report(
 ) -> Path:  # fmt: skip
     """report.md, report.json, plot.png and sheet.png of all that is finished; the first is returned.
 
-    `blank` holds a checkpoint of each system, by name, to see what drawing costs.
+    `blank` holds a checkpoint of each system, by name, to measure the cost of drawing.
     """
     order = list(SYSTEMS)
     best = sorted(better(outcomes), key=lambda outcome: order.index(outcome.name))
@@ -91,7 +91,7 @@ def costs_of(
     path: Path, best: Sequence[Outcome], blank: Path, painters: dict[str, Painter], prompts: Sequence[str],
     rounds: int, report: Report,
 ) -> dict[str, Any]:  # fmt: skip
-    """What drawing costs each system, measured in turns and kept until other trainings are to be told of."""
+    """The cost of drawing with each system, measured alternately and kept until the best trainings change."""
     of = {outcome.name: [outcome.folder.name, outcome.settings] for outcome in best}
     if path.exists() and (known := json.loads(path.read_text()))["of"] == of:
         return known["costs"]
@@ -109,16 +109,16 @@ def costs_of(
 
 
 def line(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """A system's figures, with the distance at every learning rate and from every seed."""
-    own = [other for other in outcomes if other.name == outcome.name]
+    """A system's figures, with the kernel distance at every learning rate and from every seed."""
+    same = [other for other in outcomes if other.name == outcome.name]
     return {
         **outcome.figures,
         "parts": SYSTEMS[outcome.name].parts,
         "tokenizer": SYSTEMS[outcome.name].sort,
-        "rates": {f"{other.rate:g}": other.by for other in own if other.seed == 0},
+        "rates": {f"{other.rate:g}": other.distance for other in same if other.seed == 0},
         "seeds": {
             str(other.seed): {space: other.figures["kernel_distance"][space]["value"] for space in SPACES}
-            for other in own
+            for other in same
             if other.rate == outcome.rate
         },
     }

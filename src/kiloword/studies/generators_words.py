@@ -1,6 +1,6 @@
-"""The words of the study of generators: its tables in Markdown, what they show, and what is too small to mean anything.
+"""The text of the report of generators: its tables in Markdown, findings, and differences too small to be significant.
 
-Intervals that meet are told as such, after Agarwal et al. 2021 (Deep Reinforcement Learning at the Edge of the
+Overlapping intervals are reported as such, after Agarwal et al. 2021 (Deep Reinforcement Learning at the Edge of the
 Statistical Precipice): of few runs, the order alone says little.
 """
 
@@ -17,8 +17,8 @@ from kiloword.studies.protocol import SPACE
 Line = dict[str, Any]
 
 LEARNED = (
-    "Pictures learned a second are those of the pace that was measured for all in turns; minutes are what the training "
-    "took then, whatever else the machine did."
+    "Training pictures a second are the throughput that was measured for all, interleaved; minutes are those of the "
+    "training itself, on a machine that may have been busy."
 )
 
 
@@ -27,7 +27,7 @@ def text(lines: Sequence[Line], whole: dict[str, Any]) -> str:
     budget = whole["budget"]
     blocks = {
         "Quality": grid([quality(line) for line in lines]),
-        "Right or learned by heart": grid([subjects(line) for line in lines]),
+        "Accuracy and memorisation": grid([subjects(line) for line in lines]),
         "Cost": [*grid([costs(line) for line in lines]), "", LEARNED],
         "Tuning": grid([tuning(line) for line in lines]),
         "Likelihood": likelihoods(whole["runs"], lines),
@@ -48,16 +48,16 @@ def preface(budget: dict[str, Any]) -> list[str]:
     return [
         f"{pictures['learned']:,} pictures of {SIDE}x{SIDE} pixels ({styles}), "
         f"{versions}; {budget['depth']} blocks of width {budget['width']} for every system (a block of multicode's "
-        "stands in its head, half of masked's are an encoder); tokenizers with equal networks, each taught "
-        f"{material['seen']:,} pictures, that write a grid of {GRID} places: codes of several grids write it in more "
+        "stands in its head, half of masked's are an encoder); tokenizers with equal networks, each trained on "
+        f"{material['seen']:,} pictures, that encode a grid of {GRID} positions: codes of several grids take more "
         "tokens, as the table says.",
-        f"Every training takes {teaching['minutes']:g} minutes at the pace that was measured for all in turns before: "
-        "what is slower sees fewer pictures. "
+        f"Every training takes {teaching['minutes']:g} minutes at the throughput that was measured for all before, "
+        "interleaved: a slower system is trained on fewer pictures. "
         f"Learning rates {', '.join(f'{rate:g}' for rate in teaching['rates'])} for all, one schedule, one optimiser; "
         f"then guidance {', '.join(f'{g:g}' for g in budget['judging']['guidances'])} and temperature "
         f"{', '.join(f'{t:g}' for t in budget['judging']['temperatures'])} for all. All of these are chosen by the "
         f"kernel distance over {pictures['choosing']} prompts, none of which is among the "
-        f"{sum(pictures['judging'].values())} that judge.",
+        f"{sum(pictures['judging'].values())} for evaluation.",
     ]
 
 
@@ -89,8 +89,8 @@ def subjects(line: Line) -> dict[str, str]:
     found = {"system": line["name"]}
     for split, name in SPLITS.items():
         if split in line["accuracy"]:
-            hit, most, chance = line["accuracy"][split], line["ceiling"][split], line["chance"][split]
-            found[f"{name}, top 1"] = f"{hit['top1']:.0%} of {most['top1']:.0%} (chance {chance['top1']:.1%})"
+            hit, ceiling, chance = line["accuracy"][split], line["ceiling"][split], line["chance"][split]
+            found[f"{name}, top 1"] = f"{hit['top1']:.0%} of {ceiling['top1']:.0%} (chance {chance['top1']:.1%})"
             found[f"{name}, top 5"] = f"{hit['top5']:.0%}"
     for split, name in SPLITS.items():
         if split in line["memorisation"]:
@@ -109,7 +109,7 @@ def costs(line: Line) -> dict[str, str]:
         "passes": f"{cost['passes']['transformer']}" + (f" and {inner} in the head" if inner else ""),
         **{f"s a picture, batch {count}": f"{taken:.3f}" for count, taken in cost["seconds"].items()},
         "MB at the peak, batch 16": "" if memory is None else f"{memory:.0f}",
-        "pictures learned a second": f"{line['learned_a_second']:.1f}",
+        "training pictures a second": f"{line['learned_a_second']:.1f}",
         "minutes of training": f"{line['training']['minutes']:.1f}",
     }
 
@@ -131,13 +131,13 @@ def likelihoods(runs: Sequence[Line], lines: Sequence[Line]) -> list[str]:
     rows = []
     for run in sorted(runs, key=lambda run: (sorts.get(run["name"], ""), run["name"], run["rate"], run["seed"])):
         if run["bits"] is not None and run["name"] in sorts:
-            told = {SPLITS[split]: f"{run['bits'][split]:.0f}" for split in SPLITS if split in run["bits"]}
+            values = {SPLITS[split]: f"{run['bits'][split]:.0f}" for split in SPLITS if split in run["bits"]}
             names = {"tokenizer": f"{sorts[run['name']]}, {run['tokenizer_weights'][:6]}", "system": run["name"]}
-            rows.append({**names, "rate": f"{run['rate']:g}", "seed": f"{run['seed']}", **told})
+            rows.append({**names, "rate": f"{run['rate']:g}", "seed": f"{run['seed']}", **values})
     return [
         "Bits of a picture's tokens given its prompt. They may be compared where the tokenizer is one and the same "
         "(behind its name: how its weights' SHA-256 begins), never between tokenizers, whose tokens say different "
-        "things. Vectors that are drawn from noise have none here: what masked and denoise learn by are errors of a "
+        "things. Vectors that are drawn from noise have none here: the losses of masked and denoise are errors of a "
         "velocity at other levels, not likelihoods.",
         "",
         *(grid(rows) if rows else ["No system has a likelihood."]),
@@ -145,7 +145,7 @@ def likelihoods(runs: Sequence[Line], lines: Sequence[Line]) -> list[str]:
 
 
 def findings(lines: Sequence[Line]) -> list[str]:
-    """What the figures say by themselves."""
+    """The findings that follow from the figures."""
     ranked = sorted(lines, key=lambda line: line["kernel_distance"][SPACE]["value"])
     best, others = ranked[0], ranked[1:]
     found = [f"- Nearest to true pictures: {best['name']}."]
@@ -156,11 +156,11 @@ def findings(lines: Sequence[Line]) -> list[str]:
     if worse:
         found.append(f"- Farther away, with intervals that do not meet its own: {', '.join(worse)}.")
     for split, name in SPLITS.items():
-        told = [line for line in lines if split in line["accuracy"]]
-        if told:
-            most = max(line["accuracy"][split]["top1"] for line in told)
-            first = [line["name"] for line in told if line["accuracy"][split]["top1"] == most]
-            count = told[0]["accuracy"][split]["n"]
+        measured = [line for line in lines if split in line["accuracy"]]
+        if measured:
+            most = max(line["accuracy"][split]["top1"] for line in measured)
+            first = [line["name"] for line in measured if line["accuracy"][split]["top1"] == most]
+            count = measured[0]["accuracy"][split]["n"]
             near = f"{most:.0%} of {count}, give or take {margin(most, count):.0%}"
             right = f"{', '.join(first)} ({near})" if most else f"none, ever ({count} prompts)"
             found.append(f"- Most often right, {name}: {right}.")
@@ -171,7 +171,7 @@ def findings(lines: Sequence[Line]) -> list[str]:
 
 
 def limits(lines: Sequence[Line], budget: dict[str, Any]) -> list[str]:
-    """What not to believe."""
+    """The limits of the figures."""
     found = []
     for split, count in budget["pictures"]["judging"].items():
         share = margin(0.5, count)
@@ -192,21 +192,21 @@ def limits(lines: Sequence[Line], budget: dict[str, Any]) -> list[str]:
     found.append("- One seed says nothing of the spread; intervals are those of the pictures drawn, not of trainings.")
     if len(budget["material"]["styles"]) == 1:
         found.append(
-            "- With one style, the subject of a held-out pair was seen in no other style: both held-out splits ask for "
-            "what was never seen, and only words that subjects share can help."
+            "- With one style, the subject of a held-out pair was seen in no other style: both held-out splits have "
+            "subjects that were never seen, and only words that subjects share can help."
         )
     found.append(f"- *{SPACE}*: {MEANING[SPACE]}. It sees what is large, and little of what is fine.")
     return found
 
 
 def meet(one: Line, other: Line) -> bool:
-    """Whether two intervals have anything in common."""
-    ours, theirs = (line["kernel_distance"][SPACE] for line in (one, other))
-    return ours["low"] <= theirs["high"] and theirs["low"] <= ours["high"]
+    """Whether two intervals overlap."""
+    first, second = (line["kernel_distance"][SPACE] for line in (one, other))
+    return first["low"] <= second["high"] and second["low"] <= first["high"]
 
 
 def margin(share: float, count: int) -> float:
-    """Half of the 95% interval of a share of so many."""
+    """Half of the 95% interval of a share of `count`."""
     return 1.96 * math.sqrt(max(share * (1 - share), 0.25 / max(1, count)) / max(1, count))
 
 

@@ -1,7 +1,7 @@
-"""Jobs: where the models of a study are taught; each tokenizer once, every model in a folder of its own.
+"""Jobs: the trainings of a study; each tokenizer once, every model in its folder.
 
-All go on where they were stopped (`training/loop.py`). Equal time is measured before, in turns: Dehghani et al. 2021
-(The Efficiency Misnomer) on why parameters or steps alone are no fair cost.
+All resume where they were stopped (`training/loop.py`). Throughput is measured before, interleaved: Dehghani et al.
+2021 (The Efficiency Misnomer) on why parameters or steps alone are no fair cost.
 """
 
 import json
@@ -29,7 +29,7 @@ from kiloword.recipes.tokenizer_run import fit_tokenizer
 from kiloword.recipes.tokenizers import WHOLE, PicturesConfig, TokenizerRecipe, put_together, tokenizer_recipe, vit
 from kiloword.recipes.training_set import Pictures
 from kiloword.recipes.vocabulary import with_merges
-from kiloword.studies.budget import SIDE, Material
+from kiloword.studies.budget import SIDE, DataBudget
 from kiloword.studies.report import RUN
 from kiloword.studies.resume_check import check_resumed
 from kiloword.studies.subset import chosen, subset
@@ -47,10 +47,10 @@ WEIGHTS = LossWeights(kl_loss=1e-3)  # so that a flow can start from continuous 
 
 @dataclass(frozen=True)
 class Study:
-    """A study's folder, its pictures, the merges of its words, and who hears how far it is."""
+    """A study's folder, its pictures, its byte-pair merges, and the function that reports progress."""
 
     out: Path
-    material: Material
+    material: DataBudget
     seed: int
     save_every: int
     pictures: Pictures
@@ -60,7 +60,7 @@ class Study:
 
 @dataclass(frozen=True)
 class Job:
-    """A model to be taught, the sort of its tokenizer, where, and what its training is called."""
+    """A model to be trained, the sort of its tokenizer, the folder, and the stage's name in reports."""
 
     recipe: Recipe
     sort: str
@@ -68,40 +68,40 @@ class Job:
     stage: str
 
     def check_resumed(self) -> None:
-        """Keep what is to be taught in the folder, or raise ValueError if it was begun with something else."""
+        """Write the job's settings to the folder, or raise ValueError if it was begun with other ones."""
         recipe = self.recipe
         settings = {
             "name": recipe.name,
             "model": parts.to_json(recipe.model),
-            "training": asdict(replace(recipe.training, save_every=1)),  # what this is changes nothing
+            "training": asdict(replace(recipe.training, save_every=1)),  # it changes no result
             "task": asdict(recipe.task),
         }
         check_resumed(self.folder / RUN, settings)
 
 
-def opened(
-    out: Path, material: Material, settings: dict, data: Path, report: Report, *, seed: int, save_every: int
+def open_study(
+    out: Path, material: DataBudget, settings: dict, data: Path, report: Report, *, seed: int, save_every: int
 ) -> Study:
-    """The study in a folder, whose settings are kept there. Raises ValueError if it was begun with other ones."""
-    rows = chosen(data, material.pictures, material.held_out, material.styles)
-    if not all(row["base"] for row in rows):
+    """The study in a folder, with its settings written there. Raises ValueError if it was begun with other ones."""
+    records = chosen(data, material.pictures, material.held_out, material.styles)
+    if not all(record["base"] for record in records):
         raise ValueError(f"the pictures in {data} say nothing of their base: it is not an emoji set")
     check_resumed(out / "budget.json", settings)
     pictures = subset(
-        data, rows, SIDE, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
+        data, records, SIDE, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
     )  # fmt: skip
-    said = (text for row in rows if row["split"] == "train" for text in wording.texts(row))
-    return Study(out, material, seed, save_every, pictures, BPEConfig.train(said, material.vocabulary), report)
+    texts = (text for record in records if record["split"] == "train" for text in wording.texts(record))
+    return Study(out, material, seed, save_every, pictures, BPEConfig.train(texts, material.vocabulary), report)
 
 
 def recipe_for(
     study: Study, name: str, model: ImageModelConfig, training: TrainingConfig,
     task: ImageModelTaskConfig = ImageModelTaskConfig(),
 ) -> Recipe:  # fmt: skip
-    """A recipe with the words of the study and its pictures."""
+    """A recipe with the study's byte-pair merges and pictures."""
     material = study.material
     data = DataConfig(SIDE, material.versions, material.vocabulary)
-    about = f"{name}, taught in a study to be compared."
+    about = f"{name}, trained in a study to be compared."
     model = with_merges(model, study.merges)
     return Recipe(name, about, model, data, TrainingConfig(1), training, task=task)
 
@@ -122,7 +122,7 @@ def carry_out(study: Study, job: Job) -> Path:
     folder = job.folder / "checkpoint"
     if folder.exists():
         return folder
-    tokenizer = taught_tokenizer(study, job.sort)
+    tokenizer = trained_tokenizer(study, job.sort)
     torch.manual_seed(job.recipe.training.seed)
     model = parts.build(job.recipe.model)
     checkpoint.put_weights(model.picture.tokenizer, tokenizer / "checkpoint" / checkpoint.WEIGHTS)
@@ -133,7 +133,7 @@ def carry_out(study: Study, job: Job) -> Path:
     return folder
 
 
-def kept(study: Study, job: Job, measure: Callable[[Painter], dict[str, Any]]) -> dict[str, Any]:
+def cached_figures(study: Study, job: Job, measure: Callable[[Painter], dict[str, Any]]) -> dict[str, Any]:
     """The figures of a training: from its file if they are there, else it is carried out and measured."""
     path = job.folder / "figures.json"
     if path.exists():
@@ -143,8 +143,8 @@ def kept(study: Study, job: Job, measure: Callable[[Painter], dict[str, Any]]) -
     return json.loads(path.read_text())
 
 
-def taught_tokenizer(study: Study, sort: str) -> Path:
-    """The folder of a tokenizer, which is taught if it is not there."""
+def trained_tokenizer(study: Study, sort: str) -> Path:
+    """The folder of a tokenizer, which is trained if it is not there."""
     folder = study.out / "tokenizers" / sort
     if not (folder / "checkpoint").exists():
         recipe = tokenizer_for(study, sort)
@@ -157,7 +157,7 @@ def taught_tokenizer(study: Study, sort: str) -> Path:
 
 
 def tokenizer_for(study: Study, sort: str) -> TokenizerRecipe:
-    """The sort's recipe between the networks of all, taught as long as all."""
+    """The sort's recipe between the networks of all, trained on as many pictures as all."""
     recipe, iterations = tokenizer_recipe(f"tokenizer-{sort}"), max(1, study.material.seen // BATCH)
     training = replace(
         recipe.training, iterations=iterations, batch=BATCH, warmup=max(1, min(50, iterations // 10)),
@@ -170,7 +170,7 @@ def tokenizer_for(study: Study, sort: str) -> TokenizerRecipe:
 
 
 def seconds_of(study: Study, jobs: dict[str, Job]) -> dict[str, float]:
-    """The seconds that a picture takes each job: measured once, in turns, and kept in the study's folder.
+    """The seconds that a training picture takes each job: measured once, interleaved, and kept in the folder.
 
     Raises ValueError if other jobs were measured.
     """
@@ -178,45 +178,45 @@ def seconds_of(study: Study, jobs: dict[str, Job]) -> dict[str, float]:
     if path.exists():
         known = json.loads(path.read_text())
         if known.keys() != jobs.keys():
-            raise ValueError(f"{path} tells of {', '.join(known)}: remove it to measure anew, or choose another --out")
+            raise ValueError(f"{path} is of {', '.join(known)}: remove it to measure anew, or choose another --out")
         return known
-    study.report("paces measured", 0, len(jobs), {})
-    trainings = [(_untaught(study, job), job.recipe.training) for job in jobs.values()]
+    study.report("throughput measured", 0, len(jobs), {})
+    trainings = [(_untrained_task(study, job), job.recipe.training) for job in jobs.values()]
     found = dict(zip(jobs, seconds_a_picture(trainings, TIMED), strict=True))
-    study.report("paces measured", len(jobs), len(jobs), {})
+    study.report("throughput measured", len(jobs), len(jobs), {})
     replace_file(path, json.dumps(found, indent=1).encode())
     return found
 
 
-def _untaught(study: Study, job: Job) -> ImageModelTask:
-    """A job's task on a few pictures, with a tokenizer that has learned nothing: it takes no less time."""
+def _untrained_task(study: Study, job: Job) -> ImageModelTask:
+    """A job's task on a few pictures, with an untrained tokenizer: it takes no less time."""
     pictures, count = study.pictures, job.recipe.training.batch
     weights = pictures.weights[:count]
     few = Pictures(pictures.values[:count], pictures.metadata[:count], weights, torch.arange(0))
     torch.manual_seed(study.seed)
     model: ImageModel = parts.build(job.recipe.model)
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        return image_model_task(model, job.recipe, few, alone(Path(folder), lambda *told: None))
+        return image_model_task(model, job.recipe, few, alone(Path(folder), lambda *_: None))
 
 
 def iterations_in(minutes: float, seconds: float, batch: int) -> int:
-    """How many steps of so many pictures fit into a time."""
+    """The number of iterations that fit into a time, of batches of so many pictures."""
     return max(1, round(minutes * 60 / (seconds * batch)))
 
 
 def card_of(study: Study, recipe: Recipe) -> Card:
-    """What a user has to know of a recipe's model, with the styles that are learned."""
-    held = {row["style"] for row in study.pictures.metadata}
-    return replace(card(recipe), styles={style: said for style, said in wording.PHRASES.items() if style in held})
+    """The card of a recipe's model, with the styles that it is trained on."""
+    held = {record["style"] for record in study.pictures.metadata}
+    return replace(card(recipe), styles={style: phrase for style, phrase in wording.PHRASES.items() if style in held})
 
 
 def painter_of(folder: Path, **settings: float) -> Painter:
-    """A checkpoint that draws by these settings of its card, on the device that there is."""
+    """A checkpoint with these settings in its card, on the accelerator if there is one."""
     device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return with_card(checkpoint.load(folder, device or "cpu"), **settings)
 
 
 def with_card(painter: Painter, **settings: float) -> Painter:
-    """The same painter, by other settings."""
-    told: Card = replace(painter.card, **settings)  # type: ignore[arg-type]
-    return Painter(painter.model, told, painter.classes, painter.judge)
+    """The same painter with other settings in its card."""
+    changed: Card = replace(painter.card, **settings)  # type: ignore[arg-type]
+    return Painter(painter.model, changed, painter.classes, painter.judge)

@@ -1,4 +1,4 @@
-"""What a trained tokenizer is worth: how alike its pictures are to the originals, in how many bits, how fast.
+"""The figures of a trained tokenizer: similarity of reconstructions, bits, speed.
 
 PSNR; Wang et al. 2004 (SSIM); Binkowski et al. 2018 (kernel distance), since Frechet distances are biased for so few
 pictures; van den Oord et al. 2017 (perplexity of codes).
@@ -29,7 +29,7 @@ CHUNK = 128
 
 
 def measure(tokenizer: Autoencoder, pictures: Pictures, side: int) -> dict[str, Any]:
-    """All figures that don't depend on the machine; codes are counted over twice as many pictures learned as held out.
+    """All figures that don't depend on the machine; codes: over twice as many training pictures as held out.
 
     `bits` of continuous tokens are None, their `numbers` are not.
     """
@@ -47,7 +47,7 @@ def measure(tokenizer: Autoencoder, pictures: Pictures, side: int) -> dict[str, 
         "psnr": float(psnr(from_bytes(drawn), from_bytes(true)).mean()),
         "psnr_learned": float(psnr(from_bytes(rebuilt(tokenizer, some)), from_bytes(some)).mean()),
         "ssim": float(ssim(from_bytes(drawn), from_bytes(true)).mean()),
-        "kernel_distance": {space: asdict(apart(space, drawn, true, known)) for space in SPACES},
+        "kernel_distance": {space: asdict(distance_between(space, drawn, true, known)) for space in SPACES},
         "tokens": layout.count,
         "grids": [list(size) for size in layout.sizes],
         "numbers": layout.count * tokens[0, 0].numel(),
@@ -60,16 +60,17 @@ def measure(tokenizer: Autoencoder, pictures: Pictures, side: int) -> dict[str, 
     }
 
 
-def apart(
+def distance_between(
     space: str,
-    ours: UInt8[Tensor, "b 4 S S"],
-    theirs: UInt8[Tensor, "b 4 S S"],
+    first: UInt8[Tensor, "b 4 S S"],
+    second: UInt8[Tensor, "b 4 S S"],
     others: UInt8[Tensor, "n 4 S S"],
-    least: float = 0.0,
+    narrowest: float = 0.0,
 ) -> KernelDistance:
-    """Kernel distance in a feature space, in units of the spread of other pictures (`least`: see `scaled`)."""
+    """Kernel distance in a feature space, in units of the spread of other pictures (`narrowest`: see `scaled`)."""
     like = features(space, others)
-    return kernel_distance(scaled(features(space, ours), like, least), scaled(features(space, theirs), like, least))
+    scaled_first, scaled_second = (scaled(features(space, each), like, narrowest) for each in (first, second))
+    return kernel_distance(scaled_first, scaled_second)
 
 
 @torch.no_grad()
@@ -83,7 +84,7 @@ def decoded(tokenizer: Autoencoder, tokens: Tensor, layout: Layout) -> Float[Ten
 
 
 def rebuilt(tokenizer: Autoencoder, pictures: UInt8[Tensor, "b 4 S S"]) -> UInt8[Tensor, "b 4 S S"]:
-    """To tokens and back, as bytes that can be shown."""
+    """Reconstructions, as bytes that can be shown."""
     layout = tokenizer.layout(*pictures.shape[2:])
     batches = pictures.split(CHUNK)
     return torch.cat([to_bytes(decoded(tokenizer, encoded(tokenizer, b, layout), layout)) for b in batches])
@@ -92,7 +93,7 @@ def rebuilt(tokenizer: Autoencoder, pictures: UInt8[Tensor, "b 4 S S"]) -> UInt8
 def speeds(
     tokenizers: dict[str, Autoencoder], pictures: UInt8[Tensor, "b 4 S S"], rounds: int = 5
 ) -> dict[str, dict[str, float]]:
-    """Pictures a second each way, the best of some rounds; in turns, so that a busy machine slows all alike."""
+    """Pictures a second for encoding and decoding, the best of some rounds; alternately, so load slows all alike."""
     best: dict[str, dict[str, float]] = {name: {"encode": 0.0, "decode": 0.0} for name in tokenizers}
     for _ in range(rounds):
         for name, tokenizer in tokenizers.items():
@@ -108,7 +109,7 @@ def speeds(
 
 
 def _now(tokenizer: Autoencoder) -> float:
-    """The time once all that was asked of the tokenizer's device is done."""
+    """The time once the tokenizer's device is idle."""
     if torch.accelerator.is_available() and _device(tokenizer).type != "cpu":
         torch.accelerator.synchronize()
     return time.perf_counter()
@@ -119,5 +120,5 @@ def _pixels(tokenizer: Autoencoder, pictures: UInt8[Tensor, "b 4 S S"]) -> Float
 
 
 def _device(tokenizer: Autoencoder) -> torch.device:
-    """A palette between pixelwise networks has no parameters, but it has colours."""
+    """Of a buffer too, as a palette between pixelwise networks has no parameters."""
     return next(iter(tokenizer.state_dict().values())).device

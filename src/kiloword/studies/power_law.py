@@ -55,7 +55,7 @@ class Law:
     @property
     def numbers(self) -> dict[str, Interval]:
         """The floor and the exponent."""
-        floor, _, exponent = (self.covariance[place][place] for place in range(3))
+        floor, _, exponent = (self.covariance[i][i] for i in range(3))
         return {"floor": self._around(self.floor, floor), "exponent": self._around(self.exponent, exponent)}
 
     def _around(self, value: float, variance: float) -> Interval:

@@ -1,6 +1,6 @@
-"""The evaluation protocol of a generator: what it is asked for, by what it is chosen, and what its pictures are worth.
+"""The evaluation protocol of a generator: prompts for choosing settings, prompts for evaluation, and all figures.
 
-Half of the prompts choose (the learning rate, guidance and temperature), the other half judges: nothing is chosen by
+Half of the prompts choose the learning rate, guidance and temperature, the other half evaluates: nothing is chosen by
 what is reported (Dwork et al. 2015, The Reusable Holdout, on why). Binkowski et al. 2018 for the distance.
 """
 
@@ -15,34 +15,34 @@ from torch import Tensor
 
 from kiloword.engine.painter import Painter
 from kiloword.evaluation.feature_spaces import SPACES
-from kiloword.evaluation.image_set import SPLITS, ImageSet, draw_of, to_bytes
+from kiloword.evaluation.image_set import SPLITS, ImageSet, key_hash, to_bytes
 from kiloword.evaluation.likelihood import picture_bits
 from kiloword.evaluation.memorisation import TrainingSet, memorisation
 from kiloword.evaluation.session import Session
 from kiloword.evaluation.subject import Gallery, score
 from kiloword.recipes.context import Report
 from kiloword.recipes.training_set import Pictures
-from kiloword.studies.budget import SIDE, Judging
+from kiloword.studies.budget import SIDE, EvaluationBudget
 from kiloword.studies.jobs import with_card
-from kiloword.studies.measure import apart
+from kiloword.studies.measure import distance_between
 from kiloword.training.augmentation import shrink
 
 # Axes: n pictures, S pixels a side.
 
-SPACE = "gradients"  # in which is chosen
+SPACE = "gradients"  # feature space in which settings are chosen
 NARROWEST = 0.1  # of the mean spread of features: none counts as narrower
 
 
 @dataclass(frozen=True)
 class EvaluationProtocol:
-    """All pictures of a study, searchable, and the places of those that are asked for; `others` were not."""
+    """All pictures of a study, searchable, and indices of those to be drawn; `others` are further training pictures."""
 
     gallery: Gallery
     training: TrainingSet
     choosing: list[int]
     judging: dict[str, list[int]]
     others: UInt8[Tensor, "n 4 S S"]
-    settings: Judging
+    settings: EvaluationBudget
     seed: int
 
     @property
@@ -51,46 +51,46 @@ class EvaluationProtocol:
 
     @property
     def judged(self) -> list[int]:
-        """All that is judged by, of every split."""
-        return [place for places in self.judging.values() for place in places]
+        """Indices of all pictures for evaluation, of every split."""
+        return [index for indices in self.judging.values() for index in indices]
 
     @property
     def shown(self) -> list[int]:
-        """What is on the sheet: of every split the first, as many as can be."""
+        """Indices of the pictures on the sheet: the first of every split."""
         each = -(-self.settings.shown // max(1, len(self.judging)))
-        return [place for places in self.judging.values() for place in places[:each]][: self.settings.shown]
+        return [index for indices in self.judging.values() for index in indices[:each]][: self.settings.shown]
 
-    def prompts(self, painter: Painter, places: Sequence[int]) -> list[str]:
-        rows = [self.image_set.rows[place] for place in places]
-        return [painter.phrase(row["caption"], row["style"]) for row in rows]
+    def prompts(self, painter: Painter, indices: Sequence[int]) -> list[str]:
+        records = [self.image_set.metadata[index] for index in indices]
+        return [painter.phrase(record["caption"], record["style"]) for record in records]
 
-    def seeds(self, places: Sequence[int]) -> list[int]:
+    def seeds(self, indices: Sequence[int]) -> list[int]:
         """One a picture, the same for all systems."""
-        return [draw_of(self.seed, "draw/" + self.image_set.rows[place]["key"]) for place in places]
+        return [key_hash(self.seed, "draw/" + self.image_set.metadata[index]["key"]) for index in indices]
 
-    def drawn(self, painter: Painter, places: Sequence[int]) -> UInt8[Tensor, "n 4 S S"]:
-        """A picture of each, as the painter's card says."""
+    def drawn(self, painter: Painter, indices: Sequence[int]) -> UInt8[Tensor, "n 4 S S"]:
+        """A picture drawn for each, with the settings of the painter's card."""
         session = Session(painter, self.settings.batch)
-        return session.drawn(self.prompts(painter, places), self.seeds(places))[0]
+        return session.drawn(self.prompts(painter, indices), self.seeds(indices))[0]
 
-    def distance(self, drawn: UInt8[Tensor, "n 4 S S"], places: Sequence[int], space: str = SPACE) -> dict[str, float]:
+    def distance(self, drawn: UInt8[Tensor, "n 4 S S"], indices: Sequence[int], space: str = SPACE) -> dict[str, float]:
         """Kernel distance between drawn pictures and true ones, with its interval."""
-        return asdict(apart(space, drawn, self.image_set.pixels[list(places)], self.others, NARROWEST))
+        return asdict(distance_between(space, drawn, self.image_set.pixels[list(indices)], self.others, NARROWEST))
 
 
-def protocol_for(pictures: Pictures, settings: Judging, seed: int) -> EvaluationProtocol:
-    """The protocol over a study's pictures. Raises ValueError if there are too few to choose and to judge by."""
+def protocol_for(pictures: Pictures, settings: EvaluationBudget, seed: int) -> EvaluationProtocol:
+    """The protocol over a study's pictures. Raises ValueError if there are too few to choose and to evaluate."""
     batches = pictures.values[:].split(256)
     image_set = ImageSet(list(pictures.metadata), torch.cat([to_bytes(shrink(batch, SIDE)) for batch in batches]))
     styles = list(image_set.counts("style"))
-    asked = {split: image_set.choose(split, styles, settings.prompts, seed) for split in SPLITS}
-    choosing = [place for places in asked.values() for place in places[::2]]
-    judging = {split: places[1::2] for split, places in asked.items() if places[1::2]}
-    taken = {place for places in asked.values() for place in places}
-    train = image_set.where(split=SPLITS["train"])
-    others = [place for place in train if place not in taken] or train
+    candidates = {split: image_set.choose(split, styles, settings.prompts, seed) for split in SPLITS}
+    choosing = [index for indices in candidates.values() for index in indices[::2]]
+    judging = {split: indices[1::2] for split, indices in candidates.items() if indices[1::2]}
+    used = {index for indices in candidates.values() for index in indices}
+    train = image_set.matching(split=SPLITS["train"])
+    others = [index for index in train if index not in used] or train
     if min(len(choosing), sum(map(len, judging.values())), len(others)) < 2:
-        raise ValueError(f"{len(image_set.rows)} pictures are too few to choose by some and to judge by others")
+        raise ValueError(f"{len(image_set.metadata)} pictures are too few to choose by some and to evaluate by others")
     gallery, others_drawn = Gallery(image_set), image_set.pixels[others]
     return EvaluationProtocol(gallery, TrainingSet(gallery), choosing, judging, others_drawn, settings, seed)
 
@@ -105,7 +105,7 @@ def evaluated(protocol: EvaluationProtocol, painter: Painter, stage: str, report
     drawn = protocol.drawn(painter, judged)
     report(f"pictures judged, {stage}", len(judged), len(judged), {})
     rebuilt = session.rebuilt(image_set.pixels[judged])
-    parts_of = parted(protocol.judging)
+    parts_of = slices_of(protocol.judging)
     gallery, judging = protocol.gallery, protocol.judging
     return {
         "chosen": best,
@@ -114,7 +114,7 @@ def evaluated(protocol: EvaluationProtocol, painter: Painter, stage: str, report
         "ceiling_distance": {space: protocol.distance(rebuilt, judged, space) for space in SPACES},
         "accuracy": {s: score(gallery.hits(judging[s], drawn[part])) for s, part in parts_of.items()},
         "ceiling": {s: score(gallery.hits(judging[s], rebuilt[part])) for s, part in parts_of.items()},
-        "chance": {split: gallery.chance(places) for split, places in judging.items()},
+        "chance": {split: gallery.chance(indices) for split, indices in judging.items()},
         "memorisation": {
             s: memorisation(session, protocol.training, judging[s], drawn[part]) for s, part in parts_of.items()
         },
@@ -125,7 +125,7 @@ def evaluated(protocol: EvaluationProtocol, painter: Painter, stage: str, report
 
 
 def attempts(protocol: EvaluationProtocol, painter: Painter, stage: str, report: Report) -> list[dict[str, float]]:
-    """Every guidance with every temperature, and the distance of what they draw for the prompts that choose."""
+    """The kernel distance for every guidance with every temperature, with the prompts for choosing."""
     found, settings = [], list(product(protocol.settings.guidances, protocol.settings.temperatures))
     for number, (guidance, temperature) in enumerate(settings, start=1):
         drawn = protocol.drawn(with_card(painter, guidance=guidance, temperature=temperature), protocol.choosing)
@@ -135,12 +135,12 @@ def attempts(protocol: EvaluationProtocol, painter: Painter, stage: str, report:
     return found
 
 
-def parted(judging: dict[str, list[int]]) -> dict[str, slice]:
-    """Where the pictures of each split stand among all that are judged by."""
+def slices_of(judging: dict[str, list[int]]) -> dict[str, slice]:
+    """The slice of each split among all pictures for evaluation."""
     found, start = {}, 0
-    for split, places in judging.items():
-        found[split] = slice(start, start + len(places))
-        start += len(places)
+    for split, indices in judging.items():
+        found[split] = slice(start, start + len(indices))
+        start += len(indices)
     return found
 
 
@@ -149,14 +149,14 @@ def bits(protocol: EvaluationProtocol, session: Session) -> dict[str, float] | N
     if not session.painter.model.picture.head.has_density:
         return None
     found = {}
-    for split, places in protocol.judging.items():
-        prompts = protocol.prompts(session.painter, places)
-        found[split] = float(picture_bits(session, protocol.image_set.pixels[places], prompts).mean())
+    for split, indices in protocol.judging.items():
+        prompts = protocol.prompts(session.painter, indices)
+        found[split] = float(picture_bits(session, protocol.image_set.pixels[indices], prompts).mean())
     return found
 
 
 def parameters(painter: Painter) -> dict[str, int]:
-    """Of each part of a model."""
+    """The number of parameters of each part of a model."""
     model = painter.model
     named = {
         "tokenizer": model.picture.tokenizer, "head": model.picture.head, "prompt": model.prompt,

@@ -1,6 +1,6 @@
-"""The report of a study of tokenizers: a table with all that was measured, a plot, and a sheet of pictures to look at.
+"""The report of a study of tokenizers: a table of all figures, a plot, and a sheet of pictures.
 
-The layout is our own. Pineau et al. 2020 (Improving Reproducibility in Machine Learning Research) on what to tell.
+Source: Pineau et al. 2020 (Improving Reproducibility in Machine Learning Research) on what to report.
 """
 
 import json
@@ -23,14 +23,14 @@ from kiloword.tokenizers.autoencoder import Autoencoder
 # Axes: b n pictures, S pixels a side.
 
 RUN = "run.json"  # the settings of a training
-STRIP = "rebuilt.webp"  # what it makes of the pictures of the sheet
+STRIP = "rebuilt.webp"  # its reconstructions of the sheet's pictures
 SPACE = "gradients"
 TIMED = 32  # pictures that are encoded and decoded for their speed
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A training that came to its end: who, how, where, and its figures."""
+    """A finished training: tokenizer, learning rate, pictures seen, folder and figures."""
 
     name: str
     rate: float
@@ -44,7 +44,7 @@ def write_report(
 ) -> Path:
     """report.md, report.json, plot.png and sheet.png of all that is finished; the first is returned."""
     best = sorted(better(runs), key=lambda run: (run.figures["bits"] or float("inf"), run.name))
-    fast = speeds({run.name: untaught(run) for run in best}, held_out[:TIMED])
+    fast = speeds({run.name: untrained(run) for run in best}, held_out[:TIMED])
     rows = [{**row(run, runs), "speed": fast[run.name]} for run in best]
     every = [{"name": run.name, "rate": run.rate, **{k: run.figures[k] for k in ("psnr", "bits")}} for run in runs]
     facts = {"format": 1, "budget": budget, "feature_space": {SPACE: MEANING[SPACE]}, "tokenizers": rows, "runs": every}
@@ -56,8 +56,8 @@ def write_report(
     return out / "report.md"
 
 
-def untaught(run: Finished) -> Autoencoder:
-    """The tokenizer of a training as it was before: as fast as it is after."""
+def untrained(run: Finished) -> Autoencoder:
+    """The untrained tokenizer of a run: as fast as the trained one."""
     config = parts.from_json(json.loads((run.folder / RUN).read_text())["tokenizer"])
     return parts.build(config).to(fabric().device).eval()
 
@@ -87,7 +87,7 @@ def label(line: dict[str, Any]) -> str:
     return f"{line['name']}\n{bits}, {line['psnr']:.1f} dB"
 
 
-# What a reader has to know before believing the third digit.
+# Why the third digit is not significant.
 CAVEAT = (
     "These pictures are not untouched: the better learning rate is chosen on them, and so were the size of the",
     "patches (16.2 dB for 8 pixels, 15.5 for 4 joined 2x2), Muon over AdamW (16.2, 15.0), the weight of gumbel's",
@@ -106,22 +106,22 @@ def text(rows: Sequence[dict[str, Any]], budget: dict[str, Any], held_out: int) 
     return "\n".join([
         "# Tokenizers side by side",
         "",
-        f"Every quantizer between the same two networks, taught the same pictures: {budget['seen']:,} seen in batches "
-        f"of {budget['batch']}, out of {budget['pictures']:,} of {budget['side']}x{budget['side']} pixels with "
+        f"Every quantizer between the same two networks, trained on the same pictures: {budget['seen']:,} seen in "
+        f"batches of {budget['batch']}, out of {budget['pictures']:,} of {budget['side']}x{budget['side']} pixels with "
         f"transparency. Learning rates {', '.join(f'{rate:g}' for rate in budget['rates'])}: the one with the higher "
-        "PSNR counts. `fsq-cnn`, made of convolutions, is taught for as long as the others instead (by AdamW, the "
+        "PSNR counts. `fsq-cnn`, made of convolutions, is trained for as long as the others instead (by AdamW, the "
         "others by Muon). The palette is fitted.",
         "",
         *["| " + " | ".join(cells) + " |" for cells in table],
         "",
-        f"All figures are of {held_out} held-out pictures, but the use of codes, counted over pictures learned.",
+        f"All figures are of {held_out} held-out pictures, but the use of codes, counted over training pictures.",
         *CAVEAT,
         "PSNR (dB) and SSIM on white. Kernel distance: unbiased squared MMD times 1,000 with the kernel",
         "(x y / d + 1)^3, and its 95% bootstrap interval, in the space",
-        f"*{SPACE}* ({MEANING[SPACE]}; scaled to the spread of the pictures learned).",
+        f"*{SPACE}* ({MEANING[SPACE]}; scaled to the spread of the training pictures).",
         "Used and perplexity count joint codes, or single ones where a token has several codes of a large codebook.",
-        "Encoding and decoding: pictures a second in batches of 32, all in turns. Minutes: of training at its median",
-        "pace.",
+        "Encoding and decoding: pictures a second in batches of 32, timed alternately. Minutes: of training at its",
+        "median throughput.",
         "",
         "![Bits against PSNR](plot.png)",
         "",

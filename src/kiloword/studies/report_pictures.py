@@ -24,7 +24,7 @@ from kiloword.pixels import from_bytes
 MARGIN = 150  # pixels left of the sheet, for names
 NEARLY = 1.12  # numbers of bits that stand in one column of the plot
 APART = 0.035  # how far names are apart in it, a share of the range
-CONTINUOUS = 1.6  # by how much the place of continuous tokens lies right of the most bits
+CONTINUOUS = 1.6  # continuous tokens are plotted at so many times the largest number of bits
 
 
 def draw_plot(path: Path, rows: Sequence[dict[str, Any]], runs: Sequence[dict[str, Any]]) -> None:
@@ -35,11 +35,11 @@ def draw_plot(path: Path, rows: Sequence[dict[str, Any]], runs: Sequence[dict[st
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    most = max((line["bits"] or 0 for line in runs), default=0) or 1
+    largest = max((line["bits"] or 0 for line in runs), default=0) or 1
     for line in runs:
-        axes.plot(line["bits"] or most * CONTINUOUS, line["psnr"], "o", color="0.8", markersize=4, zorder=1)
-    places = [(line["bits"] or most * CONTINUOUS, line["psnr"]) for line in rows]
-    for line, (bits, psnr), height in zip(rows, places, heights(places), strict=True):
+        axes.plot(line["bits"] or largest * CONTINUOUS, line["psnr"], "o", color="0.8", markersize=4, zorder=1)
+    points = [(line["bits"] or largest * CONTINUOUS, line["psnr"]) for line in rows]
+    for line, (bits, psnr), height in zip(rows, points, heights(points), strict=True):
         if line["bits"] is None:
             axes.axhline(psnr, color="0.85", linewidth=1, zorder=0)
         marker = "s" if line["name"].endswith("-cnn") else "o"
@@ -57,16 +57,16 @@ def draw_plot(path: Path, rows: Sequence[dict[str, Any]], runs: Sequence[dict[st
     temporary.replace(path)
 
 
-def heights(places: Sequence[tuple[float, float]]) -> list[float]:
+def heights(points: Sequence[tuple[float, float]]) -> list[float]:
     """Where the name of each point stands: at the point, or above the name below it."""
-    psnrs = [psnr for _, psnr in places] or [0.0]
+    psnrs = [psnr for _, psnr in points] or [0.0]
     gap = max(0.1, (max(psnrs) - min(psnrs)) * APART)
     found: dict[tuple[float, float], float] = {}
-    for column in columns(sorted({bits for bits, _ in places})):
+    for column in columns(sorted({bits for bits, _ in points})):
         last = float("-inf")
-        for place in sorted((place for place in places if place[0] in column), key=lambda place: place[1]):
-            last = found[place] = max(place[1], last + gap)
-    return [found[place] for place in places]
+        for point in sorted((point for point in points if point[0] in column), key=lambda point: point[1]):
+            last = found[point] = max(point[1], last + gap)
+    return [found[point] for point in points]
 
 
 def columns(values: Sequence[float]) -> list[list[float]]:

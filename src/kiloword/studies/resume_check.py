@@ -1,4 +1,4 @@
-"""Resume check: a study that is gone on with must be the one that was begun.
+"""Resume check: a study resumes only with the settings that it was begun with.
 
 Source: the run records of Sacred (Greff et al. 2017), which keep a run's settings beside its results.
 """
@@ -12,7 +12,7 @@ from kiloword.data.shards import replace_file
 
 
 def check_resumed(path: Path, settings: dict[str, Any]) -> None:
-    """Keep settings in a file, or raise ValueError if it has other ones."""
+    """Write settings to a file, or raise ValueError if it has other ones."""
     wanted = json.loads(json.dumps(settings))
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The report of the study of scaling: losses of all sizes, the laws through them, a prediction beside the truth.
+"""The report of the study of scaling: losses of all sizes, the fitted laws, a prediction beside the measured loss.
 
 Plots as those of Kaplan et al. 2020 (Scaling Laws for Neural Language Models), logarithmic in size and compute.
 """
@@ -21,11 +21,11 @@ UNITS = {"parameters": "parameters in blocks", "compute": "compute, 6 x paramete
 
 def write_report(out: Path, facts: dict[str, Any], laws: dict[str, Law]) -> Path:
     """report.md, report.json and plot.png; the first is returned."""
-    told = {
+    numbers = {
         name: {**{what: asdict(interval) for what, interval in law.numbers.items()}, "spread": law.spread}
         for name, law in laws.items()
     }
-    whole = {"format": 1, **facts, "laws": told}
+    whole = {"format": 1, **facts, "laws": numbers}
     replace_file(out / "report.json", (json.dumps(whole, indent=1) + "\n").encode())
     draw_plots(out / "plot.png", facts, laws)
     replace_file(out / "report.md", text(facts, laws).encode())
@@ -40,15 +40,15 @@ def text(facts: dict[str, Any], laws: dict[str, Law]) -> str:
         "",
         f"{pictures['learned']:,} pictures to learn, {pictures['held_out']:,} held out, one tokenizer. All sizes have "
         f"one learning rate, {budget['teaching']['rates'][0]:g}, with Muon, whose steps have the same root mean square "
-        "whatever the size of a matrix (Liu et al. 2025): a rule that is taken over, not tried here. Each training has "
+        "whatever the size of a matrix (Liu et al. 2025): a rule that is adopted, not tested here. Each training has "
         "a schedule of its own.",
         "",
         "## Losses",
         "",
         *grid([point_cells(point) for point in [*facts["points"], facts["truth"]]]),
         "",
-        "Nats a token, given the prompt. Where more is lost on held-out pictures than on learned ones, the model has "
-        "learned pictures by heart, and more parameters need not help.",
+        "Nats a token, given the prompt. Where the loss is higher on held-out pictures than on training ones, the "
+        "model has memorised pictures, and more parameters need not help.",
         "",
         "## Laws",
         "",
@@ -56,15 +56,15 @@ def text(facts: dict[str, Any], laws: dict[str, Law]) -> str:
         "",
         "![Losses and laws](plot.png)",
         "",
-        "## Foretold and found",
+        "## Predicted and measured",
         "",
-        *foretold_lines(facts["prediction"], facts["truth"]["held_out"], laws),
+        *prediction_lines(facts["prediction"], facts["truth"]["held_out"], laws),
         "",
         "## Does describing help drawing?",
         "",
-        f"One model of {budget['both']}, taught for {budget['teaching']['minutes']:g} minutes at the pace measured "
-        "before: to draw, to describe, or both by halves. Draw: nats a token; text: nats a description; both of "
-        "held-out pictures.",
+        f"One model of {budget['both']}, trained for {budget['teaching']['minutes']:g} minutes at the throughput "
+        "measured before: to draw, to describe, or both by halves. Draw: nats a token; text: nats a description; both "
+        "of held-out pictures.",
         "",
         *grid([way_cells(way) for way in facts["ways"]]),
         "",
@@ -91,7 +91,7 @@ def between(interval: Interval) -> str:
 
 
 def law_lines(laws: dict[str, Law]) -> list[str]:
-    """What the laws are, and how sure that is."""
+    """The laws, and their intervals."""
     found = []
     for name, law in laws.items():
         numbers = law.numbers
@@ -105,23 +105,23 @@ def law_lines(laws: dict[str, Law]) -> list[str]:
             " best training of each compute."]  # fmt: skip
 
 
-def foretold_lines(prediction: dict[str, Any], truth: float, laws: dict[str, Law]) -> list[str]:
-    """What was written down before the larger model was begun, beside what it came to."""
+def prediction_lines(prediction: dict[str, Any], truth: float, laws: dict[str, Law]) -> list[str]:
+    """The predictions for the larger model, beside its measured loss."""
     found = []
-    for name, told in prediction["loss"].items():
-        interval = Interval(**told)
+    for name, limits in prediction["loss"].items():
+        interval = Interval(**limits)
         held = interval.holds(truth)
         verdict = "which cannot be judged" if held is None else "which holds it" if held else "which does not hold it"
         found.append(
-            f"- {prediction['size']} from {UNITS[name]}: foretold {between(interval)}, {verdict}; found {truth:.3f} "
-            f"({truth - interval.value:+.3f})."
+            f"- {prediction['size']} from {UNITS[name]}: predicted {between(interval)}, {verdict}; measured "
+            f"{truth:.3f} ({truth - interval.value:+.3f})."
         )
     return [*found, "", "prediction.json was written before that training was begun."]
 
 
 def way_cells(way: dict[str, Any]) -> dict[str, str]:
-    """A line of the table of ways; empty where a model has not learned it."""
-    cells = {"taught": way["way"], "seed": f"{way['seed']}", "pictures seen": f"{way['seen']:,}"}
+    """A line of the table of ways; empty for what a model was not trained on."""
+    cells = {"trained": way["way"], "seed": f"{way['seed']}", "pictures seen": f"{way['seen']:,}"}
     cells["draw"] = f"{way['held_out']:.4f}" if "held_out" in way else ""
     distance = way.get("kernel_distance", {}).get(SPACE)
     cells["kernel distance"] = "" if distance is None else (
@@ -137,7 +137,7 @@ def way_cells(way: dict[str, Any]) -> dict[str, str]:
 
 
 def helped(ways: Sequence[dict[str, Any]]) -> list[str]:
-    """What both cost or gave each, and how far seeds lie apart."""
+    """How training on both changes each loss, beside the spread of seeds."""
     found = []
     for alone, name, what in (
         ("drawing alone", "held_out", "Drawing"),
@@ -156,7 +156,7 @@ def helped(ways: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def draw_plots(path: Path, facts: dict[str, Any], laws: dict[str, Law]) -> None:
-    """Loss against parameters and against compute: points, laws, and what was foretold beside what was found."""
+    """Loss against parameters and against compute: points, laws, and the predicted loss beside the measured one."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
@@ -172,11 +172,11 @@ def draw_plots(path: Path, facts: dict[str, Any], laws: dict[str, Law]) -> None:
             ends = [point[name] for point in [*facts["points"], facts["truth"]]]
             line = np.geomspace(min(ends), max(ends), 100)
             axes.plot(line, [laws[name].at(float(x)) for x in line], color="C0", linewidth=1)
-            told = Interval(**facts["prediction"]["loss"][name])
-            if told.low is not None and told.high is not None:
-                axes.plot([facts["prediction"][name]] * 2, [told.low, told.high], color="C1", linewidth=2)
-            axes.plot(facts["prediction"][name], told.value, "_", color="C1", markersize=14, label="foretold")
-        axes.plot(facts["truth"][name], facts["truth"]["held_out"], "x", color="C3", label="found")
+            predicted = Interval(**facts["prediction"]["loss"][name])
+            if predicted.low is not None and predicted.high is not None:
+                axes.plot([facts["prediction"][name]] * 2, [predicted.low, predicted.high], color="C1", linewidth=2)
+            axes.plot(facts["prediction"][name], predicted.value, "_", color="C1", markersize=14, label="predicted")
+        axes.plot(facts["truth"][name], facts["truth"]["held_out"], "x", color="C3", label="measured")
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(EngFormatter())

@@ -1,4 +1,4 @@
-"""How long trainings take beside each other: they take turns, so that a busy machine slows them alike.
+"""Throughput of trainings: their steps are timed alternately, so that a busy machine slows them alike.
 
 Source: Kalibera and Jones 2013 (Rigorous Benchmarking in Reasonable Time) on repetition; medians are compared.
 """
@@ -19,10 +19,10 @@ Training = tuple[TrainingTask, TrainingConfig]
 
 
 def seconds_a_picture(trainings: Sequence[Training], rounds: int = 3) -> list[float]:
-    """The median time of the steps of each training, the first of which is not counted. The modules learn from it."""
+    """The median time of the steps of each training, the first of which is not counted. It trains the modules."""
     steps = [_Step(*training) for training in trainings]
     times = [[step.take() for step in steps] for _ in range(rounds + 1)]
-    medians = [statistics.median(own) for own in zip(*times[1:], strict=True)]
+    medians = [statistics.median(durations) for durations in zip(*times[1:], strict=True)]
     return [time / training.batch for time, (_, training) in zip(medians, trainings, strict=True)]
 
 
@@ -31,9 +31,9 @@ def duration(folder: Path, batch: int) -> dict[str, float]:
     path = folder / "losses.jsonl"
     if not path.exists():
         return {}
-    rows = [json.loads(line) for line in path.read_text().splitlines() if '"rate"' in line]
-    rate = sorted(row["rate"] for row in rows)[len(rows) // 2]
-    return {"rate": rate, "minutes": max(row["iteration"] for row in rows) * batch / rate / 60}
+    records = [json.loads(line) for line in path.read_text().splitlines() if '"rate"' in line]
+    rate = sorted(record["rate"] for record in records)[len(records) // 2]
+    return {"rate": rate, "minutes": max(record["iteration"] for record in records) * batch / rate / 60}
 
 
 class _Step:
@@ -43,13 +43,13 @@ class _Step:
         self.fabric, self.task = fabric(), task
         module = self.fabric.to_device(task.module)
         module.train()
-        self.rows = task.choose(0, training.batch)
+        self.indices = task.choose(0, training.batch)
         self.optimisers = training.optimiser.build(module)
 
     def take(self) -> float:
         started = time.perf_counter()
         with self.fabric.autocast():
-            loss, _ = self.task.loss(self.rows)
+            loss, _ = self.task.loss(self.indices)
         self.fabric.backward(loss)
         for optimiser in self.optimisers:
             optimiser.step()

@@ -1,9 +1,9 @@
-"""The study of tokenizers: every quantizer between the same networks, taught the same pictures, in one honest table.
+"""The study of tokenizers: every quantizer between the same networks, trained on the same pictures, in one table.
 
 A finished training leaves its settings, its figures and a strip of pictures, and the report is made of these alone: a
-folder without checkpoints, as a repository keeps it, goes on as well.
+folder without checkpoints resumes as well.
 Equal networks, equal pictures seen, two learning rates each of which the better counts; one network of convolutions
-that is taught for as long as the transformers are. Musgrave et al. 2020 (A Metric Learning Reality Check) on why.
+that is trained for as long as the transformers are. Musgrave et al. 2020 (A Metric Learning Reality Check) on why.
 """
 
 import json
@@ -32,14 +32,14 @@ from kiloword.training.augmentation import shrink
 from kiloword.training.loop import TrainingConfig
 
 CONTROL = "fsq-cnn"
-ADAMW = 0.4  # its learning rate beside that of Muon, which convolutions have no matrices for
+ADAMW = 0.4  # its learning rate over that of Muon, which needs matrices and convolutions have none
 NAMES = (*sorted((*SORTS, "palette")), CONTROL)
 assert {f"tokenizer-{name}" for name in NAMES} <= set(TOKENIZERS)
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much a study may use of everything; `seen` counts pictures with their repetitions, in one training."""
+    """The budget of a study; `seen` counts pictures with their repetitions, in one training."""
 
     pictures: int = 3200
     held_out: int = 512
@@ -68,7 +68,7 @@ BUDGETS = {
 
 @dataclass(frozen=True)
 class Study:
-    """A study in a folder: its budget, its pictures, and who hears how far it is."""
+    """A study in a folder: its budget, its pictures, and the function that reports progress."""
 
     out: Path
     budget: Budget
@@ -79,10 +79,10 @@ class Study:
 def run(budget: Budget, data: Path, out: Path, names: Sequence[str], report: Report) -> Path:
     """Carry out all trainings that are not there yet, and write the report of all that are; its file is returned."""
     check_names(names)
-    rows = chosen(data, budget.pictures, budget.held_out)
-    check_resumed(out / "budget.json", asdict(replace(budget, save_every=1)))  # what this is changes nothing
+    records = chosen(data, budget.pictures, budget.held_out)
+    check_resumed(out / "budget.json", asdict(replace(budget, save_every=1)))  # it changes no result
     pictures = subset(
-        data, rows, budget.side, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
+        data, records, budget.side, out / "pictures.npy", lambda done, total: report("pictures read", done, total, {}),
     )  # fmt: skip
     study = Study(out, budget, pictures, report)
     rounds = range(len(budget.rates))
@@ -151,7 +151,7 @@ def carry_out(study: Study, name: str, rate: float, stage: str) -> None:
 
 
 def finished(out: Path) -> list[Finished]:
-    """All trainings in a study's folder that came to their end."""
+    """All finished trainings in a study's folder."""
     found = []
     for path in sorted((out / "runs").glob("*/figures.json")):
         settings = json.loads((path.parent / RUN).read_text())
@@ -162,7 +162,7 @@ def finished(out: Path) -> list[Finished]:
 
 
 def _seen(study: Study, name: str, rate: float, folder: Path) -> int:
-    """Pictures that a training sees: all see as many, but for the control, which is taught for as long."""
+    """Pictures that a training sees: all see as many, but for the control, which is trained for as long."""
     if not name.endswith("-cnn"):
         return study.budget.seen
     if (folder / RUN).exists():
@@ -171,5 +171,5 @@ def _seen(study: Study, name: str, rate: float, folder: Path) -> int:
     recipes = [recipe_of(sort, rate, study.budget, study.budget.seen) for sort in (other, name)]
     tasks = [task_of(parts.build(recipe.tokenizer), recipe, study.pictures) for recipe in recipes]
     trainings = [recipe.training for recipe in recipes]
-    ours, theirs = seconds_a_picture(list(zip(tasks, trainings, strict=True)))
-    return max(study.budget.batch, round(study.budget.seen * ours / theirs))
+    seconds, control_seconds = seconds_a_picture(list(zip(tasks, trainings, strict=True)))
+    return max(study.budget.batch, round(study.budget.seen * seconds / control_seconds))

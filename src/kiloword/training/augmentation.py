@@ -1,4 +1,4 @@
-"""Pictures in memory and their random variants: small shifts, changes of scale and of colour, never a flip.
+"""Augmentation of pictures: small random shifts, changes of scale and of colour, never a flip.
 
 Krizhevsky et al. 2012 for the idea; clocks, arrows and letters have a side, so nothing is mirrored.
 """
@@ -56,6 +56,6 @@ def vary(values: UInt8[Tensor, "b 4 H W"], side: int, generator: torch.Generator
 
 
 def shuffled(weights: Float[Tensor, "n"], iteration: int, count: int, seed: int) -> Int[Tensor, "count"]:
-    """`count` rows of an iteration, drawn with their weights: a function of the iteration's number and the seed."""
+    """Indices of `count` examples, drawn with their weights: a function of the iteration's number and the seed."""
     generator = torch.Generator().manual_seed(seed * 1_000_003 + iteration)
     return torch.multinomial(weights, count, replacement=count > len(weights), generator=generator)

@@ -1,4 +1,4 @@
-"""Corruption: some of the codes that a network is shown are random ones, so that it forgives mistakes in them.
+"""Corruption: some of the codes that a network reads are replaced by random ones, so that it tolerates wrong ones.
 
 Bengio et al. 2015 (scheduled sampling) for the problem.
 """
@@ -11,10 +11,10 @@ from kiloword.tokens.space import values_of
 
 
 def corrupted(tokens: Tensor, space: TokenSpace, share: float | Tensor) -> Tensor:
-    """Tokens with this share of their codes replaced; one number, or one a picture. Vectors stay what they are."""
+    """Tokens with this share of their codes replaced; one number, or one a picture. Vectors stay unchanged."""
     if isinstance(space, Vector):
         return tokens
     if isinstance(share, Tensor):
         share = share.to(tokens.device).view(-1, *(1,) * (tokens.ndim - 1))
-    other = (torch.rand(tokens.shape, device=tokens.device) * values_of(space).to(tokens.device)).long()
-    return torch.where(torch.rand(tokens.shape, device=tokens.device) < share, other, tokens)
+    random = (torch.rand(tokens.shape, device=tokens.device) * values_of(space).to(tokens.device)).long()
+    return torch.where(torch.rand(tokens.shape, device=tokens.device) < share, random, tokens)

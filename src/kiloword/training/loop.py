@@ -17,9 +17,9 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.model_parallel import ModelParallelStrategy
 from torch import Tensor, nn
 
-from kiloword.training.optimiser import AdamWConfig, MuonConfig, course
+from kiloword.training.optimiser import AdamWConfig, MuonConfig, schedule
 from kiloword.training.plot import plot_losses
-from kiloword.training.scale import Door, is_split, whole
+from kiloword.training.scale import LossModule, is_split, whole
 from kiloword.training.split_state import forget_split, load_newest, save_split
 from kiloword.training.state import save_state
 from kiloword.training.stopping import agreed_stop
@@ -29,8 +29,8 @@ from kiloword.transformer import Stack
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long, how much at once, how fast; `accumulate` splits a batch to save memory, `compile` turns transformers
-    into compiled code first, which takes a compiler and some minutes."""
+    """How long, how much at once, how fast; `accumulate` splits a batch to save memory, `compile` compiles
+    transformers first (torch.compile), which needs a compiler and some minutes."""
 
     iterations: int
     batch: int = 64
@@ -53,9 +53,9 @@ class TrainingConfig:
 
 
 class Run:
-    """A training run in a folder: its state, losses.jsonl and what the task draws.
+    """A training run in a folder: its state, losses.jsonl and the task's sheets of pictures.
 
-    With a fabric of several processes each takes its share of every batch, and all take the step that one would.
+    With a fabric of several processes each computes its share of every batch, and all make the step that one would.
     """
 
     def __init__(self, task: TrainingTask, config: TrainingConfig, folder: Path, fabric: Fabric):
@@ -64,25 +64,25 @@ class Run:
             shares = f"{fabric.world_size} processes x accumulate {config.accumulate}"
             raise ValueError(f"batch {config.batch} is not a multiple of {shares}")
         folder.mkdir(parents=True, exist_ok=True)
-        self._kept = task.module  # what is split stays split: then a copy of it is trained
+        self._original = task.module  # a split module cannot be made whole again: then a copy is trained
         if isinstance(fabric.strategy, ModelParallelStrategy):
-            self._hand(deepcopy(self._kept))
+            self._use(deepcopy(self._original))
         self.module: nn.Module = task.module
-        self._door = fabric.setup_module(Door(task))
+        self._loss_module = fabric.setup_module(LossModule(task))
         self.split = is_split(self.module)
         self.optimisers = config.optimiser.build(self.module)
         for part in self.module.modules() if config.compile else ():
             if isinstance(part, Stack):
                 part.compile(dynamic=False)
         self.average = {name: value.detach().clone() for name, value in self.module.state_dict().items()}
-        self.iteration, self._whole = 0, True  # not whole: in the middle of a change of the weights
+        self.iteration, self._whole = 0, True  # not whole: while an optimiser changes the weights
         self.state = folder / "state.safetensors"
         note = load_newest(self.state, self.module, self.average, self.optimisers)
         if note is not None:
             self.iteration = note["iteration"]
 
     def train(self, report: Callable[[int, dict[str, float]], None] = lambda iteration, figures: None) -> None:
-        """Go on until the last iteration; `report` hears of every logged one. Ctrl-C saves the state and passes on."""
+        """Train to the last iteration; `report` is called for each logged one. Ctrl-C saves the state and passes on."""
         try:
             with agreed_stop(self.fabric) as stopped:
                 while self.iteration < self.config.iterations:
@@ -114,17 +114,17 @@ class Run:
     def _step(self) -> dict[str, Tensor]:
         config, fabric = self.config, self.fabric
         torch.manual_seed(_seed(config.seed, self.iteration, fabric.global_rank))
-        share = course(self.iteration, config.iterations, config.warmup)
+        share = schedule(self.iteration, config.iterations, config.warmup)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = share * config.optimiser.learning_rate
-        rows = self.task.choose(self.iteration, config.batch)
-        pieces = rows[fabric.global_rank :: fabric.world_size].chunk(config.accumulate)
+        indices = self.task.choose(self.iteration, config.batch)
+        pieces = indices[fabric.global_rank :: fabric.world_size].chunk(config.accumulate)
         self.module.train()
         total: dict[str, Tensor] = {}
         for number, piece in enumerate(pieces, start=1):
-            with fabric.no_backward_sync(self._door, enabled=number < len(pieces)):
-                loss, figures = self._door(piece, self.iteration / config.iterations)
+            with fabric.no_backward_sync(self._loss_module, enabled=number < len(pieces)):
+                loss, figures = self._loss_module(piece, self.iteration / config.iterations)
                 fabric.backward(loss / len(pieces))
             for name, value in {"loss": loss, **figures}.items():
                 total[name] = total.get(name, torch.zeros(())) + value.detach().float() / len(pieces)
@@ -133,44 +133,44 @@ class Run:
         for optimiser in self.optimisers:
             optimiser.step()
             optimiser.zero_grad()
-        self._follow()
+        self._update_average()
         return total
 
     @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the average: slowly at last, faster in the beginning when there is little to remember."""
+    def _update_average(self) -> None:
+        """Move the average towards the weights: faster in the beginning, when there is little to average."""
         keep = min(self.config.average, (self.iteration + 1) / (self.iteration + 10))
         for held, new in zip(self.average.values(), self.module.state_dict().values(), strict=True):
             if held.is_floating_point():
                 held.lerp_(new, 1 - keep)
 
     def look(self) -> dict[str, float]:
-        """Let the task judge the averaged weights, in the first process."""
+        """Let the task evaluate the averaged weights, in the first process."""
         weights = self.averaged()
         if self.fabric.global_rank != 0:
             return {}
-        current = {name: value.detach().clone() for name, value in self._kept.state_dict().items()}
-        self._kept.load_state_dict(weights)
-        self._kept.eval()
-        self._hand(self._kept)
+        current = {name: value.detach().clone() for name, value in self._original.state_dict().items()}
+        self._original.load_state_dict(weights)
+        self._original.eval()
+        self._use(self._original)
         try:
             with torch.no_grad():
                 figures = self.task.look(self.folder, self.iteration)
         finally:
-            self._hand(self.module)
-            self._kept.load_state_dict(current)
+            self._use(self.module)
+            self._original.load_state_dict(current)
         self._log(figures)
         plot_losses(self.folder / "losses.jsonl", self.folder / "losses.png")
         return figures
 
     def finish(self) -> None:
-        """Leave the averaged weights, each in one piece, in the module that the task came with."""
-        self._kept.load_state_dict(self.averaged())
-        self._kept.eval()
-        self._hand(self._kept)
+        """Load the averaged weights, each in one piece, into the task's original module."""
+        self._original.load_state_dict(self.averaged())
+        self._original.eval()
+        self._use(self._original)
 
-    def _hand(self, module: nn.Module) -> None:
-        """Have the task work with this module from now on."""
+    def _use(self, module: nn.Module) -> None:
+        """Make this the task's module."""
         cast(Any, self.task).module = module
 
     def save(self) -> None:
@@ -181,10 +181,10 @@ class Run:
         elif self.fabric.global_rank == 0:
             save_state(self.state, self.module, self.average, self.optimisers, note)
             forget_split(self.state)
-        self.fabric.barrier()  # a process that ends sooner would have the others ended while they write
+        self.fabric.barrier()  # a process that ends sooner would end the others while they write
 
     def averaged(self) -> dict[str, Tensor]:
-        """The moving average of the weights, each in one piece; of split weights all processes have to ask."""
+        """The moving average of the weights, each in one piece; for split weights all processes have to call this."""
         return {name: whole(value) for name, value in self.average.items()}
 
     def _log(self, figures: dict[str, float]) -> None:

@@ -41,7 +41,7 @@ class Muon(torch.optim.Optimizer):
                     alike[matrix.shape, matrix.device].append(matrix)
             for (shape, _), matrices in alike.items():
                 pushes = [whole(self._push(m, group["momentum"])) for m in matrices]
-                updates = orthogonal(torch.stack(pushes))  # of matrices in one piece: in parts they have other ones
+                updates = orthogonal(torch.stack(pushes))  # of whole matrices: their shards have other updates
                 rate = group["lr"] * 0.2 * math.sqrt(max(shape))
                 for matrix, update in zip(matrices, updates, strict=True):
                     matrix.mul_(1 - group["lr"] * group["weight_decay"]).add_(like(update, matrix), alpha=-rate)

@@ -1,4 +1,4 @@
-"""Optimisers and the learning rate's course.
+"""Optimisers and the learning rate's schedule.
 
 AdamW and cosine decay: Loshchilov and Hutter 2017 and 2016; Muon stands in its own file.
 """
@@ -53,7 +53,7 @@ def adamw(named: Iterable[tuple[str, nn.Parameter]], config: AdamWConfig) -> tor
     return torch.optim.AdamW(groups, lr=config.learning_rate, betas=config.betas, fused=True)
 
 
-def course(iteration: int, iterations: int, warmup: int, floor: float = 0.02) -> float:
+def schedule(iteration: int, iterations: int, warmup: int, floor: float = 0.02) -> float:
     """The share of the learning rate at an iteration: linear warm-up, then a cosine down to `floor`."""
     if iteration < warmup:
         return (iteration + 1) / warmup

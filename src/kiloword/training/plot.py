@@ -14,12 +14,12 @@ def read_losses(path: Path) -> dict[str, tuple[list[int], list[float]]]:
     figures: dict[str, dict[int, float]] = {}
     for line in path.read_text().splitlines():
         try:
-            row = json.loads(line)
+            record = json.loads(line)
         except ValueError:
             continue
-        for name in row.keys() - SKIPPED:
-            figures.setdefault(name, {})[row["iteration"]] = row[name]
-    return {name: (sorted(rows), [rows[i] for i in sorted(rows)]) for name, rows in sorted(figures.items())}
+        for name in record.keys() - SKIPPED:
+            figures.setdefault(name, {})[record["iteration"]] = record[name]
+    return {name: (sorted(values), [values[i] for i in sorted(values)]) for name, values in sorted(figures.items())}
 
 
 def plot_losses(path: Path, picture: Path) -> None:

@@ -1,4 +1,4 @@
-"""A training on several devices: the one door through which their gradients meet, and weights that are split.
+"""A training on several devices: one forward pass for a task's whole loss, and weights that are split (sharded).
 
 DDP: Li et al. 2020 (PyTorch Distributed); FSDP2: Zhao et al. 2023 (PyTorch FSDP), `torch.distributed.fsdp.fully_shard`.
 """
@@ -12,10 +12,10 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from kiloword.training.tasks.training_task import TrainingTask
 
 
-class Door(nn.Module):
-    """A task as one module, so that whatever it calls inside its module goes through one forward pass.
+class LossModule(nn.Module):
+    """A task's loss as the forward pass of one module, which Fabric wraps for DDP or FSDP2.
 
-    DDP and FSDP2 act before and after `forward` only; a task calls many methods of many parts.
+    These act before and after `forward` only; a task calls many methods of many parts.
     """
 
     def __init__(self, task: TrainingTask):

@@ -70,8 +70,8 @@ def load_split(folder: Path, module: nn.Module, average: dict[str, Tensor], opti
         raise ValueError(f"{folder} has training state format {note.get('format')}; this kiloword reads format 1")
     reader = HuggingFaceStorageReader(str(folder))
     wanted = tensors_of(module, average, [])
-    told = reader.read_metadata().state_dict_metadata
-    written = {name: of for name, of in told.items() if isinstance(of, TensorStorageMetadata)}
+    metadata = reader.read_metadata().state_dict_metadata
+    written = {name: of for name, of in metadata.items() if isinstance(of, TensorStorageMetadata)}
     kept = {name for name in written if not name.startswith("optimiser.")}
     if kept != wanted.keys() or any(written[name].size != value.shape for name, value in wanted.items()):
         other = sorted(kept ^ wanted.keys()) or [n for n, value in wanted.items() if written[n].size != value.shape]
@@ -90,7 +90,7 @@ def folders(path: Path) -> list[Path]:
 
 
 def _empty(name: str, written: TensorStorageMetadata, optimisers: list[Optimizer]) -> Tensor:
-    """Room for what an optimiser held: split as its parameter is, where it has that one's shape."""
+    """An empty tensor for an optimiser's state: split as its parameter is where it has the same shape."""
     _, k, index, _ = name.split(".", 3)
     parameters = [parameter for group in optimisers[int(k)].param_groups for parameter in group["params"]]
     if parameters[int(index)].shape == written.size:

@@ -1,6 +1,6 @@
 """The state of a training run in one safetensors file: written atomically, read without running code.
 
-The file holds the weights, their moving average and all that the optimisers remember; its header says which
+The file holds the weights, their moving average and the state of the optimisers; its header says which
 iteration comes next.
 """
 
@@ -21,7 +21,7 @@ from kiloword.training.scale import like
 def save_state(
     path: Path, module: nn.Module, average: dict[str, Tensor], optimisers: list[Optimizer], note: dict
 ) -> None:
-    """Write everything that the next iteration depends on; `note` is the run's own JSON (the iteration among it)."""
+    """Write everything that the next iteration depends on; `note` is the run's JSON, with the iteration."""
     tensors = tensors_of(module, average, optimisers)
     temporary = path.with_name(path.name + ".part")
     copies = {name: value.detach().clone(memory_format=torch.contiguous_format) for name, value in tensors.items()}
@@ -64,8 +64,8 @@ def load_state(path: Path, module: nn.Module, average: dict[str, Tensor], optimi
 
 
 def remember(tensors: dict[str, Tensor], optimisers: list[Optimizer]) -> None:
-    """Give optimisers what they held. It lies in memory, and on devices, as its parameter does: other strides would
-    round other sums."""
+    """Load the state of optimisers, laid out in memory and on devices as its parameter is: other strides would round
+    sums differently."""
     for k, optimiser in enumerate(optimisers):
         parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
         held: dict[int, dict[str, Tensor]] = {}

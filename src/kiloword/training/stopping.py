@@ -16,9 +16,9 @@ from torch import Tensor
 
 @contextmanager
 def agreed_stop(fabric: Fabric) -> Iterator[Callable[[], bool]]:
-    """A question that all processes ask after every iteration and that is answered alike in all: is it time to stop?
+    """A function that all processes call after every iteration, equal in all of them: whether to stop.
 
-    A process alone is not asked to wait: there Ctrl-C acts at once, as usual.
+    In a single process it is always False: there Ctrl-C acts at once, as usual.
     """
     if fabric.world_size == 1:
         yield lambda: False

@@ -44,19 +44,20 @@ def picture(number: int, style: str, tone: int = 0) -> Image.Image:
     return image
 
 
-def rows() -> list[tuple[dict, Image.Image]]:
+def records() -> list[tuple[dict, Image.Image]]:
+    """The metadata and the picture of every example of the set."""
     found = []
     for number, (code, caption, group) in enumerate(SUBJECTS):
         for style in STYLES:
             split = "held_out_pair" if (number + list(STYLES).index(style)) % 5 == 0 else "train"
             split = "held_out_subject" if number == 6 else split
             for tone in range(3 if group == "people-body" else 1):
-                own = f"{code}-1f3f{tone}" if tone else code
-                row = {
-                    "key": f"{own}-{style}", "caption": caption, "keywords": [], "translations": {}, "code": own,
+                toned = f"{code}-1f3f{tone}" if tone else code
+                record = {
+                    "key": f"{toned}-{style}", "caption": caption, "keywords": [], "translations": {}, "code": toned,
                     "base": code, "skin_tones": ["dark"] * bool(tone), "group": group, "style": style, "split": split,
                 }  # fmt: skip
-                found.append((row, picture(number, style, tone)))
+                found.append((record, picture(number, style, tone)))
     return found
 
 
@@ -65,20 +66,22 @@ def data(tmp_path_factory) -> Path:
     """A built set in a folder, in two shards."""
     folder = tmp_path_factory.mktemp("emoji")
     samples = []
-    for row, image in rows():
+    for record, image in records():
         file = io.BytesIO()
         image.save(file, "PNG")
-        samples.append((row["key"], file.getvalue(), row))
+        samples.append((record["key"], file.getvalue(), record))
     for number, part in enumerate((samples[:10], samples[10:])):
         write_shard(folder / shard_name(number), part)
-    write_metadata(folder, [row for row, _ in rows()])
+    write_metadata(folder, [record for record, _ in records()])
     return folder
 
 
 @pytest.fixture(scope="session")
 def image_set() -> ImageSet:
     """The same set in memory, at its own size."""
-    return ImageSet([row for row, _ in rows()], torch.stack([fitted(image, (16, 16)) for _, image in rows()]))
+    return ImageSet(
+        [record for record, _ in records()], torch.stack([fitted(image, (16, 16)) for _, image in records()])
+    )
 
 
 @pytest.fixture(scope="session")

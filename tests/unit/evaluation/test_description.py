@@ -45,11 +45,11 @@ def test_words_that_count(text, words):
 
 
 def test_right_allows_one_word_too_many_and_none_too_few():
-    rows = [{"caption": "red apple", "style": "flat"}] * 6
+    records = [{"caption": "red apple", "style": "flat"}] * 6
     texts = [
         "a flat icon of red apple", "a 3D icon of apple, red", "a flat icon of big red apple",
         "a flat icon of big red apple tree", "a flat icon of apple", "a flat icon of green pear",
     ]  # fmt: skip
-    figures = judge(texts, rows, TEMPLATES)
+    figures = judge(texts, records, TEMPLATES)
     assert figures == {"right": 3 / 6, "exact": 2 / 6, "all_words": 4 / 6, "style": 5 / 6, "n": 6}
     assert judge([], [], TEMPLATES)["right"] is None

@@ -1,4 +1,4 @@
-"""Details: what blurs is seen, where it is seen, and what all pictures share is not."""
+"""Details: features change with blur, at its scales; what all pictures share does not count."""
 
 import pytest
 import torch
@@ -21,10 +21,10 @@ def test_a_flat_picture_has_none_and_there_is_a_number_an_octave_and_a_cell():
 def test_halving_and_doubling_takes_the_finest_octave():
     picture = noisy()
     coarse = avg_pool2d(picture, 2).repeat_interleave(2, 2).repeat_interleave(2, 3)
-    ours, theirs = details(to_bytes(coarse)), details(to_bytes(picture))
+    first, second = details(to_bytes(coarse)), details(to_bytes(picture))
     finest = slice(0, CELLS**2)
-    assert ours[:, finest].mean() < 0.8 * theirs[:, finest].mean()
-    assert torch.allclose(ours[:, finest.stop :], theirs[:, finest.stop :], atol=0.02)
+    assert first[:, finest].mean() < 0.8 * second[:, finest].mean()
+    assert torch.allclose(first[:, finest.stop :], second[:, finest.stop :], atol=0.02)
 
 
 def test_only_the_cell_in_which_something_is_feels_it():

@@ -14,16 +14,16 @@ ACCURACY = {"top1", "top5", "top1_exact", "top5_exact", "n"}
 
 @pytest.fixture(scope="module")
 def evaluated(painter, data, tmp_path_factory):
-    folder, told = tmp_path_factory.mktemp("out"), []
+    folder, progress_calls = tmp_path_factory.mktemp("out"), []
     figures = evaluate_emoji(
-        painter, data, prompts=3, seed=1, batch=4, progress=lambda *news: told.append(news),
+        painter, data, prompts=3, seed=1, batch=4, progress=lambda *call: progress_calls.append(call),
         sheet=folder / "sheet.png", record=folder / "pictures.jsonl",
     )  # fmt: skip
-    return figures, folder, told
+    return figures, folder, progress_calls
 
 
 def test_the_table_has_every_figure_and_is_json(evaluated):
-    figures, _, told = evaluated
+    figures, _, progress_calls = evaluated
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
     for split in ("train", "held_out", "held_out_subject"):
         assert set(figures[split]) == ACCURACY | {"gradients"} == set(figures["ceiling"][split])
@@ -38,7 +38,11 @@ def test_the_table_has_every_figure_and_is_json(evaluated):
     assert sum(part["n"] for part in figures["baseline"]["styles"]["held_out"].values()) == 3
     assert figures["reconstruction"]["n"] == 9 and len(figures["reconstruction"]) == 5
     assert figures["speed"]["pictures"] == 9 and figures["settings"]["prompts"]["train"] == 3
-    assert {what for what, _, _ in told} >= {"pictures drawn (train)", "pictures rebuilt", "pictures described"}
+    assert {what for what, _, _ in progress_calls} >= {
+        "pictures drawn (train)",
+        "pictures rebuilt",
+        "pictures described",
+    }
 
 
 def test_the_same_table_comes_out_again_in_other_batches(evaluated, painter, data):

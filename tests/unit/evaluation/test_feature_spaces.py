@@ -6,7 +6,7 @@ from kiloword.evaluation.feature_spaces import SPACES, distances, features, pool
 
 
 def random_pictures(count: int, side: int = 64) -> torch.Tensor:
-    """Opaque squares of random colour and place on nothing."""
+    """Opaque squares of random colour and position on nothing."""
     generator = torch.Generator().manual_seed(0)
     pictures = torch.zeros(count, 4, side, side, dtype=torch.uint8)
     for picture in pictures:
@@ -42,5 +42,5 @@ def test_gradients_know_up_from_down():
 
 
 def test_distances_are_euclidean():
-    ours, theirs = torch.randn(5, 7), torch.randn(3, 7)
-    assert torch.allclose(distances(ours, theirs).float(), torch.cdist(ours, theirs), atol=1e-5)
+    first, second = torch.randn(5, 7), torch.randn(3, 7)
+    assert torch.allclose(distances(first, second).float(), torch.cdist(first, second), atol=1e-5)

@@ -74,7 +74,7 @@ def test_reconstruction_in_all_groups_and_in_half(painter, session, pixels):
 @pytest.fixture(scope="module")
 def small(image_set):
     """The image set at the size of the tiny painter."""
-    return ImageSet(image_set.rows, image_set.pixels[:, :, ::2, ::4].contiguous())
+    return ImageSet(image_set.metadata, image_set.pixels[:, :, ::2, ::4].contiguous())
 
 
 def test_copies_of_training_pictures_are_found(session, small):

@@ -7,16 +7,16 @@ import torch
 from PIL import Image
 
 from kiloword.data.shards import METADATA, write_metadata
-from kiloword.evaluation.image_set import draw_of, fitted, load_image_set, to_bytes
+from kiloword.evaluation.image_set import fitted, key_hash, load_image_set, to_bytes
 
 
 def test_the_album_has_every_picture_with_its_metadata(data):
-    told = []
-    image_set = load_image_set(data, (8, 8), lambda *news: told.append(news))
+    progress_calls = []
+    image_set = load_image_set(data, (8, 8), lambda *call: progress_calls.append(call))
     names = [json.loads(line)["key"] for line in (data / METADATA).read_text().splitlines()]
-    assert [row["key"] for row in image_set.rows] == names
+    assert [record["key"] for record in image_set.metadata] == names
     assert image_set.pixels.shape == (len(names), 4, 8, 8) and image_set.pixels.dtype == torch.uint8
-    assert sum(image_set.counts("split").values()) == len(names) and "keywords" not in image_set.rows[0]
+    assert sum(image_set.counts("split").values()) == len(names) and "keywords" not in image_set.metadata[0]
 
 
 def test_pictures_shrink_by_area_means_of_premultiplied_colours():
@@ -32,13 +32,13 @@ def test_the_choice_depends_on_seed_and_key_alone(image_set):
     assert chosen == image_set.choose("train", ["noto", "flat", "3d"], 8, seed=3)
     assert chosen[:4] == image_set.choose("train", ["3d", "flat", "noto"], 4, seed=3)
     assert chosen != image_set.choose("train", ["3d", "flat", "noto"], 8, seed=4)
-    rows = [image_set.rows[index] for index in chosen]
-    assert all(row["split"] == "train" and not row["skin_tones"] for row in rows)
-    assert {image_set.rows[index]["style"] for index in image_set.choose("held_out", ["flat"], 9, 0)} == {"flat"}
+    records = [image_set.metadata[index] for index in chosen]
+    assert all(record["split"] == "train" and not record["skin_tones"] for record in records)
+    assert {image_set.metadata[index]["style"] for index in image_set.choose("held_out", ["flat"], 9, 0)} == {"flat"}
 
 
 def test_a_draw_is_a_seed():
-    assert 0 <= draw_of(0, "a") < 2**31 and draw_of(0, "a") == draw_of(0, "a") != draw_of(1, "a")
+    assert 0 <= key_hash(0, "a") < 2**31 and key_hash(0, "a") == key_hash(0, "a") != key_hash(1, "a")
 
 
 def test_bytes_hold_no_colour_above_its_alpha():

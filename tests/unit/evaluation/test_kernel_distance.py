@@ -16,12 +16,12 @@ def test_equal_pictures_are_at_zero():
 
 
 def test_it_is_the_mean_over_pairs_of_different_pictures():
-    ours, theirs = normal(5, 1) + 0.5, normal(5, 2)
-    x, y = ours.double(), theirs.double()
+    first, second = normal(5, 1) + 0.5, normal(5, 2)
+    x, y = first.double(), second.double()
     pairs = [(i, j) for i in range(5) for j in range(5) if i != j]
     k = [[kernel(a, b) for b in (x, y)] for a in (x, y)]
     mean = sum(k[0][0][p] + k[1][1][p] - k[0][1][p] - k[1][0][p] for p in pairs) / 20
-    assert kernel_distance(ours, theirs).value == pytest.approx(float(mean))
+    assert kernel_distance(first, second).value == pytest.approx(float(mean))
 
 
 def test_it_has_no_bias_at_few_pictures():
@@ -69,6 +69,6 @@ def test_nonsense_is_refused():
 
 def test_what_hardly_differs_in_others_does_not_outweigh_the_rest():
     like = torch.tensor([[0.0, 5.0], [2.0, 5.0], [4.0, 5.0]])
-    ours = torch.tensor([[4.0, 5.5]])
-    assert scaled(ours, like)[0].tolist() == pytest.approx([1, 0.5e6])
-    assert scaled(ours, like, least=0.5)[0].tolist() == pytest.approx([1, 1])  # deviations 2 and 0, the mean of them 1
+    first = torch.tensor([[4.0, 5.5]])
+    assert scaled(first, like)[0].tolist() == pytest.approx([1, 0.5e6])
+    assert scaled(first, like, least=0.5)[0].tolist() == pytest.approx([1, 1])  # deviations 2 and 0, the mean of them 1

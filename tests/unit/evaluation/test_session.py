@@ -18,11 +18,11 @@ def opaque():
 
 
 def test_a_picture_is_the_same_in_any_batch(painter):
-    told = []
-    one, seconds = Session(painter, 2, lambda *news: told.append(news)).drawn(PROMPTS, [3, 4, 5, 6, 7])
+    progress_calls = []
+    one, seconds = Session(painter, 2, lambda *call: progress_calls.append(call)).drawn(PROMPTS, [3, 4, 5, 6, 7])
     two, _ = Session(painter, 50).drawn(PROMPTS[::-1], [7, 6, 5, 4, 3])
     assert torch.equal(one, two.flip(0)) and one.shape == (5, 4, tiny.ROWS, tiny.COLUMNS) and seconds > 0
-    assert told == [("pictures drawn", done, 5) for done in (2, 4, 5)]
+    assert progress_calls == [("pictures drawn", done, 5) for done in (2, 4, 5)]
     assert len(Session(painter).drawn([], [])[0]) == 0
 
 

@@ -1,4 +1,4 @@
-"""A sheet shows every picture in its place, over white, row by row."""
+"""A sheet shows every picture at its position, over white, row by row."""
 
 import torch
 
@@ -10,7 +10,7 @@ def test_a_sheet_shows_every_picture_over_white():
     pixels[1, :2], pixels[1, 3] = 1.0, 1.0
     sheet = contact_sheet(pixels, columns=2, gap=1)
     assert sheet.size == (7, 7)
-    assert [sheet.getpixel(place) for place in ((1, 1), (4, 1), (1, 4))] == [(255,) * 3, (255, 255, 0), (255,) * 3]
+    assert [sheet.getpixel(point) for point in ((1, 1), (4, 1), (1, 4))] == [(255,) * 3, (255, 255, 0), (255,) * 3]
 
 
 def test_drawn_true_and_nearest_stand_side_by_side(tmp_path):

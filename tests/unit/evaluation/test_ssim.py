@@ -10,10 +10,10 @@ from kiloword.evaluation.ssim import ssim
 def waves() -> tuple[Tensor, Tensor]:
     """Two opaque pictures of 24 rows and 20 columns."""
     y, x = torch.meshgrid(torch.arange(24), torch.arange(20), indexing="ij")
-    ours = torch.stack([x * 7 + y * 3, x * x + y * 11, x * y]) % 256
-    theirs = torch.stack([x * 7 + y * 5, x * x + y * 9 + 10, x * y + 30 * (x > 9)]) % 256
-    ours, theirs = (torch.cat([v / 127.5 - 1, torch.ones(1, 24, 20)])[None] for v in (ours, theirs))
-    return ours, theirs
+    first = torch.stack([x * 7 + y * 3, x * x + y * 11, x * y]) % 256
+    second = torch.stack([x * 7 + y * 5, x * x + y * 9 + 10, x * y + 30 * (x > 9)]) % 256
+    first, second = (torch.cat([v / 127.5 - 1, torch.ones(1, 24, 20)])[None] for v in (first, second))
+    return first, second
 
 
 def test_it_is_what_scikit_image_says():
@@ -22,10 +22,10 @@ def test_it_is_what_scikit_image_says():
 
 
 def test_equal_pictures_have_one_and_each_is_judged_by_itself():
-    ours, theirs = waves()
-    both = ssim(torch.cat([ours, ours]), torch.cat([ours, theirs]))
-    assert both[0].item() == pytest.approx(1) and both[1].item() == pytest.approx(ssim(ours, theirs).item())
-    assert ssim(ours, -ours).item() < 0.5
+    first, second = waves()
+    both = ssim(torch.cat([first, first]), torch.cat([first, second]))
+    assert both[0].item() == pytest.approx(1) and both[1].item() == pytest.approx(ssim(first, second).item())
+    assert ssim(first, -first).item() < 0.5
 
 
 def test_what_is_seen_through_a_picture_is_white():

@@ -15,33 +15,37 @@ def gallery(image_set):
 
 
 def everything(image_set):
-    return list(range(len(image_set.rows)))
+    return list(range(len(image_set.metadata)))
 
 
 @pytest.mark.parametrize("space", SPACES)
 def test_the_true_pictures_are_all_hits(gallery, image_set, space):
     figures = score(gallery.hits(everything(image_set), image_set.pixels, space))
-    assert figures == {"top1": 1.0, "top5": 1.0, "top1_exact": 1.0, "top5_exact": 1.0, "n": len(image_set.rows)}
+    assert figures == {"top1": 1.0, "top5": 1.0, "top1_exact": 1.0, "top5_exact": 1.0, "n": len(image_set.metadata)}
 
 
 def test_another_skin_tone_is_the_subject_but_not_the_exact_picture(gallery, image_set):
-    plain = [index for index, row in enumerate(image_set.rows) if row["code"] == "1f468"]
-    toned = [index for index, row in enumerate(image_set.rows) if row["code"] == "1f468-1f3f1"]
+    plain = [index for index, record in enumerate(image_set.metadata) if record["code"] == "1f468"]
+    toned = [index for index, record in enumerate(image_set.metadata) if record["code"] == "1f468-1f3f1"]
     hits = gallery.hits(plain, image_set.pixels[toned])
     assert bool(hits["top1"].all()) and not bool(hits["top1_exact"].any()) and bool(hits["top5_exact"].all())
 
 
 def test_nearest_pictures_are_of_the_asked_style_nearest_first(gallery, image_set):
     found = gallery.nearest(image_set.pixels[:3], ["noto", "flat", "noto"], k=4)
-    assert [{image_set.rows[place]["style"] for place in places} for places in found] == [{"noto"}, {"flat"}, {"noto"}]
-    assert all(len(set(places)) == 4 for places in found)
+    assert [{image_set.metadata[index]["style"] for index in indices} for indices in found] == [
+        {"noto"},
+        {"flat"},
+        {"noto"},
+    ]
+    assert all(len(set(indices)) == 4 for indices in found)
     distance = (gallery.features["pixels"][found[0]] - gallery.features["pixels"][0]).norm(dim=1)
     assert bool((distance.diff() >= 0).all())
 
 
 def test_wrong_pictures_miss(gallery, image_set):
-    apples = [index for index, row in enumerate(image_set.rows) if row["base"] == "1f34e"]
-    pears = [index for index, row in enumerate(image_set.rows) if row["base"] == "1f600"]
+    apples = [index for index, record in enumerate(image_set.metadata) if record["base"] == "1f34e"]
+    pears = [index for index, record in enumerate(image_set.metadata) if record["base"] == "1f600"]
     assert score(gallery.hits(apples, image_set.pixels[pears]))["top1"] == 0
 
 
@@ -53,9 +57,9 @@ def test_chance_is_what_random_rankings_reach(candidates, right, k):
 
 
 def test_chance_counts_the_pictures_of_a_subject_in_the_asked_style(gallery, image_set):
-    one = [index for index, row in enumerate(image_set.rows) if row["key"] == "1f34e-flat"]
-    man = [index for index, row in enumerate(image_set.rows) if row["key"] == "1f468-flat"]
-    count = sum(row["style"] == "flat" for row in image_set.rows)
+    one = [index for index, record in enumerate(image_set.metadata) if record["key"] == "1f34e-flat"]
+    man = [index for index, record in enumerate(image_set.metadata) if record["key"] == "1f468-flat"]
+    count = sum(record["style"] == "flat" for record in image_set.metadata)
     assert gallery.chance(one)["top1"] == pytest.approx(1 / count)
     assert gallery.chance(man)["top1"] == pytest.approx(3 / count)
     assert gallery.chance(man)["top1_exact"] == pytest.approx(1 / count)
@@ -66,33 +70,37 @@ def test_chance_counts_the_pictures_of_a_subject_in_the_asked_style(gallery, ima
 
 
 def test_kinds_of_look_alikes(image_set):
-    kinds = {row["caption"]: kind_of(row) for row in image_set.rows}
+    kinds = {record["caption"]: kind_of(record) for record in image_set.metadata}
     assert kinds["one-thirty"] == "clocks" and kinds["pear"] == "faces" and kinds["house"] == "people"
     assert kinds["apple"] == "rest"
-    assert kind_of({"caption": "two o’clock", "group": "travel-places"}) == "clocks"
+    assert kind_of({"caption": "two o’clock", "group": "travel-indices"}) == "clocks"
 
 
 def test_scores_by_kind_and_style_add_up(gallery, image_set):
-    asked = everything(image_set)
-    hits = gallery.hits(asked, image_set.pixels.roll(1, 0))
-    rows = [image_set.rows[index] for index in asked]
-    for parts in (by_kind(rows, hits), by_style(rows, hits)):
-        assert sum(part["n"] for part in parts.values()) == len(rows)
+    indices = everything(image_set)
+    hits = gallery.hits(indices, image_set.pixels.roll(1, 0))
+    records = [image_set.metadata[index] for index in indices]
+    for parts in (by_kind(records, hits), by_style(records, hits)):
+        assert sum(part["n"] for part in parts.values()) == len(records)
         total = sum(part["top1"] * part["n"] for part in parts.values())
-        assert total == pytest.approx(score(hits)["top1"] * len(rows))
+        assert total == pytest.approx(score(hits)["top1"] * len(records))
 
 
 def test_copies_come_from_other_trained_styles(gallery, image_set):
     copies = Copies(gallery, seed=0)
-    asked = [index for index, row in enumerate(image_set.rows) if row["split"] == "train" and not row["skin_tones"]]
-    for index in asked:
+    indices = [
+        index
+        for index, record in enumerate(image_set.metadata)
+        if record["split"] == "train" and not record["skin_tones"]
+    ]
+    for index in indices:
         for source in copies._sources(index):
-            row, other = image_set.rows[index], image_set.rows[source]
-            assert other["code"] == row["code"] and other["style"] != row["style"] and other["split"] == "train"
-    figures = copies.figures(asked)
-    assert figures == Copies(gallery, seed=0).figures(asked)
+            record, other = image_set.metadata[index], image_set.metadata[source]
+            assert other["code"] == record["code"] and other["style"] != record["style"] and other["split"] == "train"
+    figures = copies.figures(indices)
+    assert figures == Copies(gallery, seed=0).figures(indices)
     assert figures["best_style"]["top1"] >= max(figures["closest_style"]["top1"], figures["random_style"]["top1"])
-    unseen = [index for index, row in enumerate(image_set.rows) if row["split"] == "held_out_subject"]
+    unseen = [index for index, record in enumerate(image_set.metadata) if record["split"] == "held_out_subject"]
     assert copies.figures(unseen)["closest_style"] == {"n": 0}
 
 

@@ -1,4 +1,4 @@
-"""UniTok's way and MetaMorph's learn 32 emoji by heart: the recipes' own tokenizers and tasks, at a smaller width."""
+"""UniTok's way and MetaMorph's overfit 32 emoji: the recipes' tokenizers and tasks, at a smaller width."""
 
 from dataclasses import replace
 from itertools import islice
@@ -53,8 +53,8 @@ def smaller(name: str, iterations: int) -> Recipe:
     )
 
 
-def taught(recipe: Recipe, folder: Path, report) -> tuple[ImageModel, torch.Tensor, list[str]]:
-    """The model, the tokens of the pictures that it has learned, and what each is asked for with."""
+def overfitted(recipe: Recipe, folder: Path, report) -> tuple[ImageModel, torch.Tensor, list[str]]:
+    """The overfitted model, the tokens of its pictures, and the prompt of each."""
     data = cache_dir() / "data" / "emoji"
     if not any(data.glob("shard-*.tar")):
         pytest.skip("the emoji have not been built: kiloword data build emoji")
@@ -75,16 +75,16 @@ def taught(recipe: Recipe, folder: Path, report) -> tuple[ImageModel, torch.Tens
 
 
 @torch.no_grad()
-def predicted(model: ImageModel, tokens: torch.Tensor, asked: list[str], recipe: Recipe) -> list[torch.Tensor]:
+def predicted(model: ImageModel, tokens: torch.Tensor, prompts: list[str], recipe: Recipe) -> list[torch.Tensor]:
     """The likeliest tokens after the true ones, and those that the model draws from the texts alone."""
     layout, one = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side), torch.ones(1, KNOWN)
     head = model.picture.head
-    model.picture.head = heard = tiny.RecordingHead(head)
-    model.loss(to_learn(asked, layout, tokens))
+    model.picture.head = recorder = tiny.RecordingHead(head)
+    model.loss(to_learn(prompts, layout, tokens))
     model.picture.head = head
     seeds = Seeded(range(KNOWN))
-    likeliest = head.sample(heard.take()[None], one, None, Sampling(0), seeds, torch.arange(KNOWN))
-    drawing = Drawing(layout, [model.opening(to_draw(asked, layout))], one, Sampling(0))
+    likeliest = head.sample(recorder.take()[None], one, None, Sampling(0), seeds, torch.arange(KNOWN))
+    drawing = Drawing(layout, [model.opening(to_draw(prompts, layout))], one, Sampling(0))
     *_, drawn = draw(model, drawing, seeds)
     return [likeliest, drawn.tokens]
 
@@ -92,22 +92,22 @@ def predicted(model: ImageModel, tokens: torch.Tensor, asked: list[str], recipe:
 @pytest.mark.slow
 def test_unitok_learns_90_percent_of_codes(tmp_path, report=lambda *figures: None):
     recipe = smaller("emoji-unitok", iterations=150)
-    model, tokens, asked = taught(recipe, tmp_path, report)
-    likeliest, drawn = predicted(model, tokens, asked, recipe)
-    commonest = float((tokens == tokens.mode(dim=0).values).float().mean())  # of each place and codebook
+    model, tokens, prompts = overfitted(recipe, tmp_path, report)
+    likeliest, drawn = predicted(model, tokens, prompts, recipe)
+    commonest = float((tokens == tokens.mode(dim=0).values).float().mean())  # of each position and codebook
     right, freely = (float((found == tokens).float().mean()) for found in (likeliest, drawn))
-    report("by heart", 0, 0, {"right": right, "drawn": freely, "commonest": commonest})
+    report("overfitted", 0, 0, {"right": right, "drawn": freely, "commonest": commonest})
     assert commonest < 0.8 and right >= 0.9
 
 
 @pytest.mark.slow
 def test_metamorph_learns_features_to_a_cosine_of_90_percent(tmp_path, report=lambda *figures: None):
     recipe = smaller("emoji-metamorph", iterations=200)
-    model, tokens, asked = taught(recipe, tmp_path, report)
-    regressed, drawn = predicted(model, tokens, asked, recipe)
+    model, tokens, prompts = overfitted(recipe, tmp_path, report)
+    regressed, drawn = predicted(model, tokens, prompts, recipe)
     middle = float(cosine_similarity(normalize(tokens.mean(0), dim=-1)[None], tokens, dim=-1).mean())  # knows no prompt
     close, freely = (float(cosine_similarity(found, tokens, dim=-1).mean()) for found in (regressed, drawn))
     nearest = torch.einsum("anc,bnc->ab", drawn, tokens).argmax(1)
-    own = float((nearest == torch.arange(KNOWN)).float().mean())
-    report("by heart", 0, 0, {"cosine": close, "drawn": freely, "middle": middle, "own": own})
-    assert middle < 0.8 and close >= 0.9 and own >= 0.9
+    matched = float((nearest == torch.arange(KNOWN)).float().mean())
+    report("overfitted", 0, 0, {"cosine": close, "drawn": freely, "middle": middle, "matched": matched})
+    assert middle < 0.8 and close >= 0.9 and matched >= 0.9

@@ -1,4 +1,4 @@
-"""The small DALL-E is put together as the paper says, is saved and loaded whole, and learns 32 pictures by heart."""
+"""The small DALL-E is put together as the paper says, is saved and loaded whole, and overfits 32 pictures."""
 
 from dataclasses import replace
 from itertools import islice
@@ -80,18 +80,18 @@ def test_a_joint_head_must_be_named_by_both():
 
 
 def test_pictures_in_and_a_model_with_its_judge_out(tmp_path):
-    """The judge is taught the model's words and tokens, is kept beside it, and chooses among candidates."""
+    """The judge is trained on the model's words and tokens, is kept beside it, and chooses among candidates."""
     data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
     steps = {f"{stage}.{name}": value for stage in ("tokenizer_training", "training", "judge_training")
              for name, value in {"iterations": "2", "batch": "4", "look_every": "0"}.items()}  # fmt: skip
     small = {"data.versions": "1", "data.vocabulary": "300", "model.transformer.depth": "2",
              "model.transformer.patterns": "", "judge.text.depth": "1", "judge.picture.depth": "1"}  # fmt: skip
-    told = []
+    stages = []
     folder = registry.run(
         "dalle-64", data=data, out=tmp_path / "run", changes={**steps, **small},
-        report=lambda stage, *rest: told.append(stage),
+        report=lambda stage, *rest: stages.append(stage),
     )  # fmt: skip
-    assert list(dict.fromkeys(told)) == ["tokenizer", "pictures encoded", "model", "judge"]
+    assert list(dict.fromkeys(stages)) == ["tokenizer", "pictures encoded", "model", "judge"]
     painter = checkpoint.load(folder)
     assert painter.judge.config.words == checkpoint.read_config(folder)[0].prompt.text
     (kept,) = painter.generate("an icon", candidates=3, seed=1)
@@ -126,16 +126,16 @@ def test_it_learns_pictures_by_heart(tmp_path, report=lambda *figures: None):
     context = alone(tmp_path, report)
     stages.train_tokenizer(model, recipe, pictures, context)
     stages.train_model(model, recipe, pictures, context)
-    asked = [wording.answer(m) for m in metadata]
+    prompts = [wording.answer(m) for m in metadata]
     layout = model.picture.tokenizer.layout(recipe.data.side, recipe.data.side)
     with torch.no_grad():
         tokens = model.picture.tokenizer.encode(shrink(values, recipe.data.side), layout).target
         model.picture.head = head = tiny.RecordingHead(model.picture.head)
-        model.loss(to_learn(asked, layout, tokens))
+        model.loss(to_learn(prompts, layout, tokens))
         likeliest = head.head.sample(
             head.take()[None], torch.ones(1, KNOWN), None, Sampling(0), Seeded(range(KNOWN)), torch.arange(KNOWN)
         )
     right = float((likeliest == tokens).float().mean())
     codes = len(tokens.unique())
-    report("by heart", 0, 0, {"right": right, "codes": codes})
+    report("overfitted", 0, 0, {"right": right, "codes": codes})
     assert codes > 20 and right >= 0.9

@@ -67,14 +67,14 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_family_takes_a_tokenizer_that_is_there_as_it_is(tmp_path, small):
     data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
     steps = {"training.iterations": "1", "training.batch": "3", "data.side": "16"}
-    taught = registry.run("tokenizer-vq", data=data, out=tmp_path / "vq", changes=steps)
-    told = []
+    trained = registry.run("tokenizer-vq", data=data, out=tmp_path / "vq", changes=steps)
+    reported = []
     folder = registry.run(
-        "emoji-llamagen", data=data, out=tmp_path / "run", tokenizer=str(taught), changes=STEPS,
-        report=lambda stage, *rest: told.append(stage),
+        "emoji-llamagen", data=data, out=tmp_path / "run", tokenizer=str(trained), changes=STEPS,
+        report=lambda stage, *rest: reported.append(stage),
     )  # fmt: skip
-    assert set(told) == {"pictures encoded", "model"}
-    known, _ = checkpoint.load_tokenizer(taught)
+    assert set(reported) == {"pictures encoded", "model"}
+    known, _ = checkpoint.load_tokenizer(trained)
     used = checkpoint.load(folder).model.picture.tokenizer
     for name, value in known.state_dict().items():
         assert torch.allclose(used.state_dict()[name], value, rtol=1e-3, atol=1e-3), name  # kept as float16
@@ -89,24 +89,26 @@ def test_a_family_takes_a_tokenizer_that_is_there_as_it_is(tmp_path, small):
 def test_a_tokenizer_of_other_tokens_or_in_the_wrong_place_is_refused(tmp_path, small):
     data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
     steps = {"training.iterations": "1", "training.batch": "3", "data.side": "16"}
-    taught = str(registry.run("tokenizer-vq", data=data, out=tmp_path / "vq", changes=steps))
+    trained = str(registry.run("tokenizer-vq", data=data, out=tmp_path / "vq", changes=steps))
     with pytest.raises(ValueError, match=r"gives Categorical\(size=1024\) of 8x8.*emoji-mar is made for Vector"):
-        registry.run("emoji-mar", data=data, out=tmp_path / "mar", tokenizer=taught)
+        registry.run("emoji-mar", data=data, out=tmp_path / "mar", tokenizer=trained)
     assert not (tmp_path / "mar").exists()
-    with pytest.raises(ValueError, match=r"a tokenizer is given to a model that is taught anew.*tokenizer-kl"):
-        registry.run("tokenizer-kl", data=data, out=tmp_path / "kl", tokenizer=taught)
+    with pytest.raises(
+        ValueError, match=r"a tokenizer is given to a model that is trained from the start.*tokenizer-kl"
+    ):
+        registry.run("tokenizer-kl", data=data, out=tmp_path / "kl", tokenizer=trained)
     with pytest.raises(ValueError, match="goes on from emoji-64"):
-        registry.run("emoji-64", data=data, out=tmp_path / "on", start="emoji-64", tokenizer=taught)
+        registry.run("emoji-64", data=data, out=tmp_path / "on", start="emoji-64", tokenizer=trained)
 
 
 def test_few_pictures_are_plain_ones_chosen_by_their_keys(tmp_path):
     data = icons.write_icons(tmp_path / "icons", count=9, held_out=3)
-    whole, few = load_pictures(data, tmp_path / "all", 16), load_pictures(data, tmp_path / "few", 16, most=2)
+    whole, few = load_pictures(data, tmp_path / "all", 16), load_pictures(data, tmp_path / "few", 16, limit=2)
     assert len(whole.values) == 10 and len(few.values) == 4
     assert few.weights.tolist().count(1) == len(few.held_out) == 2
-    assert not any(row["skin_tones"] for row in few.metadata)
-    again = load_pictures(data, tmp_path / "few", 16, most=3)
-    assert {row["key"] for row in few.metadata} < {row["key"] for row in again.metadata}
-    assert len(load_pictures(data, tmp_path / "few", 16, most=100).values) == 9
+    assert not any(record["skin_tones"] for record in few.metadata)
+    again = load_pictures(data, tmp_path / "few", 16, limit=3)
+    assert {record["key"] for record in few.metadata} < {record["key"] for record in again.metadata}
+    assert len(load_pictures(data, tmp_path / "few", 16, limit=100).values) == 9
     with pytest.raises(ValueError, match="pictures at 0"):
         replace(load("emoji-var").data, pictures=-1)

@@ -28,11 +28,11 @@ STEPS = {"data.side": "16", "data.versions": "2", "data.vocabulary": "300", "mod
          "tokenizer_training.iterations": "2", "tokenizer_training.batch": "4"}  # fmt: skip
 
 
-def nobody(*told) -> None:
-    """Hears nothing."""
+def no_report(*progress) -> None:
+    """Report nothing."""
 
 
-def own(folder: Path, count: int = 12) -> Path:
+def captioned_pictures(folder: Path, count: int = 12) -> Path:
     """A folder of pictures captioned by their names."""
     folder.mkdir()
     for number in range(count):
@@ -56,12 +56,12 @@ def tiny_networks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_model_is_taught_from_the_start_on_a_folder_of_pictures(tmp_path, tiny_networks):
-    told = []
+    stages = []
     folder = registry.run(
-        "emoji-llamagen", data=own(tmp_path / "mine"), out=tmp_path / "run", changes=STEPS,
-        report=lambda stage, *rest: told.append(stage),
+        "emoji-llamagen", data=captioned_pictures(tmp_path / "mine"), out=tmp_path / "run", changes=STEPS,
+        report=lambda stage, *rest: stages.append(stage),
     )  # fmt: skip
-    assert list(dict.fromkeys(told)) == ["tokenizer", "pictures encoded", "model"]
+    assert list(dict.fromkeys(stages)) == ["tokenizer", "pictures encoded", "model"]
     painter = checkpoint.load(folder)
     assert painter.card.styles == {} and "NOTICE" not in painter.card.licence
     (drawn,) = painter.generate("a drawing b", seed=1)
@@ -71,7 +71,7 @@ def test_a_model_is_taught_from_the_start_on_a_folder_of_pictures(tmp_path, tiny
 
 
 def test_captions_that_are_too_long_are_counted_before_anything_is_taught(tmp_path, tiny_networks):
-    data = own(tmp_path / "mine", 3)
+    data = captioned_pictures(tmp_path / "mine", 3)
     said = {"a": "one", "b": str(7**100), "c": str(7**400)}
     lines = [{"file_name": f"a_drawing_{letter}.png", "text": text} for letter, text in said.items()]
     (data / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -85,7 +85,7 @@ def test_captions_that_are_too_long_are_counted_before_anything_is_taught(tmp_pa
 
 def test_own_pictures_hold_some_back_and_damage_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr("kiloword.recipes.training_set.SHARD", 3 * 16 * 16**2)  # three pictures
-    data = own(tmp_path / "mine")
+    data = captioned_pictures(tmp_path / "mine")
     pictures = load_pictures(data, tmp_path / "store", 16, hold_out=0.25)
     assert len(pictures.values) == len(pictures.metadata) == 12 and len(list((tmp_path / "store").glob("*.npy"))) == 4
     assert len(pictures.held_out) == 3 and pictures.weights.sum() == 9
@@ -95,15 +95,15 @@ def test_own_pictures_hold_some_back_and_damage_is_told(tmp_path, monkeypatch):
     again = load_pictures(data, tmp_path / "store", 16, hold_out=0.25)
     assert torch.equal(again.values[:], before)
     monkeypatch.undo()
-    icons.icon(3).save(data / "a_drawing_b.png")  # another picture in its place
+    icons.icon(3).save(data / "a_drawing_b.png")  # another picture under its name
     changed = load_pictures(data, tmp_path / "store", 16)
     assert not torch.equal(changed.values[1], before[1]) and torch.equal(changed.values[2:], before[2:])
     monkeypatch.setattr("kiloword.data.dataset.TOLERANCE", 0.5)
     (data / "a_drawing_c.png").write_bytes(b"")
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert len(load_pictures(data, tmp_path / "store", 16).values) == 11
-    assert any("1 skipped: a_drawing_c.png" in str(warning.message) for warning in told)
+    assert any("1 skipped: a_drawing_c.png" in str(warning.message) for warning in caught)
 
 
 def test_tokens_are_made_once_go_on_shard_by_shard_and_never_belong_to_another_tokenizer(tmp_path, monkeypatch):
@@ -118,8 +118,8 @@ def test_tokens_are_made_once_go_on_shard_by_shard_and_never_belong_to_another_t
 
     monkeypatch.setattr("kiloword.recipes.encoded.versions", counted)
     torch.manual_seed(0)
-    tokenizer, here = tiny.autoencoder().build(), alone(tmp_path / "run", nobody)
-    values = load_pictures(own(tmp_path / "mine"), tmp_path / "store", 8).values
+    tokenizer, here = tiny.autoencoder().build(), alone(tmp_path / "run", no_report)
+    values = load_pictures(captioned_pictures(tmp_path / "mine"), tmp_path / "store", 8).values
     with pytest.raises(KeyboardInterrupt):
         cached_tokens(tokenizer, values, 8, 2, here)
     (tmp_path / "second try").touch()
@@ -151,7 +151,7 @@ def test_a_fingerprint_tells_settings_from_each_other_too():
 
 
 def test_a_fine_tuning_that_was_stopped_comes_to_the_same_weights(tmp_path, tiny_networks):
-    data = own(tmp_path / "mine")
+    data = captioned_pictures(tmp_path / "mine")
     start = str(registry.run("emoji-llamagen", data=data, out=tmp_path / "base", changes=STEPS))
     changes = {"training.iterations": "6", "training.batch": "4", "training.log_every": "1", "versions": "2"}
 
@@ -169,7 +169,7 @@ def test_a_fine_tuning_that_was_stopped_comes_to_the_same_weights(tmp_path, tiny
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_two_processes_carry_out_a_recipe(tmp_path, strategy):
     """`kiloword train` under torchrun's variables: both train, one writes, and the checkpoint draws."""
-    data = own(tmp_path / "mine")
+    data = captioned_pictures(tmp_path / "mine")
     sets = [word for name, value in STEPS.items() for word in ("--set", f"{name}={value}")]
     words = ["train", "emoji-llamagen", "--data", data, "--out", tmp_path / "run", "--devices", 2, *sets]
     command = [sys.executable, __file__, *map(str, words), "--strategy", strategy]
@@ -186,9 +186,9 @@ def test_two_processes_carry_out_a_recipe(tmp_path, strategy):
 
 def test_strategies_that_are_not_there_are_refused(tmp_path):
     with pytest.raises(ValueError, match="no strategy 'zero': choose auto, ddp, fsdp"):
-        launched(tmp_path, nobody, "zero", 2)
+        launched(tmp_path, no_report, "zero", 2)
     with pytest.raises(ValueError, match="at least one device is needed, got 0"):
-        launched(tmp_path, nobody, "ddp", 0)
+        launched(tmp_path, no_report, "ddp", 0)
 
 
 if __name__ == "__main__":

@@ -94,9 +94,9 @@ def test_training_goes_on_from_another_tokenizer(folder: Path, tmp_path: Path, s
     first = carried_out("tokenizer-fsq", folder, tmp_path / "first")
     changes = {"training.optimiser.learning_rate": "1e-9", "training.average": "0"}
     second = carried_out("tokenizer-vq", folder, tmp_path / "second", changes, start=str(first))
-    ours, theirs = (load_tokenizer(path)[0].state_dict() for path in (first, second))
-    assert ours.keys() == theirs.keys()
-    assert all(torch.allclose(ours[name], theirs[name], atol=1e-6) for name in ours)
+    one, two = (load_tokenizer(path)[0].state_dict() for path in (first, second))
+    assert one.keys() == two.keys()
+    assert all(torch.allclose(one[name], two[name], atol=1e-6) for name in one)
 
 
 def test_a_palette_is_fitted_to_the_pictures_learned(folder: Path, tmp_path: Path, small: None):

@@ -1,4 +1,4 @@
-"""The recipe of Transfusion: words are learned on both sides of a picture, which they do not hear being denoised."""
+"""The recipe of Transfusion: words on both sides of a picture are trained, and do not attend to it while noisy."""
 
 import pytest
 import torch
@@ -66,15 +66,15 @@ def test_noise_is_not_heard_by_the_words_before_it_and_a_caption_hears_a_clean_p
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
     other = tokens + 1
 
-    def told(shown: torch.Tensor, seen: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def text_losses(shown: torch.Tensor, seen: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         documents = to_learn(TEXTS, layout, tokens, shown, asked=True)
         losses = model.loss([*documents, *to_describe(seen[:1], layout, ["a pear"])], Seeded([seed, 2]))
         return losses["prompt"].masked(), losses["text"].masked()
 
-    prompts, caption = told(tokens, tokens, 1)
-    for found, before in zip(told(other, tokens, 3), (prompts, caption), strict=True):
+    prompts, caption = text_losses(tokens, tokens, 1)
+    for found, before in zip(text_losses(other, tokens, 3), (prompts, caption), strict=True):
         assert torch.allclose(found, before, atol=1e-5)
-    again, other_caption = told(tokens, other, 1)
+    again, other_caption = text_losses(tokens, other, 1)
     assert torch.allclose(again, prompts, atol=1e-5) and (other_caption - caption).abs().max() > 1e-4
 
 

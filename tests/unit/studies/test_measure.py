@@ -7,7 +7,7 @@ import icons
 import tiny
 from kiloword.evaluation.codebook import codebook_use
 from kiloword.recipes.training_set import Pictures
-from kiloword.studies.measure import apart, encoded, measure, rebuilt, speeds
+from kiloword.studies.measure import distance_between, encoded, measure, rebuilt, speeds
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
 from kiloword.tokenizers.palette import PaletteConfig
 from kiloword.tokenizers.pixelwise import PixelwiseConfig
@@ -72,7 +72,11 @@ def test_what_is_rebuilt_can_be_shown_and_does_not_depend_on_the_batch(pictures:
 def test_the_distance_is_in_units_of_other_pictures(pictures: Pictures):
     others, theirs = pictures.values[:5], pictures.values[5:]
     worse = theirs.flip(3)
-    assert apart("pixels", theirs, theirs, others).value == 0 != apart("pixels", worse, theirs, others).value
+    assert (
+        distance_between("pixels", theirs, theirs, others).value
+        == 0
+        != distance_between("pixels", worse, theirs, others).value
+    )
 
 
 def test_speeds_are_of_both_ways_and_of_all(pictures: Pictures):

@@ -15,8 +15,8 @@ def test_nearly_equal_numbers_make_one_column():
 
 
 def test_names_of_one_column_stand_above_each_other():
-    places = [(640, 20.1), (638, 20.0), (2560, 20.0), (640, 25.0), (5000, 30.0)]
-    found = heights(places)
+    points = [(640, 20.1), (638, 20.0), (2560, 20.0), (640, 25.0), (5000, 30.0)]
+    found = heights(points)
     assert found[1:] == [20.0, 20.0, 25.0, 30.0] and found[0] == pytest.approx(20.35)
 
 

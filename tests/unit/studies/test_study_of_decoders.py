@@ -23,16 +23,16 @@ from kiloword.studies.report_pictures import MARGIN
 from kiloword.tokens import Codes
 from kiloword.transformer import SharedAdaLNConfig
 
-SIDE = 16  # of what is painted; the tokenizer takes half of it
+SIDE = 16  # of the decoded pictures; the tokenizer encodes half of it
 
 
 def config() -> ImageModelConfig:
-    """Tokens of 2x2 pixels, painted in 8x8 patches of 2 pixels."""
-    painting = DenoiserConfig(
+    """Tokens of 2x2 pixels, decoded in 8x8 patches of 2 pixels."""
+    denoiser = DenoiserConfig(
         Codes(tiny.LEVELS), tiny.stack(), tiny.stack(depth=1, modulation=SharedAdaLNConfig()), stride=2, patch=2
     )
     picture = ModalityConfig(tiny.autoencoder(), RasterConfig(), tiny.HEADS["factorised"])
-    return ImageModelConfig(picture, tiny.LABEL, tiny.stack(), decoder=DiffusionDecoderConfig(painting))
+    return ImageModelConfig(picture, tiny.LABEL, tiny.stack(), decoder=DiffusionDecoderConfig(denoiser))
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +150,10 @@ def test_models_that_cannot_be_studied_are_refused(model: Path, tmp_path: Path):
         study.open_model(str(tmp_path / "wide"))
 
 
-def test_a_painting_does_not_depend_on_the_batch(model: Path, folder: Path, finished: Path):
+def test_decoding_does_not_depend_on_the_batch(model: Path, folder: Path, finished: Path):
     painter, _ = study.open_model(str(model))
     rows = study.chosen(folder, 8, 4)
     bench = study.prepared(painter, study.subset(folder, rows, SIDE // 2, finished / "pictures.npy", lambda *_: None))
     setting = study.Setting("", "", Effort(2, 4, 0.25))
-    whole, some = study.painted(bench, setting, torch.arange(4))[0], study.painted(bench, setting, torch.tensor([2]))[0]
+    whole, some = study.decoded(bench, setting, torch.arange(4))[0], study.decoded(bench, setting, torch.tensor([2]))[0]
     assert torch.allclose(whole[2:3], some, atol=1e-5)

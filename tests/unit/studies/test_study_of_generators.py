@@ -16,7 +16,7 @@ import icons
 import studying
 from kiloword.studies import cost
 from kiloword.studies import generator_study as study
-from kiloword.studies.budget import Judging, Material, Teaching
+from kiloword.studies.budget import DataBudget, EvaluationBudget, TrainingBudget
 from kiloword.studies.generators_report import Outcome, better
 from kiloword.studies.generators_words import findings, likelihoods, limits
 from kiloword.studies.jobs import iterations_in, painter_of
@@ -99,7 +99,7 @@ def test_the_report_has_a_row_a_system_and_says_what_is_too_small(whole: Path, f
 
 
 def test_nothing_is_chosen_by_what_judges_and_seeds_are_the_pictures(whole: Path, folder: Path):
-    pictures = study.opened(
+    pictures = study.open_study(
         whole, BUDGET.material, study.settings_of(BUDGET), folder, studying.no_report, seed=0, save_every=2
     ).pictures
     protocol = protocol_for(pictures, BUDGET.judging, 0)
@@ -107,7 +107,7 @@ def test_nothing_is_chosen_by_what_judges_and_seeds_are_the_pictures(whole: Path
     assert len(set(protocol.seeds(protocol.judged))) == len(protocol.judged)
     wider = protocol_for(pictures, replace(BUDGET.judging, prompts=8), 0)
     assert set(protocol.judged) <= set(wider.judged)
-    assert [protocol.seeds([place]) for place in protocol.shown] == [wider.seeds([place]) for place in protocol.shown]
+    assert [protocol.seeds([index]) for index in protocol.shown] == [wider.seeds([index]) for index in protocol.shown]
 
 
 def test_what_is_there_is_not_done_again_and_a_folder_keeps_its_budget(whole: Path, folder: Path, monkeypatch):
@@ -230,12 +230,12 @@ def test_nonsense_is_refused(tmp_path: Path):
     with pytest.raises(ValueError, match="names no system"):
         study.check_names([])
     for wrong, said in (
-        (lambda: Teaching(minutes=0), "minutes is above 0, got 0"),
-        (lambda: Teaching(rates=()), "rates are above 0"),
-        (lambda: Teaching(rates=(1.0, 1.0)), "different ones"),
-        (lambda: Judging(prompts=3), "prompts start at 4"),
-        (lambda: Judging(temperatures=(0.0,)), "temperature above 0"),
-        (lambda: Material(styles=("oil",)), "no style 'oil'"),
+        (lambda: TrainingBudget(minutes=0), "minutes is above 0, got 0"),
+        (lambda: TrainingBudget(rates=()), "rates are above 0"),
+        (lambda: TrainingBudget(rates=(1.0, 1.0)), "different ones"),
+        (lambda: EvaluationBudget(prompts=3), "prompts start at 4"),
+        (lambda: EvaluationBudget(temperatures=(0.0,)), "temperature above 0"),
+        (lambda: DataBudget(styles=("oil",)), "no style 'oil'"),
         (lambda: study.Budget(width=100), "multiple of 64"),
         (lambda: study.Budget(depth=3), "depth of 2"),
     ):

@@ -1,4 +1,4 @@
-"""The study of scaling: it foretells before it finds, goes on where it stopped, and compares at equal time."""
+"""The study of scaling: it predicts before it measures, resumes where it stopped, and compares at equal time."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def whole(small_networks: None, folder: Path, tmp_path_factory: pytest.TempPathF
 
     def looking(run: Run) -> dict:
         if run.folder.parent.name.startswith(BUDGET.larger):
-            assert (out / "prediction.json").exists(), "nothing was foretold"
+            assert (out / "prediction.json").exists(), "nothing was predicted"
         return step(run)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -47,17 +47,17 @@ def test_every_size_sees_every_share_and_compute_is_six_a_parameter_and_token(fa
     assert points["64x4", 1.0]["parameters"] < points["128x2", 1.0]["parameters"] < facts["truth"]["parameters"]
 
 
-def test_what_was_foretold_stands_beside_what_was_found(whole: Path, facts: dict):
+def test_the_prediction_stands_beside_the_measured_loss(whole: Path, facts: dict):
     told, text = json.loads((whole / "prediction.json").read_text()), (whole / "report.md").read_text()
     assert facts["prediction"] == told and told["size"] == "128x4" == facts["truth"]["size"]
     assert told["parameters"] == facts["truth"]["parameters"] and told["compute"] == facts["truth"]["compute"]
-    assert f"found {facts['truth']['held_out']:.3f}" in text
-    assert f"foretold {told['loss']['parameters']['value']:.3f}" in text
+    assert f"measured {facts['truth']['held_out']:.3f}" in text
+    assert f"predicted {told['loss']['parameters']['value']:.3f}" in text
     with Image.open(whole / "plot.png") as plot:
         assert min(plot.size) > 300
 
 
-def test_ways_are_taught_for_the_same_time_and_judged_by_what_they_learned(facts: dict):
+def test_ways_are_trained_for_the_same_time_and_judged_by_what_they_learned(facts: dict):
     ways = {(way["way"], way["seed"]): way for way in facts["ways"]}
     assert set(ways) == {(way, seed) for way in study.WAYS for seed in (0, 1)}
     for (way, _), figures in ways.items():
@@ -84,8 +84,8 @@ def test_a_stopped_study_goes_on_and_does_nothing_twice(whole: Path, folder: Pat
     study.run(BUDGET, folder, again, studying.no_report)
     assert taken == [("128x4-1", iteration) for iteration in (0, 1, 2, 2, 3)]
     assert (again / "prediction.json").read_bytes() == before
-    ours, theirs = (json.loads((out / "report.json").read_text())["truth"] for out in (whole, again))
-    assert ours == theirs
+    first, second = (json.loads((out / "report.json").read_text())["truth"] for out in (whole, again))
+    assert first == second
 
 
 def test_a_folder_without_checkpoints_goes_on(whole: Path, folder: Path, tmp_path: Path, monkeypatch):
@@ -98,11 +98,11 @@ def test_a_folder_without_checkpoints_goes_on(whole: Path, folder: Path, tmp_pat
         assert (light / name).read_text() == (whole / name).read_text()
 
 
-def test_what_was_begun_before_it_was_foretold_is_refused(whole: Path, folder: Path, tmp_path: Path):
+def test_a_model_begun_before_its_prediction_is_refused(whole: Path, folder: Path, tmp_path: Path):
     again = tmp_path / "again"
     shutil.copytree(whole, again)
     (again / "prediction.json").unlink()
-    with pytest.raises(ValueError, match="128x4-1 was begun before anything was foretold: remove it"):
+    with pytest.raises(ValueError, match="128x4-1 was begun before anything was predicted: remove it"):
         study.run(BUDGET, folder, again, studying.no_report)
 
 
@@ -120,7 +120,7 @@ def test_a_change_counts_only_beyond_what_seeds_do():
 def test_nonsense_is_refused():
     for changes, said in (
         ({"sizes": ("64x2", "64x4")}, "takes 4 sizes or more"),
-        ({"larger": "64x4"}, "nothing to foretell"),
+        ({"larger": "64x4"}, "nothing to predict"),
         ({"both": "large"}, "a size is WIDTHxDEPTH, as in 192x6, got 'large'"),
         ({"shares": (0.5,)}, "the last of them 1"),
         ({"seen": 1}, "seen is a batch"),

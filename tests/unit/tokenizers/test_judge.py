@@ -30,7 +30,7 @@ def task(space=None) -> ContrastiveTask:
     factors = 2 if isinstance(space, Codes) else None
     tokens = torch.arange(4).view(1, 4, 1).expand(1, 4, 8)
     tokens = tokens if factors is None else torch.stack([tokens // 2, tokens % 2], dim=-1)
-    captions = Captions(ask=lambda row, chance: NAMES[row], answer=lambda row: NAMES[row])
+    captions = Captions(prompt=lambda row, chance: NAMES[row], caption=lambda row: NAMES[row])
     return ContrastiveTask(judge(space), tokens.to(torch.uint8), captions, torch.ones(4), torch.arange(4))
 
 

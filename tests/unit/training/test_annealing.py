@@ -9,9 +9,9 @@ from kiloword.training.annealing import Annealing
 
 def test_a_temperature_falls_and_stays():
     annealing = Annealing(2.0, 0.5, share=0.8)
-    course = [annealing.at(done / 100) for done in range(101)]
-    assert course[0] == 2.0 and course[40] == pytest.approx(1.25) and course[80:] == [0.5] * 21
-    assert all(later < earlier for earlier, later in pairwise(course[:81]))
+    temperatures = [annealing.at(done / 100) for done in range(101)]
+    assert temperatures[0] == 2.0 and temperatures[40] == pytest.approx(1.25) and temperatures[80:] == [0.5] * 21
+    assert all(later < earlier for earlier, later in pairwise(temperatures[:81]))
 
 
 def test_nonsense_is_refused():

@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 import learning
 import two_processes
 from kiloword.training.loop import Run, TrainingConfig
-from kiloword.training.optimiser import AdamWConfig, course
+from kiloword.training.optimiser import AdamWConfig, schedule
 
 PROGRAM = [sys.executable, learning.__file__]
 
@@ -76,7 +76,7 @@ def test_ctrl_c_in_the_middle_of_a_step_saves_no_half_step(tmp_path, monkeypatch
         if run.iteration == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "_follow", stop)
+    monkeypatch.setattr(run, "_update_average", stop)
     with pytest.raises(KeyboardInterrupt):
         run.train()
     assert learning.start(tmp_path / "parts", 6).iteration == 2
@@ -153,8 +153,8 @@ def test_two_processes_make_the_steps_of_one(tmp_path, strategy):
     for (name, wanted), found in zip(one.module.named_parameters(), two.module.parameters(), strict=True):
         assert torch.allclose(wanted, found, atol=1e-4), name
         assert torch.allclose(one.average[name], two.average[name], atol=1e-4), name
-    for ours, theirs in zip(one.optimisers, two.optimisers, strict=True):
-        wanted, found = ours.state_dict()["state"], theirs.state_dict()["state"]
+    for first, second in zip(one.optimisers, two.optimisers, strict=True):
+        wanted, found = first.state_dict()["state"], second.state_dict()["state"]
         assert wanted.keys() == found.keys()
         for index, held in wanted.items():
             assert held.keys() == found[index].keys()
@@ -205,7 +205,7 @@ def test_settings_that_make_no_sense_are_refused():
 
 
 def test_the_rate_warms_up_and_falls_to_a_fiftieth():
-    shares = [course(iteration, 100, 10) for iteration in range(101)]
+    shares = [schedule(iteration, 100, 10) for iteration in range(101)]
     assert shares[0] == 0.1 and max(shares) == shares[10] == 1 and shares[100] == pytest.approx(0.02)
     assert shares[10:] == sorted(shares[10:], reverse=True)
 

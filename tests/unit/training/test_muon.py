@@ -1,4 +1,4 @@
-"""Muon: its updates are orthogonal, and it walks as PyTorch's own does, up to that one's bfloat16."""
+"""Muon: its updates are orthogonal, and its steps equal those of PyTorch's, up to that one's bfloat16."""
 
 import pytest
 import torch
@@ -17,16 +17,16 @@ def test_singular_values_come_out_near_one(shape):
 def test_a_walk_is_that_of_pytorchs_muon():
     torch.manual_seed(0)
     start = torch.randn(16, 24)
-    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
-    mine = Muon([ours], lr=0.02, weight_decay=0.1, momentum=0.9)
-    other = torch.optim.Muon([theirs], lr=0.02, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw")
+    candidate, reference = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    muon = Muon([candidate], lr=0.02, weight_decay=0.1, momentum=0.9)
+    other = torch.optim.Muon([reference], lr=0.02, weight_decay=0.1, momentum=0.9, adjust_lr_fn="match_rms_adamw")
     for _ in range(5):
         gradient = torch.randn(16, 24)
-        for parameter, optimiser in ((ours, mine), (theirs, other)):
+        for parameter, optimiser in ((candidate, muon), (reference, other)):
             parameter.grad = gradient.clone()
             optimiser.step()
-    assert not torch.allclose(ours, start, atol=0.01)
-    assert (ours - theirs).norm() / (ours - start).norm() < 0.02
+    assert not torch.allclose(candidate, start, atol=0.01)
+    assert (candidate - reference).norm() / (candidate - start).norm() < 0.02
 
 
 def test_vectors_are_refused():

@@ -1,1 +1,1 @@
-"""What a reconstruction is judged by: the error of its pixels, their likelihood, features that it shares, a critic."""
+"""Losses of reconstructions: pixel error, likelihood, perceptual features, a discriminator."""

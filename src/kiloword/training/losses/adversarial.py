@@ -1,7 +1,7 @@
-"""A critic that tells drawn pictures from true ones, patch by patch, and what each of the two has to lose.
+"""A critic (discriminator) of drawn and true pictures, patch by patch, and the losses of both sides.
 
 Isola et al. 2017 (pix2pix) for patches; Lim and Ye 2017 for the hinge; Esser et al. 2021 (VQGAN), equation 7, for the
-weight that keeps the critic's push as strong as that of the error.
+weight that balances the critic's gradient with that of the error.
 """
 
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ LARGEST = 1e4  # of adaptive weights
 
 @dataclass(frozen=True)
 class AdversarialConfig:
-    """`weight` 0 is no critic at all; it joins after the share `start` of the training, when there is
-    something to be criticised."""
+    """`weight` 0 is no critic at all; it is trained after the share `start` of the training, once
+    pictures are worth judging."""
 
     weight: float = 0.0
     start: float = 0.0
@@ -57,7 +57,7 @@ class PatchCritic(nn.Module):
         return self.layers(pixels)
 
     def still(self, pixels: Float[Tensor, "b c H W"]) -> Float[Tensor, "b 1 s t"]:
-        """The same judgement, from which only the pixels learn."""
+        """The same values with the critic's weights detached: gradients reach the pixels only."""
         held = {name: parameter.detach() for name, parameter in self.named_parameters()}
         return functional_call(self, held, pixels)
 
@@ -68,6 +68,6 @@ def hinge(true: Float[Tensor, "b 1 s t"], drawn: Float[Tensor, "b 1 s t"]) -> Fl
 
 
 def adaptive_weight(error: Float[Tensor, ""], unmasked: Float[Tensor, ""], last: Tensor) -> Float[Tensor, ""]:
-    """By what `unmasked` is multiplied to push the decoder's last weights as strongly as `error` does."""
-    (ours,), (theirs,) = (torch.autograd.grad(loss, last, retain_graph=True) for loss in (error, unmasked))
-    return (ours.norm() / (theirs.norm() + 1e-4)).clamp(max=LARGEST).detach()
+    """The weight of `unmasked` that gives its gradient at the decoder's last weights the norm of that of `error`."""
+    (by_error,), (by_critic,) = (torch.autograd.grad(loss, last, retain_graph=True) for loss in (error, unmasked))
+    return (by_error.norm() / (by_critic.norm() + 1e-4)).clamp(max=LARGEST).detach()

@@ -45,10 +45,10 @@ class Difference:
         return drawn, difference(drawn, true, self.absolute)
 
 
-def difference(ours: Float[Tensor, "b 4 H W"], theirs: Float[Tensor, "b 4 H W"], absolute: float) -> Float[Tensor, "b"]:
+def difference(drawn: Float[Tensor, "b 4 H W"], true: Float[Tensor, "b 4 H W"], absolute: float) -> Float[Tensor, "b"]:
     """Squared and absolute error of each picture, the mean over both backgrounds."""
-    total = torch.zeros(len(ours), device=ours.device)
+    total = torch.zeros(len(drawn), device=drawn.device)
     for background in (-1.0, 1.0):
-        error = composite(ours.float(), background) - composite(theirs, background)
+        error = composite(drawn.float(), background) - composite(true, background)
         total = total + error.square().mean(dim=(1, 2, 3)) + absolute * error.abs().mean(dim=(1, 2, 3))
     return total / 2

@@ -1,4 +1,4 @@
-"""Likelihood as the error: the decoder says a distribution of the pixels, and it should expect those that are there.
+"""Likelihood as the error: the negative log-likelihood of the true pixels under the decoder's distribution.
 
 Ramesh et al. 2021 (DALL-E), appendix A.3.
 """

@@ -1,7 +1,7 @@
-"""Perceptual error: two pictures are alike if a network that knows pictures sees the same in them.
+"""Perceptual error: the distance of two pictures in the features of a trained network.
 
-Johnson et al. 2016; features of length 1 at every place as in Zhang et al. 2018 (LPIPS), all weighed alike. The network
-is the user's own: none is shipped.
+Johnson et al. 2016; features of length 1 at every position as in Zhang et al. 2018 (LPIPS), all weighed alike. The
+network is given by the user: none is shipped.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +18,9 @@ from kiloword.tokenizers.network import Decoder
 from kiloword.tokens import Layout
 from kiloword.training.losses.error import Error, Judged
 
-# Axes: b pictures, c channels, H W pixels, k latent channels, h w grid, t places, d features.
+# Axes: b pictures, c channels, H W pixels, k latent channels, h w grid, t positions, d features.
 
-Features = Callable[[Float[Tensor, "b 3 H W"]], Sequence[Tensor]]  # maps [b, d, h, w] or rows [b, t, d], fine to coarse
+Features = Callable[[Float[Tensor, "b 3 H W"]], Sequence[Tensor]]  # [b, d, h, w] or [b, t, d], fine to coarse
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, where a network says no others
 
 
@@ -32,8 +32,8 @@ class PerceptualConfig:
     weight: float = 1.0
 
     def build(self, error: Error) -> Error:
-        """The error with what the model sees added to it."""
-        return Perceptual(error, seen_by(self.model), self.weight) if self.model else error
+        """The error with the distance in the model's features added to it."""
+        return Perceptual(error, load_network(self.model), self.weight) if self.model else error
 
 
 @dataclass(frozen=True)
@@ -49,22 +49,22 @@ class Perceptual:
     ) -> Judged:
         drawn, errors = self.error(decoder, latent, layout, true)
         for background in (-1.0, 1.0):
-            ours, theirs = composite(drawn, background), composite(true, background)
-            errors = errors + self.weight / 2 * perceived(self.features, ours, theirs)
+            first, second = composite(drawn, background), composite(true, background)
+            errors = errors + self.weight / 2 * feature_distance(self.features, first, second)
         return drawn, errors
 
 
-def perceived(
-    features: Features, ours: Float[Tensor, "b 3 H W"], theirs: Float[Tensor, "b 3 H W"]
+def feature_distance(
+    features: Features, first: Float[Tensor, "b 3 H W"], second: Float[Tensor, "b 3 H W"]
 ) -> Float[Tensor, "b"]:
-    """Squared distance of the features at each place, the mean over places and layers; 0 for equal pictures."""
+    """Squared distance of the features at each position, the mean over positions and layers; 0 for equal pictures."""
     with torch.no_grad():
-        known = features(theirs)
-    apart = []
-    for one, two in zip(features(ours), known, strict=True):
-        axis = 1 if one.ndim == 4 else 2
-        apart.append((normalize(one, dim=axis) - normalize(two, dim=axis)).square().sum(axis).flatten(1).mean(1))
-    return torch.stack(apart).mean(0)
+        reference = features(second)
+    distances = []
+    for a, b in zip(features(first), reference, strict=True):
+        axis = 1 if a.ndim == 4 else 2
+        distances.append((normalize(a, dim=axis) - normalize(b, dim=axis)).square().sum(axis).flatten(1).mean(1))
+    return torch.stack(distances).mean(0)
 
 
 class Frozen(nn.Module):
@@ -80,12 +80,12 @@ class Frozen(nn.Module):
         self.register_buffer("deviation", torch.tensor(deviation).view(3, 1, 1))
 
     def forward(self, pixels: Float[Tensor, "b 3 H W"]) -> Sequence[Tensor]:
-        self.to(pixels.device)  # it is not trained, so nobody else moves it
+        self.to(pixels.device)  # it is not trained, so Fabric does not move it
         values = ((pixels + 1) / 2 - self.mean) / self.deviation
         return self.network(values, output_hidden_states=True).hidden_states
 
 
-def seen_by(model: str) -> Frozen:
+def load_network(model: str) -> Frozen:
     """The network of that name, from safetensors only. Raises ValueError if there is none."""
     try:
         from transformers import AutoModel

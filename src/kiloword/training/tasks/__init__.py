@@ -1,1 +1,1 @@
-"""Training tasks: what is trained, on which rows of the data, and how a batch becomes a loss."""
+"""Training tasks: what is trained, on which examples, and how a batch becomes a loss."""

@@ -1,7 +1,7 @@
-"""Teaching a tokenizer and its critic at once: both learn from the same pictures, in one step.
+"""Training a tokenizer and its critic (discriminator) at once, on the same pictures and in one step.
 
-Goodfellow et al. 2014; Esser et al. 2021 (VQGAN) for reconstruction. The critic stands still in the tokenizer's loss
-and sees pictures without their gradient in its own, so that a sum of the two is a step for each.
+Goodfellow et al. 2014; Esser et al. 2021 (VQGAN) for reconstruction. The critic's weights are detached in the
+tokenizer's loss, and the pictures in its own, so that the sum of the two is a step for each.
 """
 
 from pathlib import Path
@@ -23,8 +23,8 @@ class AdversarialTask:
     def choose(self, iteration: int, count: int) -> Tensor:
         return self.task.choose(iteration, count)
 
-    def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
-        rebuilt = self.task.rebuild(rows, done)
+    def loss(self, indices: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        rebuilt = self.task.rebuild(indices, done)
         if done < self.config.start:
             return rebuilt.loss, rebuilt.figures
         unmasked = -self.critic.still(rebuilt.drawn).mean()

@@ -1,4 +1,4 @@
-"""Teaching a judge: of a batch of pictures and texts, which belong together (Radford et al. 2021, CLIP, figure 3)."""
+"""Training a judge: which pictures and texts of a batch belong together (Radford et al. 2021, CLIP, figure 3)."""
 
 import random
 from pathlib import Path
@@ -17,7 +17,7 @@ from kiloword.training.tasks.image_model_task import Captions
 
 
 class ContrastiveTask:
-    """`tokens` [k, n, t, ...] are those that a model is taught, and `captions` what is said of them."""
+    """`tokens` [k, n, t, ...] are those that a model is trained on, `captions` their texts."""
 
     def __init__(
         self, module: ContrastiveJudge, tokens: ReadOnlyArray, captions: Captions, weights: Float[Tensor, "n"],
@@ -29,22 +29,22 @@ class ContrastiveTask:
     def choose(self, iteration: int, count: int) -> Tensor:
         return shuffled(self.weights, iteration, count, seed=4)
 
-    def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, indices: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
         chance = random.Random(int(torch.randint(2**31, ())))
-        version = torch.randint(len(self.tokens), rows.shape)
-        tokens = self.tokens[version, rows].long().to(self.module.offsets.device)
-        similarity = self.module.similarity(tokens, [self.captions.ask(row, chance) for row in rows.tolist()])
+        version = torch.randint(len(self.tokens), indices.shape)
+        tokens = self.tokens[version, indices].long().to(self.module.offsets.device)
+        similarity = self.module.similarity(tokens, [self.captions.prompt(index, chance) for index in indices.tolist()])
         return contrastive_loss(similarity.float()), {"found": found(similarity)}
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
-        """The share of held-out pictures, in one batch, whose own text is the one that fits best."""
-        rows = self.held_out[:: max(1, len(self.held_out) // 256)][:256]
-        tokens = self.tokens[0, rows].long().to(self.module.offsets.device)
-        similarity = self.module.similarity(tokens, [self.captions.answer(row) for row in rows.tolist()])
+        """The share of held-out pictures, in one batch, whose text is the one that fits best."""
+        indices = self.held_out[:: max(1, len(self.held_out) // 256)][:256]
+        tokens = self.tokens[0, indices].long().to(self.module.offsets.device)
+        similarity = self.module.similarity(tokens, [self.captions.caption(index) for index in indices.tolist()])
         return {"held_out_found": float(found(similarity)), "held_out_loss": float(contrastive_loss(similarity))}
 
 
 def found(similarity: Float[Tensor, "b b"]) -> Float[Tensor, ""]:
-    """The share of pictures whose own text fits them best."""
+    """The share of pictures whose text fits them best."""
     pairs = torch.arange(len(similarity), device=similarity.device)
     return (similarity.detach().argmax(1) == pairs).float().mean()

@@ -1,9 +1,9 @@
-"""Teaching a diffusion decoder: noised pictures and their tokens in, clean pictures out.
+"""Training a diffusion decoder: noised pictures and their tokens in, clean pictures out.
 
 Flow matching (Lipman et al. 2022) with clean patches predicted and errors weighed as errors of the velocity, 1/level^2
 (Li and He 2025), though not beyond a bound, at levels around the middle (Esser et al. 2024, eq. 19). A share of every
-batch learns long steps from two of its own half steps (Frans et al. 2024, eq. 4 and 5). Groups, their order and their
-overlap are drawn anew for every picture, and only groups at work are taught (Lee et al. 2023; Ruhe et al. 2024), so
+batch learns long steps from two of its half steps (Frans et al. 2024, eq. 4 and 5). Groups, their order and their
+overlap are drawn anew for every picture, and only groups at work have a loss (Lee et al. 2023; Ruhe et al. 2024), so
 that all can be chosen afterwards.
 """
 
@@ -33,13 +33,13 @@ from kiloword.training.corruption import corrupted
 
 @dataclass(frozen=True)
 class DenoisingConfig:
-    """Shares of a batch, and what its pictures have to cope with."""
+    """Shares of a batch, and how its pictures and tokens are varied."""
 
     bound: float = 0.5  # level below which errors weigh no more: with 0, all are errors of the velocity
     grouped: float = 0.35  # batches whose pictures are drawn in groups; the others all at once
     centre: float = 0.5  # levels of pictures all at once: the sigmoid of a normal number with this mean, deviation 1
     long: float = 0.25  # pictures that learn a long step from two halves of it
-    begin: float = 0.0  # share of the training before which none does, and steps of any length lead as moments do
+    begin: float = 0.0  # share of the training before which none does, and step lengths are given at random
     preview: float = 0.08  # pictures that are guessed without any noise, for previews
     unknown: float = 0.1  # pictures of which no token is known
     suffix: float = 0.2  # pictures of which only the first tokens are known
@@ -50,7 +50,7 @@ class DenoisingConfig:
     def __post_init__(self):
         shares = (self.grouped, self.long, self.begin, self.preview, self.unknown, self.suffix, self.corrupt)
         if min(shares) < 0 or max(shares) > 1 or self.unknown + self.suffix > 1 or self.long + self.preview > 1:
-            raise ValueError(f"shares of a batch lie within 0 and 1 and leave room for each other: {self}")
+            raise ValueError(f"shares of a batch lie within 0 and 1 and sum to 1 at most: {self}")
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Levels:
 
 
 class DenoisingTask:
-    """`pictures` [p, 4, S, S], bytes in memory or on disk, are as large as the decoder draws them; the tokenizer is
-    only asked."""
+    """`pictures` [p, 4, S, S], bytes in memory or on disk, are as large as the decoder draws them; the tokenizer
+    is frozen."""
 
     def __init__(
         self, module: DiffusionDecoder, tokenizer: Tokenizer, pictures: ReadOnlyArray,
@@ -74,16 +74,16 @@ class DenoisingTask:
         self.weights, self.held_out, self.config = weights, held_out, config
         side, covers = pictures.shape[-1], module.scale * module.stride
         if not isinstance(tokenizer, nn.Module) or tokenizer.space != module.space:
-            raise ValueError(f"this decoder is told {module.space}, the tokenizer gives {tokenizer.space}")
+            raise ValueError(f"this decoder reads {module.space}, the tokenizer gives {tokenizer.space}")
         if tokenizer.stride != module.stride:
             raise ValueError(f"this decoder's tokens cover {module.stride} pixels, the tokenizer's {tokenizer.stride}")
         if side % covers or pictures.shape[1] != module.denoiser.config.channels:
             wanted = f"{module.denoiser.config.channels} channels and sides that are multiples of {covers} pixels"
-            raise ValueError(f"this decoder paints pictures with {wanted}, got {list(pictures.shape)[1:]}")
+            raise ValueError(f"this decoder draws pictures with {wanted}, got {list(pictures.shape)[1:]}")
         self.layout = tokenizer.layout(side // module.scale, side // module.scale)
         tokenizer.requires_grad_(False).eval()
         module.work_from(tokenizer)
-        self.places = {name: table(*self._grid, self._bands) for name, table in GROUPINGS.items()}
+        self.orders = {name: table(*self._grid, self._bands) for name, table in GROUPINGS.items()}
 
     @property
     def _grid(self) -> tuple[int, int]:
@@ -96,12 +96,12 @@ class DenoisingTask:
     def choose(self, iteration: int, count: int) -> Tensor:
         return shuffled(self.weights, iteration, count, seed=3)
 
-    def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
-        net, config, b = self.module.denoiser, self.config, len(rows)
-        pixels = shifted(self.pictures[rows], config.shift).float().div(127.5).sub(1)
+    def loss(self, indices: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        net, config, b = self.module.denoiser, self.config, len(indices)
+        pixels = shifted(self.pictures[indices], config.shift).float().div(127.5).sub(1)
         pixels = pixels.to(next(net.parameters()).device)
         tokens, known = self._corrupt(self._tokens(pixels)), self._known(b).to(pixels.device)
-        with torch.no_grad():  # of all tokens: what is left out of less of them is another task
+        with torch.no_grad():  # of all tokens, though the guide may know fewer
             sketch = self.module.sketch(tokens, self.layout, torch.ones_like(known))
         guide = net.guide(tokens, self.layout, known, sketch)
         clean, noise = net.patches.split(pixels), torch.randn(b, self._count, net.patches.dim).to(pixels)
@@ -118,12 +118,14 @@ class DenoisingTask:
             first = slice(0, long)
             led = self._led(noised[first], _only(levels, first), guide[first].detach())
             target = torch.cat([self.module.shown(led), clean[long:]])
-        ours = self._heads_for(noised, levels.level, levels.to, guide)
-        taught = (level > to) | ((level < 1) & (level > 0))
-        taught[:long] = level[:long] > to[:long]
-        error = (ours - target).square() / (net.spread * net.spread.mean() * level.clamp(min=config.bound).square())
-        error = (error * taught).flatten(1).sum(1) / taught.flatten(1).sum(1).clamp(min=1)
-        worth = taught.flatten(1).float().mean(1)  # pictures of which little is taught count little
+        predicted = self._heads_for(noised, levels.level, levels.to, guide)
+        mask = (level > to) | ((level < 1) & (level > 0))
+        mask[:long] = level[:long] > to[:long]
+        error = (predicted - target).square() / (
+            net.spread * net.spread.mean() * level.clamp(min=config.bound).square()
+        )
+        error = (error * mask).flatten(1).sum(1) / mask.flatten(1).sum(1).clamp(min=1)
+        worth = mask.flatten(1).float().mean(1)  # pictures count by the share of their patches that have a loss
         parts = {"long": slice(0, long), "flow": slice(long, b - preview), "preview": slice(b - preview, b)}
         figures = {n: ((error * worth)[s].sum() / worth[s].sum().clamp(min=1e-6)).detach() for n, s in parts.items()}
         return (error * worth).sum() / worth.sum().clamp(min=1e-6), figures
@@ -133,13 +135,15 @@ class DenoisingTask:
         return self._grid[0] * self._grid[1]
 
     def _heads_for(self, x: Tensor, level: Tensor, to: Tensor, guide: Tensor) -> Float[Tensor, "b t d"]:
-        seen = (level < 1).any(-1) | (to < 1).any(-1)
+        active = (level < 1).any(-1) | (to < 1).any(-1)
         place = places(*self._grid).to(x).expand(len(x), -1, -1)
-        return self.module.heads_for(x, level.to(x), to.to(x), guide, place, None if seen.all() else seen.to(x.device))
+        return self.module.heads_for(
+            x, level.to(x), to.to(x), guide, place, None if active.all() else active.to(x.device)
+        )
 
     @torch.no_grad()
     def _led(self, x: Tensor, levels: Levels, guide: Tensor) -> Float[Tensor, "b t d"]:
-        """The clean patches to which one long step must head to arrive where two half steps do."""
+        """The clean patches that one long step has to predict to arrive where two half steps do."""
         spread = self.module.denoiser.patches.spread
         a, m, b = (spread(each.to(x)) for each in (levels.level, levels.half, levels.to))
         first = self._heads_for(x, levels.level, levels.half, guide)
@@ -149,7 +153,7 @@ class DenoisingTask:
         return torch.where(a > b, x - a * (end - x) / (b - a).clamp(max=-1e-6), x)
 
     def _levels(self, b: int, long: int, preview: int, early: bool = False) -> Levels:
-        """Long steps first, then single moments, then previews; `early`, half of the moments are told a length."""
+        """Long steps first, then single moments, then previews; `early`, half of the moments have a step length."""
         ranks, overlap, groups = self._groups(b)
         total = 1 + overlap * (groups - 1)
         progress = torch.rand(b) * total
@@ -167,16 +171,16 @@ class DenoisingTask:
 
     def _groups(self, b: int) -> tuple[Tensor, Tensor, Tensor]:
         """Ranks of every (patch, band) [b, t k], overlaps and numbers of groups [b]."""
-        names = list(self.places)
+        names = list(self.orders)
         ranks, overlap, groups = torch.zeros(b, self._count * self._bands).long(), torch.zeros(b), torch.ones(b)
-        for row in range(b) if torch.rand(()) < self.config.grouped else ():
+        for i in range(b) if torch.rand(()) < self.config.grouped else ():
             name = "rows" if torch.rand(()) < 0.6 else names[int(torch.randint(len(names), ()))]
-            place = self.places[name]
-            most = int(place.max()) + 1
-            legal = [2**k for k in range(1, most.bit_length()) if most % 2**k == 0] or [most]
+            order = self.orders[name]
+            limit = int(order.max()) + 1
+            legal = [2**k for k in range(1, limit.bit_length()) if limit % 2**k == 0] or [limit]
             count = legal[int(torch.randint(min(len(legal), 5), ()))]
-            ranks[row], groups[row] = grouped(place, count).reshape(-1), count
-            overlap[row] = (1.0, 0.5, 0.25, float(torch.rand(())))[int(torch.randint(4, ()))]
+            ranks[i], groups[i] = grouped(order, count).reshape(-1), count
+            overlap[i] = (1.0, 0.5, 0.25, float(torch.rand(())))[int(torch.randint(4, ()))]
         return ranks, overlap, groups
 
     @torch.no_grad()
@@ -196,16 +200,16 @@ class DenoisingTask:
 
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         """PSNR of held-out pictures for a preview, one step and four; a sheet of the first ones."""
-        rows = self.held_out[:: max(1, len(self.held_out) // 64)][:64]
+        indices = self.held_out[:: max(1, len(self.held_out) // 64)][:64]
         device = next(self.module.parameters()).device
-        true = shrink(self.pictures[rows], self.pictures.shape[-1]).to(device)
+        true = shrink(self.pictures[indices], self.pictures.shape[-1]).to(device)
         tokens = self._tokens(true)
-        known = torch.ones(len(rows), self.layout.count, dtype=torch.bool, device=device)
+        known = torch.ones(len(indices), self.layout.count, dtype=torch.bool, device=device)
         small = self.tokenizer.decode(tokens, self.layout, known)
-        own = interpolate(small, size=true.shape[-2:], mode="bilinear", antialias=False)
-        shown = {"own": own, "preview": self.module.preview(tokens, self.layout, known)}
+        enlarged = interpolate(small, size=true.shape[-2:], mode="bilinear", antialias=False)
+        shown = {"own": enlarged, "preview": self.module.preview(tokens, self.layout, known)}
         for steps in (1, 2, 4, 16):
-            noise, index = Seeded([int(row) for row in rows]), torch.arange(len(rows))
+            noise, index = Seeded([int(i) for i in indices]), torch.arange(len(indices))
             *_, last = self.module.decode_steps(tokens, self.layout, known, Effort(steps), noise, index)
             shown[f"steps_{steps}"] = last.pixels
         sheet = torch.stack([true, *shown.values()], dim=1)[:24].flatten(0, 1)
@@ -221,7 +225,7 @@ def _only(levels: Levels, part: slice) -> Levels:
 def left_out(
     tokenizer: Tokenizer, patches: Patches, pictures: UInt8[Tensor, "p 4 S S"], scale: int
 ) -> tuple[float, ...]:
-    """How far pictures lie from their enlarged sketches: the root mean square of each band of a patch."""
+    """Root mean square difference between pictures and their enlarged sketches, of each band of a patch."""
     squares = torch.zeros(patches.bands)
     for batch in pictures.split(64):
         pixels, small = (shrink(batch, batch.shape[-1] // times) for times in (1, scale))
@@ -233,13 +237,13 @@ def left_out(
     return tuple((squares / len(pictures)).sqrt().tolist())
 
 
-def shifted(values: UInt8[Tensor, "b 4 S S"], most: int) -> UInt8[Tensor, "b 4 S S"]:
+def shifted(values: UInt8[Tensor, "b 4 S S"], limit: int) -> UInt8[Tensor, "b 4 S S"]:
     """A half of the pictures moved by whole pixels, so that nothing is blurred; what comes in is transparent."""
     b, side = len(values), values.shape[-1]
-    by = torch.randint(-most, most + 1, (b, 2)) * (torch.rand(b, 1) < 0.5)
+    by = torch.randint(-limit, limit + 1, (b, 2)) * (torch.rand(b, 1) < 0.5)
     moved = torch.zeros_like(values)
-    for row, (dy, dx) in enumerate(by.tolist()):
+    for i, (dy, dx) in enumerate(by.tolist()):
         into = (slice(max(0, dy), side + min(0, dy)), slice(max(0, dx), side + min(0, dx)))
         out = (slice(max(0, -dy), side + min(0, -dy)), slice(max(0, -dx), side + min(0, -dx)))
-        moved[row][:, *into] = values[row][:, *out]
+        moved[i][:, *into] = values[i][:, *out]
     return moved

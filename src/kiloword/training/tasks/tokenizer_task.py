@@ -1,4 +1,4 @@
-"""Teaching a tokenizer to reconstruct pictures.
+"""Training a tokenizer to reconstruct pictures.
 
 An error of pixels and the losses that quantizers name (van den Oord et al. 2017, eq. 3); a random number of code groups
 and of known tokens, so that the first groups hold the most (Rippel et al. 2014) and unfinished pictures decode.
@@ -59,7 +59,7 @@ class ReconstructionConfig:
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A batch on its way through a tokenizer: what went in, what came out, and what is to be said of it."""
+    """A batch reconstructed by a tokenizer: pixels in and out, error and loss, figures to be logged."""
 
     true: Float[Tensor, "b c H W"]
     drawn: Float[Tensor, "b c H W"]
@@ -69,8 +69,8 @@ class Rebuilt:
 
 
 class TokenizerTask:
-    """`pictures` [n, 4, S, S] are bytes, in memory or on disk; rows are drawn with `weights`; `held_out` ones
-    are for judging only.
+    """`pictures` [n, 4, S, S] are bytes, in memory or on disk; examples are drawn with `weights`; `held_out` are
+    indices of those for evaluation only.
 
     `error` stands in for that of the config where it cannot be written down.
     """
@@ -92,23 +92,23 @@ class TokenizerTask:
     def choose(self, iteration: int, count: int) -> Tensor:
         return shuffled(self.weights, iteration, count, seed=1)
 
-    def loss(self, rows: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
-        rebuilt = self.rebuild(rows, done)
+    def loss(self, indices: Tensor, done: float = 1.0) -> tuple[Tensor, dict[str, Tensor]]:
+        rebuilt = self.rebuild(indices, done)
         return rebuilt.loss, rebuilt.figures
 
-    def rebuild(self, rows: Tensor, done: float) -> Rebuilt:
+    def rebuild(self, indices: Tensor, done: float) -> Rebuilt:
         """Random variants of some pictures, encoded and decoded after the share `done` of a training."""
         config, module = self.config, self.module
         if config.temperature is not None:
             module.quantizer.temperature = config.temperature.at(done)
-        pixels = vary(self.pictures[rows], config.side)
+        pixels = vary(self.pictures[indices], config.side)
         layout = module.layout(config.side, config.side)
         if torch.rand(()) < config.draft:
             pixels = interpolate(pixels, scale_factor=0.5, mode="area")
             layout = Layout(module.layout(config.side // 2, config.side // 2).sizes, layout.frame)
         pixels = pixels.to(next(module.parameters()).device)
-        made = module.encode(pixels, layout, None if module.flips else Drawn())  # flips are the model's task
-        groups, known = self._chances(len(rows), layout)
+        made = module.encode(pixels, layout, None if module.flips else Drawn())  # flips are for image models
+        groups, known = self._chances(len(indices), layout)
         latent = module.keep_groups(made.latent, groups.to(made.latent.device))
         latent = module.keep_known(latent, layout, known.to(latent.device))
         drawn, errors = self.error(module.decoder, latent, layout, pixels)
@@ -130,16 +130,16 @@ class TokenizerTask:
 
     @torch.no_grad()
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
-        rows = self.held_out[:: max(1, len(self.held_out) // 256)][:256]
+        indices = self.held_out[:: max(1, len(self.held_out) // 256)][:256]
         side, module = self.config.side, self.module
         device = next(module.parameters()).device
-        pixels = shrink(self.pictures[rows], side)
+        pixels = shrink(self.pictures[indices], side)
         layout = module.layout(side, side)
         made = module.encode(pixels.to(device), layout)
-        known = torch.ones(len(rows), layout.count, dtype=torch.bool, device=device)
+        known = torch.ones(len(indices), layout.count, dtype=torch.bool, device=device)
         figures, sheets = {}, [pixels]
         for groups in sorted({max(1, module.groups // 2), module.groups}):
-            kept = module.keep_groups(made.latent, torch.full((len(rows),), groups, device=device))
+            kept = module.keep_groups(made.latent, torch.full((len(indices),), groups, device=device))
             drawn = module.render(kept, layout, known).cpu()
             bits = layout.count * module.space.bits * groups / module.groups
             name = f"psnr_{round(bits)}_bits" if math.isfinite(bits) else "psnr"

@@ -35,10 +35,10 @@ def test_the_adaptive_weight_makes_both_push_alike():
     x = torch.ones(4, 3)
     error, unmasked = layer(x).square().sum(), 0.01 * layer(x).sum()
     share = adaptive_weight(error, unmasked, layer.weight)
-    ours, theirs = (
+    by_error, by_critic = (
         torch.autograd.grad(loss, layer.weight, retain_graph=True)[0].norm() for loss in (error, share * unmasked)
     )
-    assert theirs.item() == pytest.approx(ours.item(), rel=0.01)
+    assert by_critic.item() == pytest.approx(by_error.item(), rel=0.01)
     assert adaptive_weight(1e9 * error, unmasked, layer.weight).item() == 1e4
 
 

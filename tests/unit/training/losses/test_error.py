@@ -1,4 +1,4 @@
-"""Errors of pixels: nothing where pictures are equal, and colour counts where it can be seen."""
+"""Errors of pixels: nothing where pictures are equal, and colour counts where it is not transparent."""
 
 import pytest
 import torch
@@ -36,10 +36,10 @@ def test_a_likelihood_is_least_for_the_picture_that_the_decoder_expects():
     drawn, _ = LogitLaplace()(decoder, latent, LAYOUT, torch.zeros(2, 4, 4, 6))
     assert torch.allclose(drawn, decoder(latent, LAYOUT))
     _, expected = LogitLaplace()(decoder, latent, LAYOUT, drawn)
-    _, turned = LogitLaplace()(decoder, latent, LAYOUT, drawn.roll(2, dims=3))
-    assert (expected < turned).all()
+    _, rolled = LogitLaplace()(decoder, latent, LAYOUT, drawn.roll(2, dims=3))
+    assert (expected < rolled).all()
     mean, log_scale = decoder.distribution(latent)
-    assert torch.allclose(turned, logit_laplace(drawn.roll(2, dims=3), mean, log_scale).mean(dim=(1, 2, 3)))
+    assert torch.allclose(rolled, logit_laplace(drawn.roll(2, dims=3), mean, log_scale).mean(dim=(1, 2, 3)))
 
 
 def test_a_likelihood_needs_a_distribution():

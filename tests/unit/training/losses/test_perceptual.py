@@ -8,7 +8,7 @@ import torch
 from kiloword.tokenizers.network import Decoder
 from kiloword.tokens import Layout
 from kiloword.training.losses.error import Difference
-from kiloword.training.losses.perceptual import Perceptual, PerceptualConfig, perceived, seen_by
+from kiloword.training.losses.perceptual import Perceptual, PerceptualConfig, feature_distance, load_network
 
 transformers = pytest.importorskip("transformers")
 
@@ -36,15 +36,15 @@ class Itself(Decoder):
 
 @pytest.mark.parametrize("name", ["resnet", "vit"])
 def test_equal_pictures_are_seen_alike_and_others_pull_the_pixels(models: Path, name: str):
-    features = seen_by(str(models / name))
+    features = load_network(str(models / name))
     torch.manual_seed(0)
-    ours, theirs = (torch.rand(2, 3, 16, 16) * 2 - 1 for _ in range(2))
-    assert perceived(features, ours, ours.clone()).abs().max() == 0
-    ours.requires_grad_()
-    apart = perceived(features, ours, theirs)
+    first, second = (torch.rand(2, 3, 16, 16) * 2 - 1 for _ in range(2))
+    assert feature_distance(features, first, first.clone()).abs().max() == 0
+    first.requires_grad_()
+    apart = feature_distance(features, first, second)
     assert apart.shape == (2,) and (apart > 0).all()
     apart.sum().backward()
-    assert ours.grad is not None and ours.grad.abs().max() > 0
+    assert first.grad is not None and first.grad.abs().max() > 0
     assert not any(parameter.requires_grad for parameter in features.parameters())
 
 
@@ -66,7 +66,7 @@ def test_what_lies_under_clear_pixels_is_seen_where_it_shines():
     layout, none = Layout(((4, 4),)), Difference(0.0)
     _, apart = Perceptual(none, colours)(Itself(), clear, layout, white)
     _, base = none(Itself(), clear, layout, white)
-    assert torch.allclose(apart - base, perceived(colours, -torch.ones(1, 3, 4, 4), torch.ones(1, 3, 4, 4)) / 2)
+    assert torch.allclose(apart - base, feature_distance(colours, -torch.ones(1, 3, 4, 4), torch.ones(1, 3, 4, 4)) / 2)
 
 
 def test_no_model_is_no_perceptual_error_and_a_foreign_folder_is_refused(tmp_path: Path):

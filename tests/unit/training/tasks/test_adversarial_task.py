@@ -45,11 +45,11 @@ def test_before_the_critic_joins_it_is_the_plain_lesson():
 
 def test_both_learn_once_it_has_joined():
     task = AdversarialTask(inner(), CRITIC)
-    rows = task.choose(3, 4)
+    indices = task.choose(3, 4)
     optimiser, said = torch.optim.Adam(task.module.parameters(), lr=1e-3), []
     for _ in range(15):
         torch.manual_seed(1)
-        loss, figures = task.loss(rows, 0.5)
+        loss, figures = task.loss(indices, 0.5)
         loss.backward()
         assert min(gradients(task).values()) > 0
         optimiser.step()

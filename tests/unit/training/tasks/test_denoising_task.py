@@ -1,4 +1,4 @@
-"""The task of a diffusion decoder: what it teaches, that it goes on exactly, and that colours are learned with it."""
+"""The task of a diffusion decoder: what is trained, that it resumes exactly, and that colours are learned with it."""
 
 import json
 from dataclasses import replace
@@ -18,7 +18,7 @@ from kiloword.training.optimiser import AdamWConfig
 from kiloword.training.tasks.denoising_task import DenoisingConfig, DenoisingTask, left_out, shifted
 from kiloword.transformer import Stack
 
-SIDE = 16  # of the pictures painted; those of the tokenizer have half of it
+SIDE = 16  # of the pictures drawn; those of the tokenizer have half of it
 SHADES = 5
 PLAIN = DenoisingConfig(grouped=0, long=0, preview=0, unknown=0, suffix=0, corrupt=0, shift=0)
 ALL = DenoisingConfig(grouped=0.5, preview=0.2)
@@ -95,8 +95,8 @@ def test_only_groups_at_work_are_taught(monkeypatch):
         torch.manual_seed(seed)
         one.loss(torch.arange(6))[0].backward()
         level = one.module.denoiser.patches.spread(given["levels"].level)
-        taught = given["answer"].grad != 0
-        assert torch.equal(taught, (level > 0) & (level < 1)) and taught.any() and not taught.all()
+        trained = given["answer"].grad != 0
+        assert torch.equal(trained, (level > 0) & (level < 1)) and trained.any() and not trained.all()
 
 
 def test_long_steps_lead_where_two_halves_do():
@@ -132,12 +132,12 @@ def test_long_steps_begin_late_and_their_lengths_are_told_before():
 
 @pytest.mark.parametrize("wanted", [False, True])
 def test_transformers_alone_are_compiled_if_asked_for(tmp_path, monkeypatch, wanted):
-    seen = []
-    monkeypatch.setattr(Stack, "compile", lambda stack, dynamic: seen.append(stack))
+    compiled = []
+    monkeypatch.setattr(Stack, "compile", lambda stack, dynamic: compiled.append(stack))
     one = task("shades")
     Run(one, TrainingConfig(1, compile=wanted), tmp_path, Fabric(accelerator="cpu", devices=1))
     net = one.module.denoiser
-    assert seen == ([net.guide_stack, net.stack] if wanted else [])
+    assert compiled == ([net.guide_stack, net.stack] if wanted else [])
 
 
 def test_tasks_are_those_that_painting_sets():
@@ -147,7 +147,7 @@ def test_tasks_are_those_that_painting_sets():
         levels = one._levels(10, 3, 2)
         assert (levels.level >= levels.half).all() and (levels.half >= levels.to).all()
         assert torch.equal(levels.level[3:8], levels.to[3:8])  # single moments
-        assert levels.level[8:].eq(1).all() and levels.to[8:].eq(0).all()  # glances
+        assert levels.level[8:].eq(1).all() and levels.to[8:].eq(0).all()  # previews
         assert (levels.level[:3] > levels.to[:3]).flatten(1).any(1).all()
 
 
@@ -232,8 +232,8 @@ def test_a_look_gives_figures_and_a_sheet(kind, tmp_path):
     [(Effort(4), True), (Effort(1), False), (Effort(2, 4, 0.5), False), (Effort(2, 4, 1, solver="heun"), False)],
 )
 @torch.no_grad()
-def test_after_a_few_seconds_flat_pictures_have_the_right_colours(effort, preview, taught):
-    module, tokenizer = taught
+def test_after_a_few_seconds_flat_pictures_have_the_right_colours(effort, preview, trained):
+    module, tokenizer = trained
     layout = tokenizer.layout(SIDE // 2, SIDE // 2)
     true = flat().float() / 127.5 - 1
     tokens = tokenizer.encode(true[..., ::2, ::2], layout).shown
@@ -247,7 +247,7 @@ def test_after_a_few_seconds_flat_pictures_have_the_right_colours(effort, previe
 
 
 @pytest.fixture(scope="module")
-def taught():
+def trained():
     """A tiny decoder of shades after a few seconds, and its tokenizer."""
     torch.manual_seed(0)
     tokenizer = tiny.ShadesConfig(8).build()  # so many that each grey has its own
@@ -274,7 +274,7 @@ def test_what_does_not_go_together_is_refused():
         with pytest.raises(ValueError, match=said):
             DenoisingTask(module, tokenizer, pictures, torch.ones(2), torch.tensor([1]))
 
-    refused(tiny.decoder(Categorical(5)).build(), pictures, r"told Categorical\(size=5\), the tokenizer gives Codes")
+    refused(tiny.decoder(Categorical(5)).build(), pictures, r"reads Categorical\(size=5\), the tokenizer gives Codes")
     refused(tiny.decoder().build(), pictures[..., :14, :14], r"multiples of 4 pixels, got \[4, 14, 14\]")
     config = tiny.decoder()
     wide = replace(config, denoiser=replace(config.denoiser, stride=4))

@@ -55,7 +55,7 @@ def image_model_task(**changes) -> ImageModelTask:
     model = tiny.model("single", "rows", "factorised")
     model.picture.head = tiny.HEADS["factorised"].__class__(model.picture.head.space, tiny.WIDTH, positions=16).build()
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
-    captions = Captions(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
+    captions = Captions(prompt=lambda i, chance: chance.choice([NAMES[i], "apple"]), caption=lambda i: NAMES[i])
     tokens = versions_and_shown(model, count=3)[0]
     assert tokens.shape == (3, 6, 16, 2) and tokens.dtype == torch.uint8
     config = ImageModelTaskConfig(**changes)
@@ -71,7 +71,7 @@ def regression_task() -> ImageModelTask:
     prompt = parts.TextPrefixConfig(tiny.words(), tiny.WIDTH)
     config = parts.ImageModelConfig(picture, prompt, tiny.stack(), decoder=tiny.decoder(Vector(6)))
     model = parts.build(config)
-    captions = Captions(ask=lambda row, chance: chance.choice([NAMES[row], "apple"]), answer=lambda row: NAMES[row])
+    captions = Captions(prompt=lambda i, chance: chance.choice([NAMES[i], "apple"]), caption=lambda i: NAMES[i])
     tokens = versions_and_shown(model, count=3)[0]
     assert tokens.shape == (3, 6, 16, 6) and tokens.dtype == torch.float16
     layout = model.picture.tokenizer.layout(SIDE, SIDE)
@@ -111,15 +111,15 @@ def test_a_seed_decides_the_loss_and_learning_lowers_it(name):
 
 
 def test_an_order_hears_how_far_its_training_is(monkeypatch):
-    task, heard = image_model_task(), []
+    task, shares = image_model_task(), []
     order = type(task.module.picture.order)
     schedule = order.training_schedule
     monkeypatch.setattr(
         order, "training_schedule",
-        lambda self, layout, batch, noise, done=1.0: heard.append(done) or schedule(self, layout, batch, noise, done),
+        lambda self, layout, batch, noise, done=1.0: shares.append(done) or schedule(self, layout, batch, noise, done),
     )  # fmt: skip
     task.loss(torch.arange(6), 0.25)
-    assert heard == [0.25]
+    assert shares == [0.25]
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -153,8 +153,8 @@ def test_versions_begin_with_the_picture_as_it_is():
 @pytest.mark.parametrize("name", ["fsq", "residual", "kl"])
 def test_named_losses_count_as_their_weights_say(name):
     def loss(**weights: float) -> tuple[float, dict]:
-        own = LossWeights(**{**dict.fromkeys(LOSSES, 0.0), **weights})
-        task = tokenizer_task(tiny.QUANTIZERS[name], weights=own)
+        chosen = LossWeights(**{**dict.fromkeys(LOSSES, 0.0), **weights})
+        task = tokenizer_task(tiny.QUANTIZERS[name], weights=chosen)
         torch.manual_seed(1)
         total, figures = task.loss(torch.arange(6))
         return float(total.detach()), figures
@@ -181,11 +181,11 @@ def test_unfinished_pictures_are_those_of_one_grid():
 
 def test_a_temperature_falls_with_the_iterations():
     task = tokenizer_task(GumbelConfig(8, 4), temperature=Annealing(1.0, 0.1, share=0.5))
-    seen = []
+    temperatures = []
     for done in (0, 0.2, 0.5, 0.9):
         task.loss(torch.arange(2), done)
-        seen.append(task.module.quantizer.temperature)
-    assert seen[0] == 1.0 > seen[1] > seen[2] == seen[3] == 0.1
+        temperatures.append(task.module.quantizer.temperature)
+    assert temperatures[0] == 1.0 > temperatures[1] > temperatures[2] == temperatures[3] == 0.1
     with pytest.raises(ValueError, match="FSQ has no temperature"):
         tokenizer_task(temperature=Annealing())
 
@@ -211,13 +211,13 @@ def test_bits_that_are_shown_flip_in_the_variants_and_those_to_be_predicted_make
     first = layout.part(0)
     assert torch.equal(clean[1, :, first], target[1, :, first])  # the first grid has nothing to make up for
     assert not torch.equal(clean[1], target[1])
-    captions = Captions(ask=lambda row, chance: 0, answer=lambda row: 1)
+    captions = Captions(prompt=lambda i, chance: 0, caption=lambda i: 1)
     task = ImageModelTask(model, layout, target, captions, torch.ones(6), torch.tensor([4, 5]), shown=shown)
     torch.manual_seed(0)
     one, two = task._pick_versions(torch.arange(6))
-    for row in range(6):  # both of the same version
-        same = [torch.equal(one[row], target[version, row].long()) for version in range(2)]
-        assert torch.equal(two[row], shown[same.index(True), row].long())
+    for index in range(6):  # both of the same version
+        same = [torch.equal(one[index], target[version, index].long()) for version in range(2)]
+        assert torch.equal(two[index], shown[same.index(True), index].long())
     assert not torch.equal(one, two)
     assert torch.isfinite(task.loss(torch.arange(6))[0])
 
