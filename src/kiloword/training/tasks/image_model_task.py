@@ -130,7 +130,7 @@ class ImageModelTask:
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         rows = self.held_out[:: max(1, len(self.held_out) // 256)][:256]
         truth, asked = self._numbers(self.tokens[0, rows]), [self.captions.answer(r) for r in rows.tolist()]
-        documents = to_learn(asked, self.layout, truth, asked=self.module.prompt.predicted)
+        documents = to_learn(asked, self.layout, truth, predict_prompts=self.module.prompt.predicted)
         if self.module.text is not None and self.config.describe > 0:
             documents += to_describe(truth, self.layout, asked)
         _, figures = self.total(self.module.loss(documents, None, self.config.capacity))
