@@ -84,5 +84,5 @@ def text(segment: Text | Picture) -> bool:
 def other(name: str, segment: Text | Picture) -> Text | Picture:
     """Another segment of the same kind and length, or nearly so."""
     if isinstance(segment, Text):
-        return Text("a pear" if segment.words != "a pear" else "blue house", segment.asked)
-    return picture(name, segment.layout.sizes[0], 1234, segment.asked)
+        return Text("a pear" if segment.words != "a pear" else "blue house", segment.predict)
+    return picture(name, segment.layout.sizes[0], 1234, segment.predict)

@@ -255,7 +255,7 @@ def text_losses(
 
 def prompt_losses(model: ImageModel, prompts: list, target: Tensor, shown: Tensor | None = None, **settings) -> Tensor:
     """The loss [b, m] of each token of prompts that are predicted."""
-    documents = to_learn(prompts, layout_of(model), target, shown, asked=True)
+    documents = to_learn(prompts, layout_of(model), target, shown, predict_prompts=True)
     return model.loss(documents, **settings)["prompt"].masked()
 
 

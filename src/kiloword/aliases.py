@@ -30,10 +30,16 @@ FIELDS = {
 }  # of parts and recipes: wherever a config has the new field and not the old one
 VALUES = {("position_of", "asked"): "target"}  # of a field under its name of today
 WEIGHTS = {
+    "coarse_places": "coarse_positions",
+    "decoder_places": "decoder_positions",
+    "encoder_places": "encoder_positions",
     "exit": "output",
     "exit_modulation": "output_modulation",
+    "fine_places": "fine_positions",
     "guide_exit": "guide_output",
     "listening": "cross_attention",
+    "place": "position",
+    "places": "positions",
     "word_place": "text_position",
 }  # modules on the way to a weight: `head.exit.weight`
 

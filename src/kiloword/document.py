@@ -95,23 +95,23 @@ def twice(document: Document) -> list[Segment]:
     return [
         part
         for place, segment in enumerate(document)
-        for part in ([segment, replace(segment, asked=False)] if drawn(segment) and place < last else [segment])
+        for part in ([segment, replace(segment, predict=False)] if drawn(segment) and place < last else [segment])
     ]
 
 
 def to_draw(prompts: Sequence, layout: Layout) -> list[Document]:
     """Documents that ask for a picture of this layout from each prompt."""
-    return [[Text(prompt), Picture(layout, asked=True)] for prompt in prompts]
+    return [[Text(prompt), Picture(layout, predict=True)] for prompt in prompts]
 
 
 def to_learn(
-    prompts: Sequence, layout: Layout, tokens: Tensor, shown: Tensor | None = None, asked: bool = False
+    prompts: Sequence, layout: Layout, tokens: Tensor, shown: Tensor | None = None, predict_prompts: bool = False
 ) -> list[Document]:
     """The same for training: `tokens` [b, n, ...] are the targets, `shown` what their own later tokens see (None: the
-    targets). The prompts are predicted too if they are `asked` for."""
+    targets). With `predict_prompts`, the prompts are predicted too."""
     shown = tokens if shown is None else shown
     return [
-        [Text(prompt, asked), Picture(layout, target, True, seen)]
+        [Text(prompt, predict_prompts), Picture(layout, target, True, seen)]
         for prompt, target, seen in zip(prompts, tokens, shown, strict=True)
     ]
 
@@ -125,7 +125,7 @@ def to_describe(pictures: Tensor, layout: Layout, texts: Sequence[str | None] | 
 
 def drawn(segment: object) -> bool:
     """Whether a segment is a picture that is asked for."""
-    return isinstance(segment, Picture) and segment.asked
+    return isinstance(segment, Picture) and segment.predict
 
 
 @dataclass(frozen=True)

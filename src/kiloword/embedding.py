@@ -97,7 +97,7 @@ class Embedding:
         device = condition.prefix.device
         closed = torch.tensor([entry.closed for entry in entries], device=device)
         self._add(condition_span(self.condition, closed), entries)
-        predicted = torch.tensor([entry.segment.asked for entry in entries], device=device)
+        predicted = torch.tensor([entry.segment.predict for entry in entries], device=device)
         if not bool(predicted.any()):
             return
         target, text = self.prompt.target([entry.segment.prompt for entry in entries]), self._writer()
@@ -177,7 +177,7 @@ class Embedding:
                 after, before = (script[k + 1] if k + 1 < len(script) else None), (script[k - 1] if k else None)
                 if isinstance(segment, Prompted):
                     topic, topics = topics, topics + 1
-                goes_on = drawn(after) or (isinstance(after, Text) and after.asked)
+                goes_on = drawn(after) or (isinstance(after, Text) and after.predict)
                 direct = isinstance(before, Prompted)
                 if drawn(segment) and self.prompt.required and not direct:
                     raise ValueError("a picture is drawn from a prompt here: put a text, or None, straight before it")
@@ -223,7 +223,7 @@ class Embedding:
 
 def read(segment: object) -> bool:
     """Whether a segment is a picture that is given."""
-    return isinstance(segment, Picture) and not segment.asked
+    return isinstance(segment, Picture) and not segment.predict
 
 
 def stacked(pictures: Sequence[Picture], shown: bool = False) -> Tensor:

@@ -51,7 +51,7 @@ class Modality(nn.Module):
         """The span of a picture that is generated, and the head's memo of it. `rank`: see `Order.attention_rank`. The
         `start` [b, w] of a condition is added where nothing is fed."""
         vectors, memo = self.head.enter(fed, layout)
-        place = self.order.row_positions(schedule, layout).gather(1, fed.place)
+        place = self.order.row_positions(schedule, layout).gather(1, fed.index)
         times, vectors = self.order.times(layout), started(vectors, fed.real, start)
         span = picture_span(vectors, layout, place, rank, self.ranked, fed.real, times)
         return replace(span, modulation=self.head.modulation(fed)), memo
@@ -60,8 +60,8 @@ class Modality(nn.Module):
         """The span of a given picture: full attention within it, or causal attention if its tokens advance time."""
         fed, times = itself(tokens), self.order.times(layout)
         vectors, _ = self.head.enter(fed, layout)
-        step = torch.zeros_like(fed.place) if times is None else times.to(fed.place.device)[fed.place]
-        span = picture_span(vectors, layout, fed.place, step, causal=times is not None, times=times)
+        step = torch.zeros_like(fed.index) if times is None else times.to(fed.index.device)[fed.index]
+        span = picture_span(vectors, layout, fed.index, step, causal=times is not None, times=times)
         return replace(span, modulation=self.head.modulation(fed))
 
     def canvas(self, layout: Layout) -> Callable[[Tensor, int], Tensor]:

@@ -90,7 +90,7 @@ class ImageModel(nn.Module):
         for, in their order (None: torch's own generator); `done` is the share of a training that has passed. Raises
         ValueError if nothing is asked for, or the model cannot read or predict a segment.
 
-            loss = model.loss([[Text("a red apple"), Picture(layout, tokens, asked=True)]])["picture"].mean()
+            loss = model.loss([[Text("a red apple"), Picture(layout, tokens, predict=True)]])["picture"].mean()
         """
         embedding = self.embedding(documents)
         embedding.read_prompts()

@@ -128,9 +128,9 @@ def line(with_decoder: Path, tmp_path: Path, refused, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--groups", 3), "3 groups do not divide 64 places evenly: choose 1, 2, 4, 8, 16, 32 or 64"),
+        (("--groups", 3), "3 groups do not divide 64 units evenly: choose 1, 2, 4, 8, 16, 32 or 64"),
         (("--groups", 0), "groups are 1 or more, got 0"),
-        (("--groups", 4, "--grouping", "frequency"), "4 groups do not divide 5 places evenly: choose 1 or 5"),
+        (("--groups", 4, "--grouping", "frequency"), "4 groups do not divide 5 units evenly: choose 1 or 5"),
         (("--overlap", 1.5), "the overlap is from 0 (all groups at once) to 1 (one by one), got 1.5"),
         (("--overlap", -0.1), "got -0.1"),
         (("--overlap", "nan"), "got nan"),

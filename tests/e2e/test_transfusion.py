@@ -85,7 +85,7 @@ def trained(pictures: Tensor, texts: list[str], patches: str, iterations: int) -
 
     def both_ways() -> Tensor:
         drawn, read = torch.randint(COUNT, (64,)), torch.randint(COUNT, (32,))
-        documents = to_learn([texts[r] for r in drawn], layout, target[drawn], asked=True)
+        documents = to_learn([texts[r] for r in drawn], layout, target[drawn], predict_prompts=True)
         documents += to_describe(target[read], layout, [texts[r] for r in read])
         losses = model.loss(documents)
         said = joined([losses["prompt"], losses["text"]])

@@ -28,7 +28,7 @@ SAMPLINGS = st.sampled_from([Sampling(), Sampling(0.7, top_p=0.9), Sampling(0)])
 
 def both(model: ImageModel, prompts: list, tokens: torch.Tensor, shown: torch.Tensor) -> tuple:
     """The losses of pictures' tokens, and of the tokens of their prompts."""
-    losses = model.loss(to_learn(prompts, tiny.layout_of(model), tokens, shown, asked=True))
+    losses = model.loss(to_learn(prompts, tiny.layout_of(model), tokens, shown, predict_prompts=True))
     return losses["picture"].masked(), losses["prompt"].masked()
 
 

@@ -30,10 +30,10 @@ def losses(name: str, document: Document, seed: int = 0, capacity: int = 1) -> d
     kinds = {"picture": [k for k, s in enumerate(document) if drawn(s)]}
     kinds["prompt"] = [
         k for k, s in enumerate(document[:-1])
-        if isinstance(s, Text) and s.asked and model.prompt.predicted and drawn(document[k + 1])
+        if isinstance(s, Text) and s.predict and model.prompt.predicted and drawn(document[k + 1])
     ]  # fmt: skip
     kinds["text"] = [
-        k for k, s in enumerate(document) if isinstance(s, Text) and s.asked and k not in kinds["prompt"]
+        k for k, s in enumerate(document) if isinstance(s, Text) and s.predict and k not in kinds["prompt"]
     ]  # fmt: skip
     apart = {}
     for kind, loss in found.items():
@@ -64,7 +64,7 @@ def test_later_segments_see_a_picture_that_was_drawn_as_it_is_read_and_never_its
     if data.draw(st.booleans()):
         size = data.draw(st.sampled_from(documents.SIZES))
         document += [Text("a pear"), documents.picture(name, size, 4, predict=True)]
-    document += [Text("blue house", asked=True)]
+    document += [Text("blue house", predict=True)]
     shown = replace(document[1], shown=documents.picture(name, (4, 2), 77, True).tokens)
     before, after = losses(name, document), losses(name, [document[0], shown, *document[2:]])
     assert name == "prefix, masked" or not torch.allclose(before[1], after[1], atol=1e-4)  # all may be masked
@@ -85,7 +85,7 @@ def test_a_picture_that_is_read_on_is_laid_twice(name, data):
     assert len(laid) == len(document) + sum(drawn(segment) for segment in document[:last])
     for before, after in pairwise(laid):
         if drawn(before):
-            assert after == replace(before, asked=False) or torch.equal(after.tokens, before.tokens)
+            assert after == replace(before, predict=False) or torch.equal(after.tokens, before.tokens)
     embedding = documents.model(name).embedding([document])
     embedding.read_prompts(), embedding.draw_pictures(None, 1.0), embedding.read_pictures(), embedding.write_texts()
     stream = embedding.lay(None, False).stream
@@ -120,7 +120,7 @@ def test_a_document_costs_the_same_packed_with_others_as_alone(name, data):
 @torch.no_grad()
 def test_a_text_behind_any_document_is_as_likely_read_through_a_cache_as_it_is_taught(name, data):
     before = documents.built(name, data.draw(documents.plans(name, 3)))
-    document = [*before, Text(data.draw(st.sampled_from(tiny.TEXTS)), asked=True)]
+    document = [*before, Text(data.draw(st.sampled_from(tiny.TEXTS)), predict=True)]
     model = documents.model(name)
     task = ReadTask(model, [document], [[document[-1].words]])
     for _ in alone(task, model.transformer):
@@ -132,7 +132,7 @@ def test_a_text_behind_any_document_is_as_likely_read_through_a_cache_as_it_is_t
 @torch.no_grad()
 def test_a_picture_behind_any_document_is_drawn_the_same_fast_and_slow(name, guidance, data):
     layout = Layout((data.draw(st.sampled_from(documents.SIZES)),))
-    model, ask = documents.model(name), [Text("a red apple"), Picture(layout, asked=True)]
+    model, ask = documents.model(name), [Text("a red apple"), Picture(layout, predict=True)]
     drawn_plans = data.draw(st.lists(documents.plans(name, 3), min_size=1, max_size=2))
     history = [[*documents.built(name, plan), *ask] for plan in drawn_plans]
     weights = torch.tensor([[guidance], [1 - guidance]]).expand(2, len(history))
@@ -185,7 +185,7 @@ def test_a_transformer_that_shows_all_to_all_takes_prompts_and_pictures_only():
     model = tiny.way("masked vectors")
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)[0]
     with pytest.raises(ValueError, match="its documents are a prompt and a picture"):
-        model.loss([[Picture(layout, tokens), Text(1), Picture(layout, tokens, asked=True)]])
+        model.loss([[Picture(layout, tokens), Text(1), Picture(layout, tokens, predict=True)]])
 
 
 @given(st.integers(1, 3), st.sampled_from([1.0, 2.0]))

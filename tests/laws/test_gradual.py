@@ -243,8 +243,8 @@ def test_groups_are_refused_where_tokens_become_known_at_once(name):
 
 
 @pytest.mark.parametrize("groups,steps,reason", [
-    ((3, 1.0), 2, r"3 groups do not divide 8 places evenly: choose 1, 2, 4 or 8"),
-    ((16, 1.0), 2, r"16 groups do not divide 8 places evenly"),
+    ((3, 1.0), 2, r"3 groups do not divide 8 units evenly: choose 1, 2, 4 or 8"),
+    ((16, 1.0), 2, r"16 groups do not divide 8 units evenly"),
     ((2, 1.5), 2, r"overlap is from 0 \(all groups at once\) to 1 \(one by one\), got 1.5"),
     ((2, -0.1), 2, r"got -0.1"),
     ((0, 1.0), 2, r"at least 1 group, got 0"),

@@ -240,21 +240,21 @@ def test_documents_to_draw_to_learn_and_to_describe():
     learned = to_learn(["a", "b"], LAYOUT, tokens, shown)
     assert [text for text, _ in learned] == [Text("a"), Text("b")]
     for (_, picture), target, seen in zip(learned, tokens, shown, strict=True):
-        assert picture.asked and torch.equal(picture.tokens, target) and torch.equal(picture.shown, seen)
-    (text, picture), *_ = to_learn(["a", "b"], LAYOUT, tokens, asked=True)
-    assert text.asked and torch.equal(picture.shown, tokens[0])
+        assert picture.predict and torch.equal(picture.tokens, target) and torch.equal(picture.shown, seen)
+    (text, picture), *_ = to_learn(["a", "b"], LAYOUT, tokens, predict_prompts=True)
+    assert text.predict and torch.equal(picture.shown, tokens[0])
     described = to_describe(tokens, LAYOUT, ["a", "b"])
     assert [text for _, text in described] == [Text("a", True), Text("b", True)]
-    assert not any(picture.asked for picture, _ in described)
+    assert not any(picture.predict for picture, _ in described)
     assert [text for _, text in to_describe(tokens, LAYOUT)] == [Text(None, True)] * 2
     with pytest.raises(ValueError, match="longer"):
         to_learn(["a"], LAYOUT, tokens)
 
 
 def test_a_picture_that_is_drawn_and_read_on_stands_twice():
-    picture = Picture(LAYOUT, torch.arange(4), asked=True)
+    picture = Picture(LAYOUT, torch.arange(4), predict=True)
     document = [Text("a"), picture, Text("b"), picture]
     found = twice(document)
     assert [drawn(segment) for segment in found] == [False, True, False, False, True]
     assert found[0] is document[0] and found[1] is picture and found[4] is picture
-    assert found[2] == replace(picture, asked=False) and twice(document[:2]) == document[:2]
+    assert found[2] == replace(picture, predict=False) and twice(document[:2]) == document[:2]

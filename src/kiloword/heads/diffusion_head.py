@@ -72,7 +72,7 @@ class DiffusionHead(Head, nn.Module):
             learned = self.place.num_embeddings
             raise ValueError(f"the picture has {layout.count} tokens, this head has learned {learned} positions")
         vectors = self.entrance(fed.tokens)
-        return torch.where(fed.real[..., None], vectors, torch.zeros_like(vectors)), fed.place
+        return torch.where(fed.real[..., None], vectors, torch.zeros_like(vectors)), fed.index
 
     def _placed(self, hidden: Float[Tensor, "*v b q w"], memo: Int[Tensor, "b q"] | None) -> Float[Tensor, "*v b q w"]:
         if self.place is None:

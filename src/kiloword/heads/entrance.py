@@ -50,7 +50,7 @@ class LearnedEntrance(nn.Module):
         if 0 < self.positions < layout.count:
             raise ValueError(f"the picture has {layout.count} tokens, this head has learned {self.positions} positions")
         vectors = torch.where(fed.real[..., None], vectors, self.start)
-        place = fed.place if self.positions else torch.zeros_like(fed.place)
+        place = fed.index if self.positions else torch.zeros_like(fed.index)
         return vectors + self.place(place) + fed.level[..., None] * self.unknown
 
 
@@ -96,7 +96,7 @@ class AxialEntrance(nn.Module):
         if len(layout.sizes) > 1 or rows > config.rows or columns > config.columns:
             learned = config.rows, config.columns
             raise ValueError(f"the picture has grids {layout.sizes}, this head has learned one of {learned}")
-        placed = vectors + self.row(fed.place // columns) + self.column(fed.place % columns)
+        placed = vectors + self.row(fed.index // columns) + self.column(fed.index % columns)
         return torch.where(fed.real[..., None], placed, 0)
 
 
@@ -128,11 +128,11 @@ class PositionEntrance(nn.Module):
         if layout.count != self.config.positions:
             positions = self.config.positions
             raise ValueError(f"the picture has {layout.count} tokens, this head has learned {positions} positions")
-        placed = torch.where(fed.real[..., None], vectors, self.start) + self.place(fed.place)
+        placed = torch.where(fed.real[..., None], vectors, self.start) + self.place(fed.index)
         if self.scale is None:
             return placed
-        scale = layout.positions()[:, 0].long().to(fed.place.device)
-        return placed + self.scale(scale[fed.place])
+        scale = layout.positions()[:, 0].long().to(fed.index.device)
+        return placed + self.scale(scale[fed.index])
 
 
 @dataclass(frozen=True)
@@ -159,5 +159,5 @@ class ScaleEntrance(nn.Module):
         if len(layout.sizes) > self.scale.num_embeddings:
             learned = self.scale.num_embeddings
             raise ValueError(f"the picture has {len(layout.sizes)} grids, this head has learned {learned}")
-        scale = layout.positions()[:, 0].long().to(fed.place.device)
-        return torch.where(fed.real[..., None], vectors, self.start) + self.scale(scale[fed.place])
+        scale = layout.positions()[:, 0].long().to(fed.index.device)
+        return torch.where(fed.real[..., None], vectors, self.start) + self.scale(scale[fed.index])

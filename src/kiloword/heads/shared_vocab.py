@@ -115,10 +115,10 @@ class SharedVocabText(Head):
         """Embeddings of tokens, each at the position after its own, and the positions. Raises ValueError for too long
         texts."""
         shared = self.shared
-        if int(fed.place.max()) >= len(shared.text_position.weight):
+        if int(fed.index.max()) >= len(shared.text_position.weight):
             raise ValueError(f"this head has learned texts of {shared.config.limit} tokens: the text is too long")
-        words = shared.embedding(self.placed(fed.tokens, (fed.place - 1).clamp(min=0)))
-        return torch.where(fed.real[..., None], words, shared.start) + shared.text_position(fed.place), fed.place
+        words = shared.embedding(self.placed(fed.tokens, (fed.index - 1).clamp(min=0)))
+        return torch.where(fed.real[..., None], words, shared.start) + shared.text_position(fed.index), fed.index
 
     def placed(self, ids: Int[Tensor, "b q"], place: Int[Tensor, "b q"]) -> Int[Tensor, "b q"]:
         """Ids of the shared vocabulary: each padding becomes that of its position."""

@@ -84,8 +84,8 @@ class ChatTemplate(Prompt, nn.Module):
         that are given as a text are a whole prompt, with all that stands before its picture."""
         config, laid, ids = self.config, list[Segment | Prompted](), self._begin()
         for before, segment, after in zip([None, *document], document, [*document[1:], None], strict=False):
-            if isinstance(segment, Text) and not segment.asked:
-                draws = isinstance(after, Picture) and after.asked
+            if isinstance(segment, Text) and not segment.predict:
+                draws = isinstance(after, Picture) and after.predict
                 ids = self.ids(segment.words) if self._whole(segment) else ids + self._text(segment.words, draws)
                 continue
             if isinstance(segment, Picture):
@@ -93,7 +93,7 @@ class ChatTemplate(Prompt, nn.Module):
             elif isinstance(before, Picture):
                 ids = ids + self._encoded(config.cue)
             laid += [*self._prompted(ids), segment]
-            ids = [config.close] if isinstance(segment, Picture) and not segment.asked else []
+            ids = [config.close] if isinstance(segment, Picture) and not segment.predict else []
         return laid if ids == [config.close] else [*laid, *self._prompted(ids)]
 
     def _whole(self, segment: Segment | None) -> bool:

@@ -68,14 +68,14 @@ class Prompt:
         script: list[Segment | Prompted] = []
         for segment, after in zip(document, [*document[1:], None], strict=True):
             if isinstance(segment, Text) and self.reads(segment, after):
-                script.append(Prompted(segment.words, segment.asked))
+                script.append(Prompted(segment.words, segment.predict))
             else:
                 script.append(segment)
         return script
 
     def reads(self, text: Text, after: Segment | None) -> bool:
         """Whether this prompt embeds a text: it is given, or it is predicted and a picture is generated from it."""
-        return not text.asked or (self.predicted and isinstance(after, Picture) and after.asked)
+        return not text.predict or (self.predicted and isinstance(after, Picture) and after.predict)
 
 
 @runtime_checkable

@@ -67,8 +67,8 @@ WHOLE = {
     "prompt.nothing": "fake_latent",
     "picture.head.place.weight": "diffusion_pos_embed_learned",
     "transformer.unfilled": "mask_token",
-    "transformer.encoder_places.weight": "encoder_pos_embed_learned",
-    "transformer.decoder_places.weight": "decoder_pos_embed_learned",
+    "transformer.encoder_positions.weight": "encoder_pos_embed_learned",
+    "transformer.decoder_positions.weight": "decoder_pos_embed_learned",
 }
 LAYERS = {
     "picture.head.entrance": "z_proj", "transformer.entry_norm": "z_proj_ln", "transformer.bridge": "decoder_embed",

@@ -62,7 +62,7 @@ MBCONV = {
 }  # fmt: skip
 TEXT = {
     "stack.blocks": "transformer.resblocks", "stack.norm": "ln_final", "enter": "token_embedding",
-    "places": "positional_embedding", "attention_norm": "ln_1", "attention.qkv.weight": "attn.in_proj_weight",
+    "positions": "positional_embedding", "attention_norm": "ln_1", "attention.qkv.weight": "attn.in_proj_weight",
     "attention.qkv.bias": "attn.in_proj_bias", "attention.out": "attn.out_proj", "feed_forward_norm": "ln_2",
     "feed_forward.up": "mlp.c_fc", "feed_forward.out": "mlp.c_proj",
 }  # fmt: skip

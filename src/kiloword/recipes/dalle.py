@@ -77,7 +77,7 @@ def stack(heads: int, depth: int, radius: int, dropout: float = 0.1) -> StackCon
 def judge(heads: int, depth: int) -> JudgeConfig:
     """The paper's CLIP: it chooses among what has been drawn, but reads tokens, not pixels."""
     tower = replace(stack(heads, depth, radius=2), patterns=())
-    return JudgeConfig(BPEConfig(), tower, Categorical(CODES), tower, places=SIDE**2, limit=LIMIT, dim=128)
+    return JudgeConfig(BPEConfig(), tower, Categorical(CODES), tower, positions=SIDE**2, limit=LIMIT, dim=128)
 
 
 def image_model(tokenizer: AutoencoderConfig, head: SharedVocabConfig, transformer: StackConfig) -> ImageModelConfig:

@@ -1,6 +1,6 @@
-"""A tokenizer that also knows which text describes a picture: its tokens are trained to agree with the captions'.
+"""A tokenizer with a text encoder beside it: its tokens are trained to match the captions of the pictures.
 
-Radford et al. 2021 (CLIP) for the text's transformer and the loss; over what tokens mean, as Ma et al. 2025 (UniTok).
+Radford et al. 2021 (CLIP) for the text encoder and the loss; on the decoder's features, as Ma et al. 2025 (UniTok).
 """
 
 import math
@@ -20,12 +20,12 @@ from kiloword.tokens import Layout
 from kiloword.transformer import LayerNormConfig, StackConfig, Stream
 
 # Axes: b pictures, n tokens, k latent channels, h w grid, c H W pixels, i channels of features,
-# a texts, t ids of a text, e agreed space.
+# a texts, t ids of a text, e dimensions of the common space.
 
 
 @dataclass(frozen=True)
 class TextTowerConfig:
-    """Texts of at most `context` ids out of `vocabulary`, of which the last one closes a text."""
+    """Texts of at most `context` ids in [0, `vocabulary`); the largest id ends a text."""
 
     stack: StackConfig
     vocabulary: int = 49408
@@ -33,14 +33,14 @@ class TextTowerConfig:
 
     def __post_init__(self):
         if min(self.vocabulary, self.context) < 1:
-            raise ValueError(f"a text needs ids and room for them, got {self.vocabulary} and {self.context}")
+            raise ValueError(f"vocabulary and context are at least 1, got {self.vocabulary} and {self.context}")
 
     def build(self, dim: int) -> "TextTower":
         return TextTower(self, dim)
 
 
 class TextTower(nn.Module):
-    """Ids of a text to one vector: a causal transformer's hidden vector at the id that closes the text."""
+    """Ids of a text to one vector: a causal transformer's hidden vector at the id that ends the text."""
 
     def __init__(self, config: TextTowerConfig, dim: int):
         super().__init__()
@@ -48,19 +48,19 @@ class TextTower(nn.Module):
         width = config.stack.width
         self.enter = nn.Embedding(config.vocabulary, width)
         nn.init.normal_(self.enter.weight, std=0.02)
-        self.places = nn.Parameter(torch.randn(config.context, width) * 0.01)
+        self.positions = nn.Parameter(torch.randn(config.context, width) * 0.01)
         self.stack = config.stack.build()
         self.leave = nn.Linear(width, dim, bias=False)
 
     def forward(self, ids: Int[Tensor, "a t"]) -> Float[Tensor, "a e"]:
-        """What follows the largest id of a text has no effect. Raises ValueError for ids and lengths out of range."""
+        """Ids behind the largest one of a text have no effect. Raises ValueError for ids and lengths out of range."""
         (a, t), config = ids.shape, self.config
         if not 0 < t <= config.context:
             raise ValueError(f"texts have 1 to {config.context} ids, got {t}")
         if int(ids.min()) < 0 or int(ids.max()) >= config.vocabulary:
             raise ValueError(f"ids are in [0, {config.vocabulary}), got {int(ids.min())} to {int(ids.max())}")
         steps = torch.arange(t, device=ids.device).expand(a, -1)
-        vectors = self.enter(ids) + self.places[:t]
+        vectors = self.enter(ids) + self.positions[:t]
         one, causal = torch.zeros_like(ids), torch.ones_like(ids, dtype=torch.bool)
         hidden = self.stack(Stream(vectors, vectors.new_zeros(a, t, 4), span=one, step=steps, causal=causal))
         return self.leave(hidden[torch.arange(a, device=ids.device), ids.argmax(-1)])
@@ -68,7 +68,7 @@ class TextTower(nn.Module):
 
 @dataclass(frozen=True)
 class ContrastiveConfig:
-    """A tokenizer and a reader of texts who agree on vectors of `dim` numbers."""
+    """A tokenizer and a text encoder; both give vectors of `dim` numbers."""
 
     tokenizer: AutoencoderConfig
     text: TextTowerConfig
@@ -79,7 +79,7 @@ class ContrastiveConfig:
 
 
 class Contrastive(nn.Module, Tokenizer):
-    """A tokenizer as any other; beside that it tells how well texts fit pictures."""
+    """The tokenizer inside, and logits of how well texts fit pictures."""
 
     def __init__(self, config: ContrastiveConfig):
         super().__init__()
@@ -88,7 +88,7 @@ class Contrastive(nn.Module, Tokenizer):
         self.text = config.text.build(config.dim)
         if not self.tokenizer.decoder.feature_width:
             raise ValueError(
-                f"{type(self.tokenizer.decoder).__name__} gives no features to compare with texts: "
+                f"{type(self.tokenizer.decoder).__name__} has no features to compare with texts: "
                 "put a factorisation around the networks"
             )
         width = self.tokenizer.decoder.feature_width
@@ -132,7 +132,7 @@ class Contrastive(nn.Module, Tokenizer):
         return self.tokenizer.decode(tokens, layout, known)
 
     def picture_vectors(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b e"]:
-        """Vectors of length 1 of quantized pictures: the mean over what their tokens mean."""
+        """Vectors of length 1 of quantized pictures: the mean of the decoder's features."""
         mean = reduce(self.tokenizer.decoder.features(latent, layout), "b i h w -> b i", "mean")
         return normalize(self.leave(self.norm(mean)), dim=-1)
 

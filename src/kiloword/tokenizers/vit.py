@@ -15,12 +15,12 @@ from kiloword.tokenizers.network import Decoder, Encoder
 from kiloword.tokens import Layout
 from kiloword.transformer import StackConfig, Stream
 
-# Axes: b pictures, c channels, H W pixels, h w grid of tokens, t places, p patch side, m merged patches a side.
+# Axes: b pictures, c channels, H W pixels, h w grid of tokens, t patches, p patch side, m merged patches a side.
 
 
 @dataclass(frozen=True)
 class ViTConfig:
-    """Patches of `patch` pixels go through `fine`; `merge` by `merge` of them become one place of `coarse`."""
+    """Patches of `patch` pixels go through `fine`; `merge` by `merge` of them become one position of `coarse`."""
 
     fine: StackConfig
     coarse: StackConfig
@@ -44,8 +44,8 @@ class ViTConfig:
         return ViTDecoder(self, latent_channels)
 
 
-class Places(nn.Module):
-    """A learned projection of sines and cosines of where a patch lies in the frame (Tancik et al. 2020)."""
+class PositionEmbedding(nn.Module):
+    """A learned projection of sines and cosines of a patch's position in the frame (Tancik et al. 2020)."""
 
     waves = 8
 
@@ -75,19 +75,19 @@ class ViTEncoder(Encoder):
         super().__init__()
         self.config = config
         self.enter = nn.Linear(config.channels * config.patch**2, config.fine.width)
-        self.fine_places = Places(config.fine.width)
+        self.fine_positions = PositionEmbedding(config.fine.width)
         self.fine = config.fine.build()
         self.merge = nn.Linear(config.fine.width * config.merge**2, config.coarse.width)
-        self.coarse_places = Places(config.coarse.width)
+        self.coarse_positions = PositionEmbedding(config.coarse.width)
         self.coarse = config.coarse.build()
         self.leave = nn.Linear(config.coarse.width, latent_channels)
 
     def forward(self, pixels: Float[Tensor, "b c H W"], layout: Layout) -> Float[Tensor, "b k h w"]:
         config, (h, w) = self.config, layout.sizes[-1]
         patches = rearrange(pixels, "b c (h p) (w q) -> b (h w) (c p q)", p=config.patch, q=config.patch)
-        x = run(self.fine, self.enter(patches), self.fine_places, layout, config.merge)
+        x = run(self.fine, self.enter(patches), self.fine_positions, layout, config.merge)
         x = rearrange(x, "b (h m w n) d -> b (h w) (m n d)", h=h, w=w, m=config.merge, n=config.merge)
-        x = run(self.coarse, self.merge(x), self.coarse_places, layout, 1)
+        x = run(self.coarse, self.merge(x), self.coarse_positions, layout, 1)
         return rearrange(self.leave(x), "b (h w) k -> b k h w", h=h)
 
 
@@ -98,10 +98,10 @@ class ViTDecoder(Decoder):
         super().__init__()
         self.config = config
         self.enter = nn.Linear(latent_channels, config.coarse.width)
-        self.coarse_places = Places(config.coarse.width)
+        self.coarse_positions = PositionEmbedding(config.coarse.width)
         self.coarse = config.coarse.build()
         self.split = nn.Linear(config.coarse.width, config.fine.width * config.merge**2)
-        self.fine_places = Places(config.fine.width)
+        self.fine_positions = PositionEmbedding(config.fine.width)
         self.fine = config.fine.build()
         self.leave = nn.Linear(config.fine.width, config.channels * config.patch**2)
 
@@ -112,15 +112,15 @@ class ViTDecoder(Decoder):
     def forward(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b c H W"]:
         config, h = self.config, layout.sizes[-1][0]
         x = self.enter(rearrange(latent, "b k h w -> b (h w) k"))
-        x = self.split(run(self.coarse, x, self.coarse_places, layout, 1))
+        x = self.split(run(self.coarse, x, self.coarse_positions, layout, 1))
         x = rearrange(x, "b (h w) (m n d) -> b (h m w n) d", h=h, m=config.merge, n=config.merge)
-        x = self.leave(run(self.fine, x, self.fine_places, layout, config.merge))
+        x = self.leave(run(self.fine, x, self.fine_positions, layout, config.merge))
         return rearrange(x, "b (h w) (c p q) -> b c (h p) (w q)", h=h * config.merge, p=config.patch, q=config.patch)
 
 
-def run(stack: nn.Module, vectors: Tensor, places: Places, layout: Layout, merge: int) -> Tensor:
-    """Send the patches of a picture through a stack in which all see all."""
+def run(stack: nn.Module, vectors: Tensor, embedding: PositionEmbedding, layout: Layout, merge: int) -> Tensor:
+    """The hidden vectors of the patches of a picture, with full attention between them."""
     positions = patch_positions(layout, merge, vectors.device)
     assert layout.frame is not None
-    placed = vectors + places(positions, layout.frame)
-    return stack(Stream(placed, positions.expand(len(vectors), -1, -1)))
+    vectors = vectors + embedding(positions, layout.frame)
+    return stack(Stream(vectors, positions.expand(len(vectors), -1, -1)))

@@ -1,5 +1,5 @@
-"""What a token is (space), where it sits (layout), when it becomes known (schedule), what it is fed, and the texts and
-pictures that documents are made of (segment)."""
+"""What a token is (space), where it is (layout), when it becomes known (schedule), what is fed to the transformer, and
+the texts and pictures that documents are made of (segment)."""
 
 from kiloword.tokens.fed import Fed
 from kiloword.tokens.layout import Layout, in_proportion

@@ -1,4 +1,4 @@
-"""Fed: the input of some tokens' positions, agreed between an order and a head.
+"""Fed: the input of some positions of the transformer, as an order gives it to a head.
 
 The token before (van den Oord et al. 2016), the canvas decoded so far (Tian et al. 2024), the token itself, a
 part-noised latent (Zhou et al. 2024), or nothing.
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-# Axes: b pictures, q tokens.
+# Axes: b pictures, q positions.
 
 
 @dataclass(frozen=True)
 class Fed:
     """The inputs of `q` positions: `tokens` [b, q, ...], which of them are `real` (False: nothing is fed), their level
-    (the unknown share, 0 known to 1 unknown), and `place`, the index in the layout of the token predicted there.
+    (the unknown share, 0 known to 1 unknown), and `index`, the layout's index of the token that each position predicts.
 
     Orders that feed the canvas put its vectors [b, q, channels] in place of tokens. `to` is the level that a denoising
     step leads to.
@@ -24,5 +24,5 @@ class Fed:
     tokens: Tensor
     real: Bool[Tensor, "b q"]
     level: Float[Tensor, "b q"]
-    place: Int[Tensor, "b q"]
+    index: Int[Tensor, "b q"]
     to: Float[Tensor, "b q"] | None = None

@@ -1,4 +1,4 @@
-"""Layout: where the tokens of a picture sit, as grids from coarse to fine in one common frame.
+"""Layout: where the tokens of a picture are, as grids from coarse to fine in one common frame.
 
 A single grid serves raster systems (Chen et al. 2020, Image GPT); several serve next-scale prediction
 (Tian et al. 2024, VAR) and drafts. Rows and columns are counted in the frame, as Han et al. 2024 (Infinity) do.
@@ -53,7 +53,7 @@ class Layout:
 
 
 def in_proportion(sizes: Sequence[tuple[int, int]], height: int, width: int) -> tuple[tuple[int, int], ...]:
-    """Grids stretched alike, so that the last one is height x width: sides are rounded, halves up, and at least 1."""
+    """The grids scaled alike, so that the last one is height x width: sides are rounded, halves up, and at least 1."""
 
     def side(length: int, to: int, last: int) -> int:
         return max(1, (2 * length * to + last) // (2 * last))

@@ -50,16 +50,16 @@ def levels_at(
     return 1 - (progress[:, None] - overlap[:, None] * rank).clamp(0, 1)
 
 
-def grouped(place: Int[Tensor, "*n"], groups: int) -> Int[Tensor, "*n"]:
-    """The group of each unit, given its `place` 0, 1, .. in an order: consecutive groups of equal size.
+def grouped(index: Int[Tensor, "*n"], groups: int) -> Int[Tensor, "*n"]:
+    """The group of each unit, given its `index` 0, 1, .. in an order: consecutive groups of equal size.
 
-    Raises ValueError if the groups do not divide the places.
+    Raises ValueError if the groups do not divide the number of units.
     """
-    places = int(place.max()) + 1
-    if groups < 1 or places % groups:
-        legal = [g for g in range(1, places + 1) if places % g == 0]
-        raise ValueError(f"{groups} groups do not divide {places} places evenly: choose {_listed(legal)}")
-    return torch.div(place * groups, places, rounding_mode="floor")
+    count = int(index.max()) + 1
+    if groups < 1 or count % groups:
+        legal = [g for g in range(1, count + 1) if count % g == 0]
+        raise ValueError(f"{groups} groups do not divide {count} units evenly: choose {_listed(legal)}")
+    return torch.div(index * groups, count, rounding_mode="floor")
 
 
 def _listed(numbers: list[int]) -> str:

@@ -37,11 +37,11 @@ class Schedule:
 
     @cached_property
     def order(self) -> Int[Tensor, "b n"]:
-        """The tokens of each picture in the order in which they start; of equal ones the first of the layout."""
+        """The indices of each picture's tokens in the order in which they start; ties in the order of the layout."""
         return self.start.argsort(dim=1, stable=True)
 
     def to(self, device: torch.device) -> "Schedule":
-        """The same on a device."""
+        """The schedule on a device."""
         return Schedule(self.start.to(device), self.stop.to(device))
 
     def level(self, step: float | Float[Tensor, "b 1"]) -> Float[Tensor, "b n"]:
@@ -58,7 +58,7 @@ class Schedule:
         return self.level(step) > self.level(step + 1)
 
     def table(self) -> Float[Tensor, "b s n"]:
-        """The whole table of levels, one line a step and one more for the end, to be looked at."""
+        """The whole table of levels: before each step, and after the last one."""
         moments = torch.arange(self.steps + 1).to(self.stop)[:, None]
         start, stop = self.start[:, None], self.stop[:, None]
         return ((stop - moments) / (stop - start)).clamp(0, 1)

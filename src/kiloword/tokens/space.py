@@ -1,4 +1,4 @@
-"""Token spaces: the values that one token may take, agreed between a tokenizer and a head.
+"""Token spaces: the values that one token may take, shared by a tokenizer and a head.
 
 Categorical ids as in van den Oord et al. 2017 (VQ-VAE), tuples of small codes as in Mentzer et al. 2023 (FSQ),
 bits as in Zhao et al. 2024 (BSQ), continuous vectors as in Li et al. 2024 (MAR).

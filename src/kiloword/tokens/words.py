@@ -1,6 +1,6 @@
-"""The law of text tokenizers: words to ids and back, whoever learned the pieces that words are cut into.
+"""The law of text tokenizers: texts to ids and back.
 
-Sennrich et al. 2015 for pieces of words; a language model brings its own (Gemma Team 2024).
+Sennrich et al. 2015 for subwords; a pretrained language model comes with its own (Gemma Team 2024).
 """
 
 from typing import Protocol, runtime_checkable
@@ -15,7 +15,7 @@ from kiloword.tokens.space import TokenSpace
 
 @runtime_checkable
 class Words(Protocol):
-    """`end` is the id that ends a text; ids of shorter texts are filled up with it, and the mask does not count it."""
+    """`end` is the id that ends a text and pads shorter ones; the mask is false at padding."""
 
     end: int
 

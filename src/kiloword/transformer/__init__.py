@@ -1,4 +1,4 @@
-"""Vectors, positions and masks: no pixel and no token id comes in here (Vaswani et al. 2017)."""
+"""Vectors, positions and masks: a transformer without pixels and token ids (Vaswani et al. 2017)."""
 
 from kiloword.transformer.attention import AttentionConfig
 from kiloword.transformer.cache import Cache, KeyValueCache

@@ -1,4 +1,4 @@
-"""The key-value cache, with a length of its own for every sequence of the batch.
+"""The key-value cache, with a separate length for every sequence of the batch.
 
 Pope et al. 2022 (Efficiently Scaling Transformer Inference) for the idea; preallocated, so that no step allocates
 memory.
@@ -33,7 +33,7 @@ class Cache(Protocol):
 
 
 class KeyValueCache:
-    """Room for `capacity` positions in each of `batch` sequences; sequence i holds `lengths[i]` of them.
+    """Buffers of `capacity` positions for each of `batch` sequences; sequence i holds `lengths[i]` of them.
 
     A forward pass appends its new keys and values behind what is held; `advance` says how many of them stay. Positions
     that are not kept are overwritten by the next pass. Sequences are compact: padding must come last among the new
@@ -60,10 +60,10 @@ class KeyValueCache:
         return self
 
     def reserve(self, count: int) -> int:
-        """Where `count` new positions begin: behind the longest sequence. Raises ValueError if there is no room."""
-        held, room = self._longest, self.capacity
-        if held + count > room:
-            raise ValueError(f"the cache has room for {room} positions; {held} are held and {count} more come")
+        """Where `count` new positions begin: behind the longest sequence. Raises ValueError if they do not fit."""
+        held, capacity = self._longest, self.capacity
+        if held + count > capacity:
+            raise ValueError(f"the cache has a capacity of {capacity} positions; {held} are held and {count} more come")
         return held
 
     def append(
@@ -72,7 +72,7 @@ class KeyValueCache:
         """Write new keys and values behind those held; returns all keys and values up to and with the new ones."""
         if self._scattered is not None:
             return self._append_scattered(layer, keys, values)
-        new_keys, new_values, all_keys, all_values = self._rooms(keys.shape[2])[layer]
+        new_keys, new_values, all_keys, all_values = self._buffers(keys.shape[2])[layer]
         if self._level:
             new_keys.copy_(keys)
             new_values.copy_(values)
@@ -88,8 +88,8 @@ class KeyValueCache:
         _, positions = self._behind(keys.shape[2])
         batch = self._scattered
         assert batch is not None
-        for room, new in ((self.keys[layer], keys), (self.values[layer], values)):
-            room[batch[:, None], :, positions] = new.transpose(1, 2)
+        for held, new in ((self.keys[layer], keys), (self.values[layer], values)):
+            held[batch[:, None], :, positions] = new.transpose(1, 2)
         return self.keys[layer][batch, :, :end], self.values[layer][batch, :, :end]
 
     def mask(self, new: Bool[Tensor, "b q q"] | None, count: int) -> Bool[Tensor, "b q c"] | None:
@@ -100,8 +100,8 @@ class KeyValueCache:
         offset = torch.arange(self._longest + count, device=self.keys.device) - self._behind(count)[1][:, :1]
         if new is None:
             return (offset < count)[:, None].expand(-1, count, -1)
-        seen = new.gather(2, offset.clamp(0, count - 1)[:, None].expand(-1, count, -1))
-        return (offset < 0)[:, None] | ((offset < count)[:, None] & seen)
+        allowed = new.gather(2, offset.clamp(0, count - 1)[:, None].expand(-1, count, -1))
+        return (offset < 0)[:, None] | ((offset < count)[:, None] & allowed)
 
     def append_positions(self, positions: Float[Tensor, "b q 4"]) -> Float[Tensor, "b c 4"]:
         """Write the coordinates of new positions behind those held; returns those of all that `append` returns."""
@@ -126,8 +126,8 @@ class KeyValueCache:
         self.hold([held + new for held, new in zip(self.lengths, lengths.tolist(), strict=True)])
 
     def select(self, chosen: list[int]) -> "KeyValueCache":
-        """A view of some of the sequences, which writes into this cache; its lengths are its own until `hold` is called
-        here."""
+        """A view of some of the sequences, which writes into this cache; its lengths change independently until this
+        cache calls `hold`."""
         twin, first, count = object.__new__(KeyValueCache), chosen[0], len(chosen)
         twin.keys, twin.values, twin.positions, twin._numbers = self.keys, self.values, self.positions, list(chosen)
         twin._scattered, twin._context, twin._projected = None, None, {}
@@ -139,21 +139,21 @@ class KeyValueCache:
         return twin
 
     def hold(self, lengths: list[int]) -> None:
-        """Set the lengths, and work out once what every layer of a pass needs of them."""
+        """Set the lengths, and compute once per pass what all layers derive from them."""
         self.lengths = lengths
         self._longest, self._level = max(lengths), min(lengths) == max(lengths)
         self._new_positions: tuple[Tensor, Tensor] | None = None
-        self._room: list[tuple[Tensor, ...]] = []
+        self._views: list[tuple[Tensor, ...]] = []
 
-    def _rooms(self, count: int) -> list[tuple[Tensor, ...]]:
+    def _buffers(self, count: int) -> list[tuple[Tensor, ...]]:
         """Views of every layer's keys and values: the `count` positions behind the longest sequence, and all up to
         there."""
-        if not self._room or self._room[0][0].shape[2] != count:
+        if not self._views or self._views[0][0].shape[2] != count:
             held = self.reserve(count)
             new = [kept.narrow(3, held, count).unbind() for kept in (self.keys, self.values)]
             up_to = [kept.narrow(3, 0, held + count).unbind() for kept in (self.keys, self.values)]
-            self._room = list(zip(*new, *up_to, strict=True))
-        return self._room
+            self._views = list(zip(*new, *up_to, strict=True))
+        return self._views
 
     def _behind(self, count: int) -> tuple[Int[Tensor, "b 1"], Int[Tensor, "b q"]]:
         """The index of each sequence, and the `count` positions behind what it holds."""

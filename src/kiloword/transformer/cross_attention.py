@@ -23,7 +23,7 @@ from kiloword.transformer.norm import LayerNormConfig, RMSNormConfig
 class Context:
     """What cross-attention attends to: vectors, and which of them are `present` (not padding); a sample may have none.
 
-    `sample` says whose each position is where several samples share a sequence.
+    `sample` is the index of the sample of each position, where several samples share a sequence.
     """
 
     vectors: Float[Tensor, "b m w"]
@@ -31,11 +31,11 @@ class Context:
     sample: Int[Tensor, "b m"] | None = None  # None: one sample a sequence
 
     def mask(self, sample: Int[Tensor, "b t"] | None) -> Bool[Tensor, "b #t m"]:
-        """The mask of cross-attention: a position of the stream attends to the context of its own sample."""
-        seen = self.present[:, None]
+        """The mask of cross-attention: a position of the stream attends to the context of its sample."""
+        present = self.present[:, None]
         if self.sample is None or sample is None:
-            return seen
-        return seen & (self.sample[:, None] == sample[:, :, None])
+            return present
+        return present & (self.sample[:, None] == sample[:, :, None])
 
     def padded(self, length: int) -> "Context":
         """The same, padded to `length` positions."""

@@ -1,4 +1,4 @@
-"""Encoder-decoder: the encoder sees only unmasked positions, the decoder all of them.
+"""Encoder-decoder: the encoder has only the unmasked positions, the decoder all of them.
 
 He et al. 2021 (Masked Autoencoders); with learned position embeddings and the prompt as a buffer, Li et al. 2024
 (MAR).
@@ -46,14 +46,14 @@ class EncoderDecoder(nn.Module):
     def __init__(self, config: EncoderDecoderConfig):
         super().__init__()
         self.config, width = config, config.encoder.width
-        places = config.buffer + config.grid[0] * config.grid[1]
-        self.encoder_places = nn.Embedding(places, width)
-        self.decoder_places = nn.Embedding(places, width)
+        count = config.buffer + config.grid[0] * config.grid[1]
+        self.encoder_positions = nn.Embedding(count, width)
+        self.decoder_positions = nn.Embedding(count, width)
         self.entry_norm = config.norm.build(width)
         self.encoder, self.decoder = config.encoder.build(), config.decoder.build()
         self.bridge = nn.Linear(width, width)
         self.unfilled = nn.Parameter(torch.empty(width))
-        for parameter in (self.encoder_places.weight, self.decoder_places.weight, self.unfilled):
+        for parameter in (self.encoder_positions.weight, self.decoder_positions.weight, self.unfilled):
             nn.init.normal_(parameter, std=0.02)
 
     @property
@@ -69,22 +69,22 @@ class EncoderDecoder(nn.Module):
         if stream.context is not None or stream.hidden_guidance is not None:
             raise ValueError("an encoder-decoder has no cross-attention, and guidance at the output only")
         encoded, index, present = self.encode(stream)
-        encoded, place = self.bridge(encoded), self._place(stream)
-        vectors = self.unfilled.to(encoded).expand(*place.shape, -1).clone()
+        encoded, position_index = self.bridge(encoded), self._position_index(stream)
+        vectors = self.unfilled.to(encoded).expand(*position_index.shape, -1).clone()
         vectors[present.nonzero()[:, 0], index[present]] = encoded[present]
-        return self.decoder(replace(full_attention(stream), vectors=vectors + self.decoder_places(place)))
+        return self.decoder(replace(full_attention(stream), vectors=vectors + self.decoder_positions(position_index)))
 
     def encode(self, stream: Stream) -> tuple[Float[Tensor, "b k w"], Int[Tensor, "b k"], Bool[Tensor, "b k"]]:
         """The encoder's hidden vectors of the filled positions, the indices of these, and which of the k are
         present."""
-        entered = self.entry_norm(stream.vectors + self.encoder_places(self._place(stream)))
+        entered = self.entry_norm(stream.vectors + self.encoder_positions(self._position_index(stream)))
         filled = torch.ones(entered.shape[:2], dtype=torch.bool, device=entered.device)
         for without in (stream.filled, stream.present):
             filled = filled if without is None else filled & without
         index, present = filled_first(filled)
         return self.encoder(full_attention(selected(stream, entered, index, present))), index, present
 
-    def _place(self, stream: Stream) -> Int[Tensor, "b t"]:
+    def _position_index(self, stream: Stream) -> Int[Tensor, "b t"]:
         """The index of each position embedding: of the prompt (the first span) by time, of the picture behind it by row
         and column. Raises ValueError for positions outside the learned ones."""
         time, _, y, x = stream.positions.long().unbind(-1)
@@ -92,14 +92,14 @@ class EncoderDecoder(nn.Module):
         picture = time >= buffer if stream.span is None else stream.span > 0
         wrong = torch.where(picture, (y < 0) | (y >= rows) | (x < 0) | (x >= columns), (time < 0) | (time >= buffer))
         wrong = wrong if stream.present is None else wrong & stream.present
-        place = torch.where(picture, buffer + y * columns + x, time)
+        index = torch.where(picture, buffer + y * columns + x, time)
         if bool(wrong.any()):
             came = ", ".join(f"{value:g}" for value in stream.positions[wrong][0, [0, 2, 3]].tolist())
             raise ValueError(
                 f"this encoder-decoder has learned a prompt of {self.config.buffer} positions and a picture of "
-                f"{self.config.grid} tokens; a position came whose time, y and x are {came}"
+                f"{self.config.grid} tokens; got a position whose time, y and x are {came}"
             )
-        return place.clamp(0, self.encoder_places.num_embeddings - 1)  # padding may have any
+        return index.clamp(0, self.encoder_positions.num_embeddings - 1)  # padding may have any
 
 
 def full_attention(stream: Stream) -> Stream:
@@ -113,9 +113,9 @@ def full_attention(stream: Stream) -> Stream:
 def filled_first(filled: Bool[Tensor, "b t"]) -> tuple[Int[Tensor, "b k"], Bool[Tensor, "b k"]]:
     """The indices of each sequence's filled positions, in order, and which of the k are filled (not padding)."""
     counts = filled.sum(1)
-    most = max(1, int(counts.max()))
-    index = (~filled).to(torch.uint8).argsort(dim=1, stable=True)[:, :most]
-    return index, torch.arange(most, device=filled.device) < counts[:, None]
+    longest = max(1, int(counts.max()))
+    index = (~filled).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
+    return index, torch.arange(longest, device=filled.device) < counts[:, None]
 
 
 def selected(

@@ -18,7 +18,7 @@ class SwiGLUConfig:
 
     @classmethod
     def beside(cls, width: int) -> "SwiGLUConfig":
-        """As large as a network with four times the width inside and two matrices (section 2), in steps of 32."""
+        """As many weights as the two-matrix network with 4 * width hidden units (section 2), in multiples of 32."""
         return cls(width * 8 // 3 // 32 * 32)
 
     def build(self, width: int) -> nn.Module:
@@ -95,7 +95,7 @@ class GELU(nn.Module):
 
 @dataclass(frozen=True)
 class GeGLUConfig:
-    """out(gelu(gate n(x)) * (up n(x))) with biases and a norm n of its own, as ViTamin has it (Chen et al. 2023)."""
+    """out(gelu(gate n(x)) * (up n(x))) with biases and an inner norm n, as in ViTamin (Chen et al. 2023)."""
 
     hidden: int
     norm: RMSNormConfig | LayerNormConfig = LayerNormConfig()

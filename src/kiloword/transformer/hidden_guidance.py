@@ -17,7 +17,7 @@ from torch import Tensor
 class HiddenGuidance:
     """After `block`, counted from 0 (or from -1 backwards), the hidden vectors of the last q positions become the
     weighted sum over the views of their picture. Where the first view's weight is 1, guidance is off and each view
-    keeps its own."""
+    is unchanged."""
 
     block: int
     weights: Float[Tensor, "v b q"]

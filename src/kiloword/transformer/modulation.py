@@ -63,7 +63,7 @@ class AdaLN(nn.Module):
 
 @dataclass(frozen=True)
 class SharedAdaLNConfig:
-    """adaLN-single: one projection for all blocks, to which each block adds six learned vectors of its own."""
+    """adaLN-single: one projection for all blocks, to which each block adds six learned vectors."""
 
     def shared(self, width: int) -> nn.Module:
         return SharedAdaLN(width)

@@ -61,12 +61,12 @@ class UnitQueries(nn.Module):
 
     def __init__(self, config: UnitConfig, heads: int, head_dim: int):
         super().__init__()
-        self.most, self.root = math.log(config.limit), math.sqrt(head_dim)
+        self.max_scale, self.root = math.log(config.limit), math.sqrt(head_dim)
         self.scale = nn.Parameter(torch.full((heads, 1), math.log(config.initial)))
 
     def factor(self) -> Float[Tensor, "h 1"]:
-        """By which the vectors of length 1 are multiplied."""
-        return self.scale.clamp(max=self.most).exp() * self.root
+        """The factor of the vectors of length 1, for each head."""
+        return self.scale.clamp(max=self.max_scale).exp() * self.root
 
     def forward(self, x: Float[Tensor, "b q h d"]) -> Float[Tensor, "b q h d"]:
         return nn.functional.normalize(x, dim=-1) * self.factor()

@@ -1,4 +1,4 @@
-"""Sparse attention patterns: which tokens of its own picture a token attends to in a layer, by their grid positions.
+"""Sparse attention patterns: which tokens of the same picture a token attends to in a layer, by grid position.
 
 Child et al. 2019 (Sparse Transformers), Ho et al. 2019 (Axial Transformers), Ramesh et al. 2021 (DALL-E, figure 11).
 """
@@ -16,7 +16,7 @@ from torch import Tensor
 
 @runtime_checkable
 class PatternConfig(Protocol):
-    """What is required of a pattern, which is its own config: it has no weights."""
+    """What is required of a pattern. It has no weights, so the config is the pattern itself."""
 
     def near(self, down: Float[Tensor, "b q c"], right: Float[Tensor, "b q c"]) -> Bool[Tensor, "b q c"]:
         """Whether a query attends to a key so many grid rows below and columns to the right of it (negative: above,
@@ -75,8 +75,8 @@ def allowed(
 ) -> Bool[Tensor, "b q c"]:
     """A pattern's mask between the positions of queries and keys.
 
-    It restricts attention within one grid, whose tokens share time and scale; each text token has a time of its own, so
-    all text stays visible, as do positions whose y and x are NaN.
+    It restricts attention within one grid, whose tokens share time and scale; each text token has another time, so all
+    text stays visible, as do positions whose y and x are NaN.
     """
     later, finer, down, right = (keys[:, None, :, axis] - queries[:, :, None, axis] for axis in range(4))
     return (later != 0) | (finer != 0) | down.isnan() | pattern.near(down, right)
@@ -87,9 +87,9 @@ def masks_by_layer(
     queries: Float[Tensor, "b q 4"], keys: Float[Tensor, "b c 4"],
 ) -> list[Bool[Tensor, "b q c"]]:  # fmt: skip
     """The mask of each layer: the stream's (None: full attention) and the pattern's; patterns are cycled."""
-    narrowed = {pattern: allowed(pattern, queries, keys) for pattern in patterns}
-    joined = {pattern: near if mask is None else near & mask for pattern, near in narrowed.items()}
-    return [joined[patterns[layer % len(patterns)]] for layer in range(depth)]
+    near = {pattern: allowed(pattern, queries, keys) for pattern in patterns}
+    masks = {pattern: each if mask is None else each & mask for pattern, each in near.items()}
+    return [masks[patterns[layer % len(patterns)]] for layer in range(depth)]
 
 
 def dalle(depth: int, radius: int = 5) -> tuple[WrappedRowPattern | ColumnPattern | ConvolutionPattern, ...]:

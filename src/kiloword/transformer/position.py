@@ -1,7 +1,7 @@
 """Rotary position embeddings (RoPE) over four axes: time, scale, row and column.
 
-Su et al. 2021 (RoFormer) for one axis; the head's channels are shared out among the axes as in the multimodal rotary
-positions of Wang et al. 2024 (Qwen2-VL).
+Su et al. 2021 (RoFormer) for one axis; the head's channels are divided among the axes as in the multimodal rotary
+position embeddings of Wang et al. 2024 (Qwen2-VL).
 """
 
 import math
@@ -52,9 +52,9 @@ class Muted:
         self.rotary = rotary
 
     def angles(self, positions: Float[Tensor, "b t 4"]) -> tuple[Float[Tensor, "b t 1 d"], Float[Tensor, "b t 1 d"]]:
-        nowhere = positions[..., 2].isnan()[..., None, None]
+        outside = positions[..., 2].isnan()[..., None, None]
         cos, sin = self.rotary.angles(positions.nan_to_num(0.0))
-        return cos.masked_fill(nowhere, 0.0), sin.masked_fill(nowhere, 0.0)
+        return cos.masked_fill(outside, 0.0), sin.masked_fill(outside, 0.0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class Rounded:
 @dataclass(frozen=True)
 class StretchedConfig:
     """RoPE for texts longer than the `original` ones: wavelengths longer than original / low are `factor` times
-    slower, those shorter than original / high as they were, and those between in between (Grattafiori et al. 2024,
+    longer, those shorter than original / high are kept, those between are interpolated (Grattafiori et al. 2024,
     Llama 3.1)."""
 
     rotary: RotaryConfig
@@ -91,7 +91,7 @@ class StretchedConfig:
 
     def __post_init__(self):
         if not (self.factor >= 1 and self.high > self.low > 0):
-            raise ValueError(f"waves are stretched by at least 1 between low and high, got {self}")
+            raise ValueError(f"the factor is at least 1 and high above low above 0, got {self}")
 
     def build(self, head_dim: int) -> "Rotary":
         rotary = self.rotary.build(head_dim)

@@ -1,7 +1,7 @@
 """Slots: sequences of a cache that are allocated, rewound, forked and freed one by one, as requests come and go.
 
-Kwon et al. 2023 (vLLM) for the aim; here a slot is one sequence with room for as many positions as the longest needs,
-so that a pass over adjacent slots reads them where they are.
+Kwon et al. 2023 (vLLM) for the aim; here every slot is one sequence with the capacity that the longest needs, so that
+a pass over adjacent slots reads them without a copy.
 """
 
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class Slots:
         return [self._held.lengths[slot] for slot in slots]
 
     def put(self, count: int, capacity: int) -> list[int]:
-        """Allocate `count` adjacent empty slots with room for `capacity` positions each."""
+        """Allocate `count` adjacent empty slots of `capacity` positions each."""
         first, free = 0, 0
         for slot, used in enumerate(self._used):
             first, free = (slot + 1, 0) if used else (first, free + 1)
@@ -47,20 +47,20 @@ class Slots:
         self._mark(slots, False)
 
     def grow(self, count: int, capacity: int) -> None:
-        """Make room for at least `count` slots of `capacity` positions each; what is held stays."""
+        """Enlarge the cache to at least `count` slots of `capacity` positions each; contents stay."""
         old = self._cache
-        room = (0, 0) if old is None else (len(old.lengths), old.capacity)
-        if count <= room[0] and capacity <= room[1]:
+        slots, positions = (0, 0) if old is None else (len(old.lengths), old.capacity)
+        if count <= slots and capacity <= positions:
             return
-        wanted = max(count, min(2 * room[0], count + 8)) if count > room[0] else room[0]
-        cache = self._make(wanted, max(capacity, room[1]))
+        wanted = max(count, min(2 * slots, count + 8)) if count > slots else slots
+        cache = self._make(wanted, max(capacity, positions))
         if old is not None:
             longest = max(old.lengths)
             for new, held in ((cache.keys, old.keys), (cache.values, old.values)):
-                new[:, : room[0], :, :longest] = held[:, :, :, :longest]
+                new[:, :slots, :, :longest] = held[:, :, :, :longest]
             if old.positions.table.numel():
-                cache.positions.held(old.positions.table, 0)[: room[0], :longest] = old.positions.table[:, :longest]
-            cache.hold([*old.lengths, *[0] * (wanted - room[0])])
+                cache.positions.held(old.positions.table, 0)[:slots, :longest] = old.positions.table[:, :longest]
+            cache.hold([*old.lengths, *[0] * (wanted - slots)])
         self._cache, self._used = cache, [*self._used, *[False] * (wanted - len(self._used))]
         self._views = {}
 

@@ -138,8 +138,8 @@ class Stack(nn.Module):
             mask = cache.mask(mask, stream.vectors.shape[1])
         if not patterns:
             return [mask] * depth
-        seen = stream.positions if cache is None else cache.append_positions(stream.positions)
-        return masks_by_layer(patterns, depth, mask, stream.positions, seen)
+        keys = stream.positions if cache is None else cache.append_positions(stream.positions)
+        return masks_by_layer(patterns, depth, mask, stream.positions, keys)
 
     def forward(self, stream: Stream, cache: Cache | None = None) -> Float[Tensor, "b n w"]:
         """The hidden vectors at the stream's `query_index`, or at all positions.

@@ -1,4 +1,4 @@
-"""Stream: the vectors that a transformer works on with the metadata of their positions, and the attention mask.
+"""Stream: the input vectors of a transformer with the metadata of their positions, and the attention mask.
 
 Causal attention (Vaswani et al. 2017), bidirectional prefixes and block-causal spans (Zhou et al. 2024, Transfusion)
 are one rule over the span and step of each position.
@@ -22,8 +22,8 @@ from kiloword.transformer.hidden_guidance import HiddenGuidance
 class Stream:
     """The input of a transformer: embedded positions, and what decides which of them attend to which.
 
-    `positions` are (time, scale, y, x); y and x are NaN for a position without a place in a picture, which only `Muted`
-    rotary positions take. `span` numbers the segments of a sample, `step` orders the positions of a `causal` span.
+    `positions` are (time, scale, y, x); y and x are NaN for a position outside of pictures, which only `Muted`
+    rotary embeddings accept. `span` numbers the segments of a sample, `step` orders the positions of a `causal` span.
     `span` None is full attention as in a ViT: step, causal, sample and present are then ignored. Positions that are not
     `present` are padding. Positions that are not `filled` carry no token: the encoder of an `EncoderDecoder` drops
     them. `modulation` is the vector of adaptive layer norm (adaLN), of each position or of the whole sequence;
@@ -33,7 +33,7 @@ class Stream:
 
     vectors: Float[Tensor, "b t w"]
     positions: Float[Tensor, "b t 4"]  # time, scale, y, x
-    sample: Int[Tensor, "b t"] | None = None  # packed sequences: whose position it is; None: one sample a sequence
+    sample: Int[Tensor, "b t"] | None = None  # the sample of each position if packed; None: one sample a sequence
     span: Int[Tensor, "b t"] | None = None
     step: Int[Tensor, "b t"] | None = None
     causal: Bool[Tensor, "b t"] | None = None
@@ -43,7 +43,7 @@ class Stream:
     context: Context | None = None
     hidden_guidance: HiddenGuidance | None = None
     query_index: Int[Tensor, "b a"] | None = None  # None: all of them
-    private: Bool[Tensor, "b t"] | None = None  # attended to within their own span only; None: none
+    private: Bool[Tensor, "b t"] | None = None  # attended to only from the same span; None: none
     topic: Int[Tensor, "b t"] | None = None  # the number of the context that a position attends to; None: its sample's
 
 
@@ -88,11 +88,11 @@ def visible(stream: Stream) -> Bool[Tensor, "b t t"] | None:
     assert stream.step is not None and stream.causal is not None
     span_i, span_j = stream.span[:, :, None], stream.span[:, None, :]
     within = (stream.step[:, None, :] <= stream.step[:, :, None]) | ~stream.causal[:, :, None]
-    seen = (span_j < span_i) | ((span_j == span_i) & within)
+    mask = (span_j < span_i) | ((span_j == span_i) & within)
     if stream.sample is not None:
-        seen &= stream.sample[:, :, None] == stream.sample[:, None, :]
+        mask &= stream.sample[:, :, None] == stream.sample[:, None, :]
     if stream.private is not None:
-        seen &= ~stream.private[:, None, :] | (span_j == span_i)
+        mask &= ~stream.private[:, None, :] | (span_j == span_i)
     if stream.present is not None:
-        seen &= stream.present[:, None, :]
-    return seen | torch.eye(seen.shape[-1], dtype=torch.bool, device=seen.device)
+        mask &= stream.present[:, None, :]
+    return mask | torch.eye(mask.shape[-1], dtype=torch.bool, device=mask.device)

@@ -164,9 +164,9 @@ def test_tokens_of_another_tokenizer_are_refused():
 
 def test_groups_that_do_not_divide_and_groupings_that_are_not_there_are_refused_before_anything_is_drawn():
     decoder = tiny.diffusion_decoder(patch=4)
-    with pytest.raises(ValueError, match="3 groups do not divide 8 places evenly: choose 1, 2, 4 or 8"):
+    with pytest.raises(ValueError, match="3 groups do not divide 8 units evenly: choose 1, 2, 4 or 8"):
         decoder.steps(LAYOUT, Effort(2, 3, 1))
-    with pytest.raises(ValueError, match="2 groups do not divide 3 places evenly: choose 1 or 3"):
+    with pytest.raises(ValueError, match="2 groups do not divide 3 units evenly: choose 1 or 3"):
         decoder.steps(LAYOUT, Effort(2, 2, 1, "frequency"))
     with pytest.raises(ValueError, match="no grouping 'spiral': choose rows, rows-up, centre, frequency"):
         decoder.steps(LAYOUT, Effort(grouping="spiral"))

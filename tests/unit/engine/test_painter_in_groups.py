@@ -52,7 +52,7 @@ def test_a_part_of_a_picture_is_denoised_anew():
 
 
 @pytest.mark.parametrize("steps,reason", [
-    (Ramps(3), "3 groups do not divide 8 places evenly: choose 1, 2, 4 or 8"),
+    (Ramps(3), "3 groups do not divide 8 units evenly: choose 1, 2, 4 or 8"),
     (Ramps(2, 1.25), "got 1.25"),
     (Ramps(2, 1.0, 0), "steps must be 1 or more, got 0"),
     (0, "steps must be 1 or more, got 0"),

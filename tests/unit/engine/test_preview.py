@@ -115,7 +115,7 @@ def test_an_edit_keeps_every_pixel_that_is_not_to_be_drawn_anew(kind):
 
 def test_efforts_that_cannot_be_made_are_refused():
     for effort, said in (
-        (Effort(2, 3, 1), "3 groups do not divide 32 places evenly: choose 1, 2, 4, 8, 16 or 32"),
+        (Effort(2, 3, 1), "3 groups do not divide 32 units evenly: choose 1, 2, 4, 8, 16 or 32"),
         (Effort(2, grouping="spiral"), "no grouping 'spiral'"),
         (Effort(2, level=0.5), "painted from level 1, all noise: 0.5 is for cleaning up"),
     ):

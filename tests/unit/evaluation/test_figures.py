@@ -44,7 +44,7 @@ def test_a_model_that_knows_nothing_needs_all_bits(painter, session, pixels, mon
 
     def even(documents):
         count, tokens = len(documents), session.layout.count
-        assert all(text == Text(None) and picture.asked for text, picture in documents)
+        assert all(text == Text(None) and picture.predict for text, picture in documents)
         values, mask = torch.full((count, tokens), space.bits * math.log(2)), torch.ones(count, tokens).bool()
         return {"picture": Loss(values, mask, torch.arange(count), torch.ones(count).long())}
 

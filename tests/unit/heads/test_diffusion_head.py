@@ -163,7 +163,7 @@ def test_positions_without_a_token_enter_as_zeros():
     real = torch.tensor([[True, False, True, False, True]])
     fed = Fed(torch.randn(1, Q, C), real, torch.ones(1, Q), memo_of(1))
     vectors, memo = head.enter(fed, Layout(((1, Q),)))
-    assert torch.equal(memo, fed.place)
+    assert torch.equal(memo, fed.index)
     assert not vectors[~real].any() and torch.allclose(vectors[real], head.entrance(fed.tokens)[real])
     with pytest.raises(ValueError, match="has 6 tokens, this head has learned 5 positions"):
         head.enter(fed, Layout(((2, 3),)))

@@ -110,7 +110,7 @@ def test_known_tokens_are_fed_themselves_and_unknown_ones_nothing():
     shown, level, layout = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[0.0, 1.0, 0.0, 1.0]]), Layout(((2, 2),))
     order = Masked()
     fed = order.feed(shown, order.schedule(layout, 1, None, None), level, torch.tensor([[3, 0, 2]]), layout)
-    assert fed.tokens.tolist() == [[8, 5, 7]] and fed.place.tolist() == [[3, 0, 2]]
+    assert fed.tokens.tolist() == [[8, 5, 7]] and fed.index.tolist() == [[3, 0, 2]]
     assert fed.real.tolist() == [[False, True, True]] and fed.level.tolist() == [[1, 0, 0]]
 
 

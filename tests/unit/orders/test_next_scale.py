@@ -78,7 +78,7 @@ def test_each_row_is_fed_its_cell_of_the_canvas(sizes, data):
     pick = sorted(data.draw(st.sets(st.integers(0, layout.count - 1), min_size=1)))
     shown = torch.randint(9, (2, layout.count), generator=torch.Generator().manual_seed(0))
     fed = feed(layout, shown, pick)
-    assert fed.tokens.shape == (2, len(pick), 2) and fed.place.tolist() == [pick, pick]
+    assert fed.tokens.shape == (2, len(pick), 2) and fed.index.tolist() == [pick, pick]
     rank = ORDER.rank(layout)
     for row, place in enumerate(pick):
         start = layout.part(int(rank[place])).start

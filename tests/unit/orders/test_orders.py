@@ -35,7 +35,7 @@ def test_a_token_is_fed_the_one_that_became_known_last(drawn):
     schedule = order.schedule(layout, 1, None, None)
     step = schedule.start[0].long()
     fed = order.feed(torch.arange(n)[None], schedule, torch.ones(1, n), torch.arange(n)[None], layout)
-    assert fed.place.tolist() == [list(range(n))]
+    assert fed.index.tolist() == [list(range(n))]
     assert fed.real[0].tolist() == (step > 0).tolist()
     for token in range(n):
         if step[token] > 0:
@@ -89,7 +89,7 @@ def test_layouts_that_an_order_cannot_draw_are_refused():
 
 def test_a_picture_that_is_read_is_fed_itself():
     fed = itself(torch.tensor([[5, 6, 7]]))
-    assert fed.tokens.tolist() == [[5, 6, 7]] and fed.place.tolist() == [[0, 1, 2]]
+    assert fed.tokens.tolist() == [[5, 6, 7]] and fed.index.tolist() == [[0, 1, 2]]
     assert fed.real.all() and not fed.level.any()
 
 

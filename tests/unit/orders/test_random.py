@@ -56,7 +56,7 @@ def test_a_position_is_fed_the_token_before_it_and_told_which_comes_next(seed):
     shown = torch.arange(12)[None] + 100
     fed = order.feed(shown, schedule, torch.ones(1, 12), by_step[None], LAYOUT)
     assert fed.tokens[0, 1:].tolist() == (by_step[:-1] + 100).tolist() and fed.real[0].tolist() == [False] + [True] * 11
-    assert torch.equal(fed.place[0], by_step) and torch.equal(order.row_positions(schedule, LAYOUT)[0], RASTER)
+    assert torch.equal(fed.index[0], by_step) and torch.equal(order.row_positions(schedule, LAYOUT)[0], RASTER)
     behind = RandomConfig(last=1.0, position_of="fed").build().row_positions(schedule, LAYOUT)[0]
     assert behind[by_step].tolist() == [NOWHERE, *by_step[:-1].tolist()]
 

@@ -82,13 +82,13 @@ def test_a_picture_that_is_shown_stands_between_marks_too():
 def test_each_picture_of_a_conversation_stands_between_its_marks():
     """Asked for behind a text, it is requested; the next turn begins behind its close."""
     picture, BEGIN, OPEN, CLOSE = Picture(tiny.layout_of(MODEL), tiny.tokens(MODEL, 1)[0]), *MARKS
-    asked = replace(picture, asked=True)
+    asked = replace(picture, predict=True)
     first, second = [*ids_of("a pear Draw this."), OPEN], [CLOSE, *ids_of("blue house Draw this."), OPEN]
-    shown = replace(asked, asked=False)
+    shown = replace(asked, predict=False)
     document = [Text("a pear"), asked, Text("blue house"), asked]
     assert said(document) == [[BEGIN, *first], asked, [OPEN], shown, second, asked]
     assert said([picture, Text("a pear"), asked]) == [[BEGIN, OPEN], picture, [CLOSE, *first], asked]
-    answer = Text("yes", asked=True)
+    answer = Text("yes", predict=True)
     assert said([Text("a pear"), answer]) == [[BEGIN, *ids_of("a pear")], answer]
     assert said([Text(None), asked]) == [[BEGIN, chat_template.NOTHING, OPEN], asked]
     whole = torch.tensor([2, 9, OPEN])

@@ -50,7 +50,7 @@ def test_both_directions_are_learned_and_every_weight_hears_of_it(patches):
     model = small(patches)
     assert isinstance(model.picture.order.config, DenoiseConfig)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 2)
-    documents = [*to_learn(TEXTS, layout, tokens, asked=True), *to_describe(tokens[:1], layout, ["a pear"])]
+    documents = [*to_learn(TEXTS, layout, tokens, predict_prompts=True), *to_describe(tokens[:1], layout, ["a pear"])]
     losses = model.loss(documents, Seeded([1, 2]))
     assert {name: len(loss.mask) for name, loss in losses.items()} == {"picture": 2, "prompt": 2, "text": 1}
     assert losses["picture"].mask.shape == (2, layout.count)
@@ -67,7 +67,7 @@ def test_noise_is_not_heard_by_the_words_before_it_and_a_caption_hears_a_clean_p
     other = tokens + 1
 
     def text_losses(shown: torch.Tensor, seen: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-        documents = to_learn(TEXTS, layout, tokens, shown, asked=True)
+        documents = to_learn(TEXTS, layout, tokens, shown, predict_prompts=True)
         losses = model.loss([*documents, *to_describe(seen[:1], layout, ["a pear"])], Seeded([seed, 2]))
         return losses["prompt"].masked(), losses["text"].masked()
 

@@ -78,7 +78,7 @@ def test_every_setting_has_its_figures_and_calls_are_what_the_formula_says(finis
 def test_what_this_decoder_cannot_do_is_left_out_and_named(finished: Path):
     facts, text = json.loads((finished / "report.json").read_text()), (finished / "report.md").read_text()
     assert set(facts["left_out"]) == {f"Frequency groups: 4 groups, overlap {o}" for o in ("0.25", "1")}
-    assert "Left out: Frequency groups: 4 groups, overlap 1 (4 groups do not divide 2 places" in text
+    assert "Left out: Frequency groups: 4 groups, overlap 1 (4 groups do not divide 2 units" in text
 
 
 def test_the_report_has_tables_pictures_and_a_line_a_strip(finished: Path):

@@ -22,7 +22,9 @@ NAMES = ["a red apple", "a pear", "blue house", "a green house"]
 def judge(space=None, seed: int = 0) -> ContrastiveJudge:
     torch.manual_seed(seed)
     space = space or Categorical(5)
-    return JudgeConfig(tiny.words(), tiny.stack(depth=1), space, tiny.stack(depth=1), places=10, limit=8, dim=8).build()
+    return JudgeConfig(
+        tiny.words(), tiny.stack(depth=1), space, tiny.stack(depth=1), positions=10, limit=8, dim=8
+    ).build()
 
 
 def task(space=None) -> ContrastiveTask:

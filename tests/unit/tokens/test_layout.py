@@ -1,4 +1,4 @@
-"""Every token of a layout has one place, inside the frame, and belongs to one grid."""
+"""Every token of a layout has one position, inside the frame, and belongs to one grid."""
 
 import pytest
 import torch
@@ -14,27 +14,27 @@ SIZES = st.lists(st.tuples(SIDES, SIDES), min_size=1, max_size=3).map(tuple)
 @given(SIZES)
 def test_the_grids_share_out_the_tokens(sizes):
     layout = Layout(sizes)
-    places = [index for scale in range(len(sizes)) for index in range(layout.count)[layout.part(scale)]]
-    assert places == list(range(layout.count)) and layout.part(-1) == layout.part(len(sizes) - 1)
+    indices = [index for scale in range(len(sizes)) for index in range(layout.count)[layout.part(scale)]]
+    assert indices == list(range(layout.count)) and layout.part(-1) == layout.part(len(sizes) - 1)
 
 
 @given(SIZES)
-def test_places_differ_and_lie_in_the_frame(sizes):
+def test_positions_differ_and_lie_in_the_frame(sizes):
     layout = Layout(sizes)
     positions = layout.positions()
-    assert len({tuple(place) for place in positions.tolist()}) == layout.count
+    assert len({tuple(position) for position in positions.tolist()}) == layout.count
     assert (positions[:, 1:] >= 0).all() and (positions[:, 1:] < torch.tensor(layout.frame)).all()
 
 
 @given(SIZES)
-def test_places_are_counted_in_units_of_the_frame_row_by_row(sizes):
+def test_positions_are_counted_in_units_of_the_frame_row_by_row(sizes):
     layout = Layout(sizes, frame=(6, 12))
     for scale, (h, w) in enumerate(sizes):
-        for index, place in enumerate(layout.positions()[layout.part(scale)].tolist()):
-            assert place == pytest.approx([scale, index // w * 6 / h, index % w * 12 / w])
+        for index, position in enumerate(layout.positions()[layout.part(scale)].tolist()):
+            assert position == pytest.approx([scale, index // w * 6 / h, index % w * 12 / w])
 
 
-def test_nobody_else_sees_what_one_does_to_the_positions():
+def test_positions_are_a_copy_for_each_caller():
     Layout(((2, 2),)).positions().zero_()
     assert Layout(((2, 2),)).positions().any()
 
@@ -47,7 +47,7 @@ def test_layouts_without_tokens_are_refused():
 
 
 @given(SIZES, SIDES, SIDES)
-def test_grids_in_proportion_end_as_asked_and_stay_near_the_exact_ones(sizes, height, width):
+def test_grids_in_proportion_end_as_requested_and_stay_near_the_exact_ones(sizes, height, width):
     found = in_proportion(sizes, height, width)
     assert len(found) == len(sizes) and found[-1] == (height, width) and min(min(size) for size in found) >= 1
     assert in_proportion(sizes, *sizes[-1]) == sizes

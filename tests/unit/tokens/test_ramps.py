@@ -67,15 +67,15 @@ def test_rolling_works_on_a_window_whose_neighbours_differ_by_a_part_of_it(windo
         assert work.diff().tolist() == pytest.approx([1 / window] * (len(work) - 1))
 
 
-def test_groups_are_equal_runs_of_places():
-    place = torch.tensor([3, 0, 5, 1, 4, 2])
-    assert grouped(place, 3).tolist() == [1, 0, 2, 0, 2, 1]
-    assert grouped(place, 1).tolist() == [0] * 6 and grouped(place, 6).equal(place)
+def test_groups_are_equal_runs_of_indices():
+    index = torch.tensor([3, 0, 5, 1, 4, 2])
+    assert grouped(index, 3).tolist() == [1, 0, 2, 0, 2, 1]
+    assert grouped(index, 1).tolist() == [0] * 6 and grouped(index, 6).equal(index)
 
 
 @pytest.mark.parametrize("groups", [0, -1, 4, 5, 7])
 def test_groups_that_do_not_divide_are_refused_with_those_that_do(groups):
-    with pytest.raises(ValueError, match=rf"{groups} groups do not divide 6 places evenly: choose 1, 2, 3 or 6"):
+    with pytest.raises(ValueError, match=rf"{groups} groups do not divide 6 units evenly: choose 1, 2, 3 or 6"):
         grouped(torch.arange(6), groups)
 
 

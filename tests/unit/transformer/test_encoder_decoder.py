@@ -1,4 +1,4 @@
-"""The encoder sees filled positions only, the decoder all; whatever stands beside a sample, it comes out the same."""
+"""The encoder has only the filled positions, the decoder all; a sample does not depend on the rest of the batch."""
 
 from dataclasses import replace
 
@@ -32,91 +32,93 @@ FILLED = st.lists(st.lists(st.booleans(), min_size=N, max_size=N), min_size=1, m
 def spans(filled: torch.Tensor, prompt: int = BUFFER, seed: int = 0) -> tuple[Span, Span]:
     """A prompt and a picture for each entry of `filled` [b, n]."""
     b, generator = len(filled), torch.Generator().manual_seed(seed)
-    rows, vectors = (torch.randn(b, q, tiny.WIDTH, generator=generator) for q in (prompt, N))
+    prefix, vectors = (torch.randn(b, q, tiny.WIDTH, generator=generator) for q in (prompt, N))
     everything = torch.arange(N).expand(b, -1)
     picture = picture_span(vectors, LAYOUT, everything, torch.zeros_like(everything), False, filled)
-    return text_span(rows, torch.ones(b, prompt, dtype=torch.bool), False), picture
+    return text_span(prefix, torch.ones(b, prompt, dtype=torch.bool), False), picture
 
 
 def beside(*spans: Span) -> Laid:
-    """Row i of every span is document i."""
-    return lay([[Piece(lot, row) for lot in range(len(spans))] for row in range(len(spans[0].vectors))], spans)
+    """Sample i of every span is document i."""
+    return lay([[Piece(span, index) for span in range(len(spans))] for index in range(len(spans[0].vectors))], spans)
 
 
 def stream(filled: torch.Tensor, prompt: int = BUFFER, seed: int = 0) -> Stream:
     return beside(*spans(filled, prompt, seed)).stream
 
 
-def sample(whole: Stream, row: int, keep: slice = slice(None)) -> Stream:
+def sample(whole: Stream, index: int, keep: slice = slice(None)) -> Stream:
     """One sample by itself, or some of its positions."""
     names = ("vectors", "positions", "span", "step", "causal", "present", "filled")
-    return Stream(**{name: getattr(whole, name)[row : row + 1, keep] for name in names})
+    return Stream(**{name: getattr(whole, name)[index : index + 1, keep] for name in names})
 
 
 @given(FILLED)
 @torch.no_grad()
-def test_the_encoder_sees_filled_rows_as_if_there_were_no_others(filled):
+def test_the_encoder_has_the_filled_positions_as_if_there_were_no_others(filled):
     whole = stream(filled)
     encoded, chosen, there = MODEL.encode(whole)
-    for row in range(len(filled)):
-        alone = sample(whole, row)
+    for index in range(len(filled)):
+        alone = sample(whole, index)
         kept = alone.filled[0].nonzero()[:, 0]
-        assert chosen[row][there[row]].tolist() == kept.tolist()
-        place = torch.tensor([*range(BUFFER + N)])[kept]
-        entered = MODEL.entry_norm(alone.vectors[:, kept] + MODEL.encoder_places.weight[place])
+        assert chosen[index][there[index]].tolist() == kept.tolist()
+        position = torch.tensor([*range(BUFFER + N)])[kept]
+        entered = MODEL.entry_norm(alone.vectors[:, kept] + MODEL.encoder_positions.weight[position])
         removed = MODEL.encoder(Stream(entered, alone.positions[:, kept]))
-        assert torch.allclose(encoded[row][there[row]], removed[0], atol=1e-5)
+        assert torch.allclose(encoded[index][there[index]], removed[0], atol=1e-5)
 
 
 @given(FILLED)
 @torch.no_grad()
-def test_the_decoder_sees_all_rows_of_which_unfilled_ones_are_all_alike(filled):
+def test_the_decoder_has_all_positions_and_the_unfilled_ones_are_equal(filled):
     whole = stream(filled)
     encoded, chosen, there = MODEL.encode(whole)
-    rows = MODEL.unfilled.expand(len(filled), BUFFER + N, -1).clone()
-    for row in range(len(filled)):
-        rows[row, chosen[row][there[row]]] = MODEL.bridge(encoded[row][there[row]])
-    by_hand = MODEL.decoder(Stream(rows + MODEL.decoder_places.weight, whole.positions))
+    vectors = MODEL.unfilled.expand(len(filled), BUFFER + N, -1).clone()
+    for index in range(len(filled)):
+        vectors[index, chosen[index][there[index]]] = MODEL.bridge(encoded[index][there[index]])
+    by_hand = MODEL.decoder(Stream(vectors + MODEL.decoder_positions.weight, whole.positions))
     assert torch.allclose(MODEL(whole), by_hand, atol=1e-5)
 
 
 @given(FILLED)
 @torch.no_grad()
-def test_what_an_unfilled_row_holds_does_not_matter_and_what_a_filled_one_holds_does(filled):
+def test_the_vector_of_an_unfilled_position_does_not_matter_and_that_of_a_filled_one_does(filled):
     whole, other = stream(filled), stream(filled, seed=1)
-    told = whole.filled[..., None]
+    filled_ones = whole.filled[..., None]
     before = MODEL(whole)
-    assert torch.equal(MODEL(replace(whole, vectors=torch.where(told, whole.vectors, other.vectors))), before)
+    assert torch.equal(MODEL(replace(whole, vectors=torch.where(filled_ones, whole.vectors, other.vectors))), before)
     assert not torch.allclose(MODEL(replace(whole, vectors=other.vectors)), before, atol=1e-3)
 
 
 @given(FILLED)
 @torch.no_grad()
-def test_samples_with_unlike_numbers_of_filled_rows_come_out_as_alone(filled):
+def test_samples_with_unlike_numbers_of_filled_positions_come_out_as_alone(filled):
     whole = stream(filled)
     together = MODEL(whole)
-    for row in range(len(filled)):
-        assert torch.allclose(together[row], MODEL(sample(whole, row))[0], atol=1e-5)
+    for index in range(len(filled)):
+        assert torch.allclose(together[index], MODEL(sample(whole, index))[0], atol=1e-5)
 
 
 @given(FILLED, st.data())
 @torch.no_grad()
-def test_absent_rows_are_as_if_removed(filled, data):
+def test_absent_positions_are_as_if_removed(filled, data):
     whole = stream(filled)
     count = data.draw(st.integers(1, BUFFER + N - 1))
     there = torch.arange(BUFFER + N) < count
     together = MODEL(replace(whole, present=whole.present & there))
-    for row in range(len(filled)):
-        alone = MODEL(sample(whole, row, slice(count)))
-        assert torch.allclose(together[row, :count], alone[0], atol=1e-5)
+    for index in range(len(filled)):
+        alone = MODEL(sample(whole, index, slice(count)))
+        assert torch.allclose(together[index, :count], alone[0], atol=1e-5)
 
 
 @given(FILLED, FILLED, st.integers(1, 40))
 @torch.no_grad()
 def test_packed_samples_come_out_as_apart(filled, more, capacity):
-    lots = [*spans(filled), *spans(more, prompt=1, seed=1)]
-    documents = [[Piece(kind, row), Piece(kind + 1, row)] for kind in (0, 2) for row in range(len(lots[kind].vectors))]
-    packed = lay(documents, lots, capacity=capacity)
+    batches = [*spans(filled), *spans(more, prompt=1, seed=1)]
+    documents = [
+        [Piece(kind, index), Piece(kind + 1, index)] for kind in (0, 2) for index in range(len(batches[kind].vectors))
+    ]
+    packed = lay(documents, batches, capacity=capacity)
     hidden = MODEL(packed.stream)
     assert torch.isfinite(hidden).all()
     first, second = (torch.cat([packed.unpack(hidden, kind), packed.unpack(hidden, kind + 1)], 1) for kind in (0, 2))
@@ -125,14 +127,14 @@ def test_packed_samples_come_out_as_apart(filled, more, capacity):
 
 
 @torch.no_grad()
-def test_a_sample_of_which_nothing_is_filled_is_drawn_from_its_places():
+def test_a_sample_of_which_nothing_is_filled_is_drawn_from_its_positions():
     empty = stream(torch.zeros(1, N, dtype=torch.bool), prompt=0)
-    rows = MODEL.unfilled + MODEL.decoder_places.weight[BUFFER:]
-    assert torch.allclose(MODEL(empty), MODEL.decoder(Stream(rows[None], empty.positions)), atol=1e-5)
+    vectors = MODEL.unfilled + MODEL.decoder_positions.weight[BUFFER:]
+    assert torch.allclose(MODEL(empty), MODEL.decoder(Stream(vectors[None], empty.positions)), atol=1e-5)
 
 
 @torch.no_grad()
-def test_a_stream_that_says_nothing_of_its_rows_is_filled_throughout():
+def test_a_stream_without_filled_is_filled_throughout():
     whole = stream(torch.ones(2, N, dtype=torch.bool))
     plain = Stream(whole.vectors, whole.positions)
     assert torch.allclose(MODEL(plain), MODEL(whole), atol=1e-5)
@@ -158,13 +160,13 @@ def test_positions_outside_the_learned_ones_are_refused():
         MODEL(beside(longer, picture).stream)
     for sizes, came in (((4, 1), "3, 3, 0"), ((2, 3), "3, 0, 2")):
         count = sizes[0] * sizes[1]
-        vectors, places = torch.zeros(1, count, tiny.WIDTH), torch.arange(count)[None]
+        vectors, indices = torch.zeros(1, count, tiny.WIDTH), torch.arange(count)[None]
         with pytest.raises(ValueError, match=came):
-            MODEL(beside(prompt, picture_span(vectors, Layout((sizes,)), places, places, False)).stream)
+            MODEL(beside(prompt, picture_span(vectors, Layout((sizes,)), indices, indices, False)).stream)
     first = torch.zeros(1, 1, dtype=torch.long)
-    nowhere = picture_span(torch.zeros(1, 1, tiny.WIDTH), LAYOUT, first - 1, first, False)
+    outside = picture_span(torch.zeros(1, 1, tiny.WIDTH), LAYOUT, first - 1, first, False)
     with pytest.raises(ValueError, match="are 3, nan, nan"):
-        MODEL(beside(prompt, nowhere).stream)
+        MODEL(beside(prompt, outside).stream)
 
 
 @torch.no_grad()
@@ -176,7 +178,7 @@ def test_a_picture_sits_behind_the_buffer_however_short_its_prompt_is():
     short, long = beside(prompt, picture), beside(absent, picture)
     whole, padded = (each.unpack(MODEL(each.stream), 1) for each in (short, long))
     assert torch.allclose(whole, padded, atol=1e-5)
-    assert MODEL._place(short.stream)[0].tolist() == [0, *range(BUFFER, BUFFER + N)]
+    assert MODEL._position_index(short.stream)[0].tolist() == [0, *range(BUFFER, BUFFER + N)]
 
 
 def test_what_cannot_be_is_refused():

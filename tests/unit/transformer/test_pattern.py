@@ -22,71 +22,73 @@ PATTERNS = [FullPattern(), RowPattern(), WrappedRowPattern(), ColumnPattern(), C
 
 
 def grid(rows: int, columns: int, time: float = 0.0, scale: float = 0.0) -> torch.Tensor:
-    """The places of a picture: [1, rows columns, 4]."""
+    """The positions of a picture: [1, rows columns, 4]."""
     axes = torch.tensor([time]), torch.tensor([scale]), torch.arange(rows).float(), torch.arange(columns).float()
     return torch.cartesian_prod(*axes)[None]
 
 
 @given(st.integers(1, 5), st.integers(1, 5))
-def test_the_paper_counts_back_as_far_as_the_place_above(rows, columns):
+def test_the_paper_counts_back_as_far_as_the_token_above(rows, columns):
     """Figure 11a: each token attends to the last `columns` tokens and itself, in raster order."""
-    places = grid(rows, columns)
-    seen = allowed(WrappedRowPattern(), places, places)[0].tril()
+    positions = grid(rows, columns)
+    mask = allowed(WrappedRowPattern(), positions, positions)[0].tril()
     n = torch.arange(rows * columns)
     back = n[:, None] - n[None]
-    assert torch.equal(seen, (back >= 0) & (back <= columns))
+    assert torch.equal(mask, (back >= 0) & (back <= columns))
 
 
 def test_rows_columns_and_convolutions_are_what_they_are_called():
-    places = grid(3, 4)
-    picture = {p: allowed(p, places, places)[0, 5].view(3, 4).int().tolist() for p in PATTERNS}
+    positions = grid(3, 4)
+    picture = {p: allowed(p, positions, positions)[0, 5].view(3, 4).int().tolist() for p in PATTERNS}
     assert picture[RowPattern()] == [[0] * 4, [1] * 4, [0] * 4]
     assert picture[ColumnPattern()] == [[0, 1, 0, 0]] * 3
     assert picture[ConvolutionPattern(1)] == [[1, 1, 1, 0]] * 3
     assert picture[FullPattern()] == [[1] * 4] * 3
-    assert allowed(ConvolutionPattern(0), places, places)[0].equal(torch.eye(12, dtype=torch.bool))
+    assert allowed(ConvolutionPattern(0), positions, positions)[0].equal(torch.eye(12, dtype=torch.bool))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS, ids=lambda pattern: type(pattern).__name__)
-def test_words_other_grids_and_rows_that_sit_nowhere_are_always_seen(pattern):
-    nowhere = torch.full((1, 1, 4), torch.nan)
-    nowhere[..., :2] = 3.0
+def test_words_other_grids_and_positions_outside_of_grids_are_always_visible(pattern):
+    outside = torch.full((1, 1, 4), torch.nan)
+    outside[..., :2] = 3.0
     words = torch.zeros(1, 2, 4)
     words[0, :, 0] = torch.arange(2)
     coarse, fine = grid(1, 1, time=3.0), grid(2, 2, time=3.0, scale=1.0)
-    places = torch.cat([words, nowhere, coarse, fine], dim=1)
-    seen = allowed(pattern, places, places)[0]
-    assert seen[:, :4].all() and seen[:4].all() and seen.diagonal().all()
+    positions = torch.cat([words, outside, coarse, fine], dim=1)
+    mask = allowed(pattern, positions, positions)[0]
+    assert mask[:, :4].all() and mask[:4].all() and mask.diagonal().all()
 
 
 def test_patterns_are_cycled_and_narrow_the_mask():
-    places, mask = grid(2, 2), torch.ones(1, 4, 4, dtype=torch.bool).tril()
-    masks = masks_by_layer((RowPattern(), ColumnPattern()), 3, mask, places, places)
-    assert masks[0] is masks[2] and torch.equal(masks[0], mask & allowed(RowPattern(), places, places))
-    assert torch.equal(masks[1], mask & allowed(ColumnPattern(), places, places))
-    free = masks_by_layer((RowPattern(),), 1, None, places, places)
-    assert torch.equal(free[0], allowed(RowPattern(), places, places))
+    positions, mask = grid(2, 2), torch.ones(1, 4, 4, dtype=torch.bool).tril()
+    masks = masks_by_layer((RowPattern(), ColumnPattern()), 3, mask, positions, positions)
+    assert masks[0] is masks[2] and torch.equal(masks[0], mask & allowed(RowPattern(), positions, positions))
+    assert torch.equal(masks[1], mask & allowed(ColumnPattern(), positions, positions))
+    free = masks_by_layer((RowPattern(),), 1, None, positions, positions)
+    assert torch.equal(free[0], allowed(RowPattern(), positions, positions))
 
 
 @pytest.mark.parametrize("pattern", PATTERNS[1:], ids=lambda pattern: type(pattern).__name__)
 @torch.no_grad()
-def test_places_held_by_rows_of_different_lengths_are_forked_and_rewound_with_their_keys(pattern):
+def test_positions_held_by_sequences_of_different_lengths_are_forked_and_rewound_with_their_keys(pattern):
     """Sequence 0 keeps three of four positions, sequence 1 all four; a fork that goes back goes on as the whole
     would."""
     torch.manual_seed(0)
     stack = tiny.stack(patterns=(pattern,), position=None).build().eval()
-    places, vectors = grid(3, 2).repeat(2, 1, 1), torch.randn(2, 6, tiny.WIDTH)
+    positions, vectors = grid(3, 2).repeat(2, 1, 1), torch.randn(2, 6, tiny.WIDTH)
     step = torch.arange(6).expand(2, -1)
     causal = torch.ones(2, 6, dtype=torch.bool)
 
-    def part(rows, start, stop):
-        cut = (rows, slice(start, stop))
-        return Stream(vectors[cut], places[cut], None, torch.zeros_like(step)[cut], step[cut], causal[cut])
+    def part(sequences, start, stop):
+        cut = (sequences, slice(start, stop))
+        return Stream(vectors[cut], positions[cut], None, torch.zeros_like(step)[cut], step[cut], causal[cut])
 
     whole, slots = stack(part(slice(0, 2), 0, 6)), Slots(stack.cache)
     stack(part(slice(0, 2), 0, 4), slots.at(slots.put(2, 9)))
     slots.keep([0, 1], torch.tensor([3, 4]))
-    ragged = Stream(torch.stack([vectors[0, 3:4], vectors[1, 4:5]]), torch.stack([places[0, 3:4], places[1, 4:5]]))
+    ragged = Stream(
+        torch.stack([vectors[0, 3:4], vectors[1, 4:5]]), torch.stack([positions[0, 3:4], positions[1, 4:5]])
+    )
     now = stack(ragged, slots.at(slots.fork([0, 1])))
     assert torch.allclose(now[0, 0], whole[0, 3], atol=1e-5) and torch.allclose(now[1, 0], whole[1, 4], atol=1e-5)
     twin = slots.fork([1])

@@ -74,9 +74,9 @@ def test_those_of_an_encoder_decoder_too(query_index, seed):
     stacks = [tiny.stack(position=None) for _ in range(2)]
     transformer = tiny.awake(EncoderDecoderConfig(*stacks, 2, (1, 3)).build()).eval()
     whole = stream(seed, True, None)
-    places = torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0], [2, 0, 0, 0], [2, 0, 0, 1], [2, 0, 0, 2]]).float()
+    positions = torch.tensor([[0, 0, 0, 0], [1, 0, 0, 0], [2, 0, 0, 0], [2, 0, 0, 1], [2, 0, 0, 2]]).float()
     filled = torch.rand(B, T, generator=torch.Generator().manual_seed(seed)) < 0.7
-    check(transformer, replace(whole, positions=places.expand(B, -1, -1), filled=filled), query_index)
+    check(transformer, replace(whole, positions=positions.expand(B, -1, -1), filled=filled), query_index)
 
 
 @given(INDEX, st.integers(0, 99))

@@ -132,7 +132,7 @@ class ImageModelTask:
     def look(self, folder: Path, iteration: int) -> dict[str, float]:
         indices = self.held_out[:: max(1, len(self.held_out) // 256)][:256]
         truth, texts = self._numbers(self.tokens[0, indices]), [self.captions.caption(i) for i in indices.tolist()]
-        documents = to_learn(texts, self.layout, truth, asked=self.module.prompt.predicted)
+        documents = to_learn(texts, self.layout, truth, predict_prompts=self.module.prompt.predicted)
         if self.module.text is not None and self.config.describe > 0:
             documents += to_describe(truth, self.layout, texts)
         _, figures = self.total(self.module.loss(documents, None, self.config.capacity))
