@@ -14,12 +14,12 @@ from torch import Tensor
 
 # Axes: b pictures, k values of a categorical distribution.
 
-LEAST = 1e-9  # what a level is divided by at least
+LEAST = 1e-9  # the smallest level that is divided by
 
 
 @runtime_checkable
 class Noise(Protocol):
-    """A source of random numbers for a batch of pictures; `pictures` are the indices of those that draw, b of them.
+    """A source of random numbers for a batch of pictures; `pictures` are the indices of the b that draw.
 
     `uniform` gives float64 numbers in [0, 1), `normal` standard normal ones, both [b, *shape].
     """
@@ -35,7 +35,7 @@ def seed_for(seed: int, use: str | int) -> int:
 
 
 class Seeded:
-    """A generator for each picture, started from its own seed in [0, 2^63)."""
+    """A generator for each picture, seeded with `seeds[i]` in [0, 2^63)."""
 
     def __init__(self, seeds: Sequence[int]):
         for seed in seeds:
@@ -75,7 +75,7 @@ class Recorded:
 
     def _next(self, shape: tuple[int, ...], pictures: Tensor) -> Tensor:
         if self.drawn >= self.tensor.shape[1]:
-            raise ValueError(f"the recording holds {self.tensor.shape[1]} draws, and one more was asked for")
+            raise ValueError(f"the recording holds {self.tensor.shape[1]} draws, and one more is needed")
         taken = self.tensor[pictures, self.drawn]
         self.drawn += 1
         return taken.reshape(len(pictures), *shape)
@@ -133,5 +133,5 @@ def ddim(clean: Tensor, noise: Tensor, to: Tensor) -> Tensor:
 
 
 def straight(noised: Tensor, clean: Tensor, level: Tensor, to: Tensor) -> Tensor:
-    """Both `euler` and `ddim` where the clean latent is what is predicted: of the way to it, to / level is left."""
+    """The step of `euler` and `ddim` given the predicted clean latent: to / level of the distance to it remains."""
     return torch.lerp(clean, noised, to / level.clamp(min=LEAST))

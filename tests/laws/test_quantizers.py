@@ -88,8 +88,8 @@ def test_a_picture_does_not_depend_on_the_others(name):
     order = torch.tensor([2, 0, 1])
     together, mixed = quantizer.quantize(latent, layout).target, quantizer.quantize(latent[order], layout).target
     alone = quantizer.quantize(latent[1:2], layout).target
-    for ours, theirs in ((mixed, together[order]), (alone, together[1:2])):
-        assert torch.allclose(ours, theirs, atol=1e-5) if ours.is_floating_point() else torch.equal(ours, theirs)
+    for one, other in ((mixed, together[order]), (alone, together[1:2])):
+        assert torch.allclose(one, other, atol=1e-5) if one.is_floating_point() else torch.equal(one, other)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -202,7 +202,7 @@ def test_a_token_that_is_worked_out_is_never_guided(name, way):
 
 def test_tokens_that_hold_no_pixels_need_a_decoder():
     tokenizer, order, head, prompt, transformer, _ = (part.build() for part in tiny.WAYS["directions and a decoder"])
-    with pytest.raises(ValueError, match="hold no pixels: a diffusion decoder is needed"):
+    with pytest.raises(ValueError, match="cannot be decoded to pixels without a diffusion decoder"):
         ImageModel(Modality(tokenizer, order, head), prompt, transformer)
 
 

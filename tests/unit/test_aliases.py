@@ -11,16 +11,23 @@ import tiny
 from kiloword import checkpoint
 from kiloword.heads.entrance import AxialEntranceConfig, PositionEntranceConfig
 from kiloword.orders.raster import RasterConfig
-from kiloword.parts import from_json
+from kiloword.parts import from_json, to_json
 from kiloword.prompts.class_buffer import ClassBufferConfig
 from kiloword.recipes.dalle import dalle_64
 from kiloword.recipes.decoders import decoder_128
 from kiloword.recipes.recipe import changed
 from kiloword.studies.resume_check import check_resumed
+from kiloword.tokenizers.judge import JudgeConfig
+from kiloword.tokenizers.vit import ViTConfig
+from kiloword.tokens import Categorical
 from kiloword.training.state import load_state, save_state
 from kiloword.transformer import AdaLNConfig
 
-OLD_MODULES = {"output": "exit", "output_modulation": "exit_modulation", "cross_attention": "listening"}
+OLD_MODULES = {
+    "output": "exit", "output_modulation": "exit_modulation", "cross_attention": "listening",
+    "encoder_positions": "encoder_places", "decoder_positions": "decoder_places", "fine_positions": "fine_places",
+    "coarse_positions": "coarse_places", "positions": "places", "position": "place",
+}  # fmt: skip
 
 
 def aged_names(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -32,7 +39,12 @@ def model() -> torch.nn.Module:
     """A model with a module of every old name."""
     head = replace(tiny.HEADS["categorical"], tied=False)
     stack = replace(tiny.INFINITY, modulation=AdaLNConfig())
-    return tiny.awake(torch.nn.ModuleDict({"head": head.build(), "stack": stack.build()}))
+    judge = JudgeConfig(tiny.words(), tiny.stack(), Categorical(4), tiny.stack(), 9)
+    parts = {"head": head, "stack": stack, "masked": tiny.MAR, "judge": judge}
+    modules = {name: part.build() for name, part in parts.items()}
+    return tiny.awake(
+        torch.nn.ModuleDict(modules | {"encoder": ViTConfig(tiny.stack(), tiny.stack()).build_encoder(4)})
+    )
 
 
 def test_weights_are_read_under_their_old_names(tmp_path):
@@ -81,6 +93,9 @@ def test_values_are_read_under_their_old_names():
     assert from_json({"part": "seated-entrance", "places": 4, "scales": 2}) == PositionEntranceConfig(4, 2)
     assert from_json({"part": "raster", "place": "fed"}) == RasterConfig(position_of="fed")
     assert from_json({"part": "class-buffer", "classes": 3, "width": 8, "rows": 4}) == ClassBufferConfig(3, 8, 4)
+    judge = JudgeConfig(tiny.words(), tiny.stack(), Categorical(4), tiny.stack(), 9)
+    written = to_json(judge)
+    assert from_json({**{name: written[name] for name in written if name != "positions"}, "places": 9}) == judge
     axial = AxialEntranceConfig(2, 3)  # it has rows today
     assert from_json({"part": "axial-entrance", "rows": 2, "columns": 3}) == axial
     with pytest.raises(ValueError, match="got 'asked'"):

@@ -31,12 +31,12 @@ def test_pick_never_takes_what_has_no_probability():
 
 @given(st.lists(st.integers(0, 2**63 - 1), min_size=1, max_size=4))
 def test_a_seed_gives_the_same_numbers_in_any_batch(seeds):
-    together, rows = Seeded(seeds), torch.arange(len(seeds))
-    uniform, normal = together.uniform((2, 3), rows), together.normal((4,), rows)
-    for row, seed in enumerate(seeds):
+    together, pictures = Seeded(seeds), torch.arange(len(seeds))
+    uniform, normal = together.uniform((2, 3), pictures), together.normal((4,), pictures)
+    for i, seed in enumerate(seeds):
         alone = Seeded([seed])
-        assert torch.equal(alone.uniform((2, 3), torch.tensor([0]))[0], uniform[row])
-        assert torch.equal(alone.normal((4,), torch.tensor([0]))[0], normal[row])
+        assert torch.equal(alone.uniform((2, 3), torch.tensor([0]))[0], uniform[i])
+        assert torch.equal(alone.normal((4,), torch.tensor([0]))[0], normal[i])
 
 
 def test_pictures_that_draw_nothing_do_not_move_on():
@@ -53,12 +53,12 @@ def test_seeds_are_whole_numbers_of_63_bits():
 
 def test_a_recording_is_handed_out_in_order_and_ends():
     recorded = Recorded(torch.arange(12.0).view(2, 3, 2))
-    rows = torch.tensor([1, 0])
-    assert recorded.uniform((2,), rows).tolist() == [[6, 7], [0, 1]]
-    assert recorded.normal((2, 1), rows).tolist() == [[[8], [9]], [[2], [3]]]
-    recorded.uniform((2,), rows)
+    pictures = torch.tensor([1, 0])
+    assert recorded.uniform((2,), pictures).tolist() == [[6, 7], [0, 1]]
+    assert recorded.normal((2, 1), pictures).tolist() == [[[8], [9]], [[2], [3]]]
+    recorded.uniform((2,), pictures)
     with pytest.raises(ValueError, match="holds 3 draws"):
-        recorded.uniform((2,), rows)
+        recorded.uniform((2,), pictures)
 
 
 @given(st.floats(0.01, 1), st.floats(0, 1))

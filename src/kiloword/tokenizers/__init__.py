@@ -1,1 +1,1 @@
-"""Pixels to tokens and back: the laws, quantizers, networks and wrappers, none of which knows another."""
+"""Pixels to tokens and back: the laws, quantizers, networks and wrappers, independent of each other."""

@@ -62,7 +62,7 @@ class Autoencoder(nn.Module, Tokenizer):
     def layout(self, height: int, width: int) -> Layout:
         if min(height, width) < self.stride or height % self.stride or width % self.stride:
             raise ValueError(
-                f"this tokenizer takes pictures whose sides are multiples of {self.stride}, got {height}x{width}"
+                f"this tokenizer needs pictures whose sides are multiples of {self.stride}, got {height}x{width}"
             )
         h, w = height // self.stride, width // self.stride
         scales = self.multiscale
@@ -70,9 +70,9 @@ class Autoencoder(nn.Module, Tokenizer):
 
     def encode(self, pixels: Float[Tensor, "b c H W"], layout: Layout, noise: Noise | None = None) -> Quantized:
         h, w = layout.sizes[-1]
-        wanted = [self.config.encoder.channels, h * self.stride, w * self.stride]
-        if list(pixels.shape[1:]) != wanted:
-            raise ValueError(f"the layout asks for pictures of {wanted}, got {list(pixels.shape)}")
+        required = [self.config.encoder.channels, h * self.stride, w * self.stride]
+        if list(pixels.shape[1:]) != required:
+            raise ValueError(f"the layout requires pictures of {required}, got {list(pixels.shape)}")
         return self.quantizer.quantize(self.encoder(pixels, layout), layout, noise)
 
     def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
@@ -81,7 +81,7 @@ class Autoencoder(nn.Module, Tokenizer):
     def render(
         self, latent: Float[Tensor, "b k h w"], layout: Layout, known: Bool[Tensor, "b n"]
     ) -> Float[Tensor, "b c H W"]:
-        """Pixels from latents of the finest grid, of which only the known ones are looked at."""
+        """Pixels from latents of the finest grid, of which only the known ones are used."""
         return self.decoder(self.keep_known(latent, layout, known), layout).float()
 
     def keep_known(
@@ -92,7 +92,7 @@ class Autoencoder(nn.Module, Tokenizer):
 
     @property
     def groups(self) -> int:
-        """Groups of codes a token, the first of which matter most; 1 for quantizers that know no groups."""
+        """Groups of codes a token, the most important first; 1 for quantizers without groups."""
         return self.quantizer.groups
 
     @property

@@ -1,6 +1,7 @@
-"""Byte-level byte-pair encoding for text: any language in, nothing unknown (Sennrich et al. 2015; Radford et al. 2019).
+"""Byte-level byte-pair encoding for text in any language, without unknown tokens.
 
-Words are made of UTF-8 bytes, so that no character is missing; the merges are all there is to learn.
+Sennrich et al. 2015, Radford et al. 2019. Words are made of UTF-8 bytes, so that no character is missing; only
+the merges are trained.
 """
 
 import functools
@@ -47,7 +48,7 @@ class BPEConfig:
 
 
 class BPE:
-    """Text to ids and back. Ids of texts are padded behind with `END`, which the mask does not count."""
+    """Text to ids and back. Ids are padded at the end with `END`; the mask is false at padding."""
 
     end = END
 
@@ -56,14 +57,14 @@ class BPE:
         self.space = Categorical(self.tokenizer.get_vocab_size())
 
     def encode(self, texts: list[str], limit: int) -> tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"]]:
-        """Ids and which of them are there; m is at least 1. Raises ValueError for a text over the limit."""
+        """Ids and the mask of real ones; m is at least 1. Raises ValueError for a text over the limit."""
         encoded = [encoding.ids for encoding in self.tokenizer.encode_batch([_clean(text) for text in texts])]
         for text, ids in zip(texts, encoded, strict=True):
             if len(ids) > limit:
                 raise ValueError(f"the text has {len(ids)} tokens, the limit is {limit}: shorten {text[:60]!r}...")
         longest = max(1, *map(len, encoded)) if encoded else 1
-        ids = torch.tensor([row + [END] * (longest - len(row)) for row in encoded], dtype=torch.long).view(-1, longest)
-        lengths = torch.tensor([len(row) for row in encoded], dtype=torch.long)
+        ids = torch.tensor([one + [END] * (longest - len(one)) for one in encoded], dtype=torch.long).view(-1, longest)
+        lengths = torch.tensor([len(one) for one in encoded], dtype=torch.long)
         return ids, torch.arange(longest)[None] < lengths[:, None]
 
     def decode(self, ids: list[int]) -> str:
@@ -73,7 +74,7 @@ class BPE:
 
 
 def _clean(text: str) -> str:
-    """One leading space before every word, the first one too, so that a word has one spelling."""
+    """One leading space before every word, the first one too, so that a word always has the same tokens."""
     return " " + " ".join(text.split()) if text.strip() else ""
 
 

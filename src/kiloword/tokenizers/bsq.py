@@ -1,4 +1,4 @@
-"""Binary spherical quantization: the latent is brought to length 1, and a token is the signs of its channels.
+"""Binary spherical quantization: the latent is normalised to length 1, and a token is the signs of its channels.
 
 Zhao et al. 2024 (Image and Video Tokenization with Binary Spherical Quantization).
 """
@@ -19,7 +19,7 @@ from kiloword.tokens import Bits, Layout
 
 # Axes: b pictures, n tokens, c latent channels (one a bit), h w grid.
 
-TINY = 1e-6  # how near a mean bit comes to 0 and 1, where its entropy would have no slope
+TINY = 1e-6  # mean bits are clamped this far from 0 and 1, where the entropy has no finite gradient
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class BSQConfig:
 
 
 class BSQ(nn.Module, Quantizer):
-    """Nothing to learn: the codes are the corners of a cube inside the unit sphere."""
+    """No parameters: the codes are the corners of a cube inside the unit sphere."""
 
     def __init__(self, config: BSQConfig):
         super().__init__()
@@ -71,7 +71,7 @@ def corners(bits: Tensor) -> Float[Tensor, "b c h w"]:
 def losses_of(
     unit: Float[Tensor, "b c h w"], corner: Float[Tensor, "b c h w"], sharpness: float
 ) -> dict[str, Float[Tensor, ""]]:
-    """`commitment_loss` pulls latents to their corners, `entropy_loss` makes bits sure and all of them used."""
+    """`commitment_loss` pulls latents to their corners, `entropy_loss` makes bits certain and equally often 0 and 1."""
     return {"commitment_loss": mse_loss(unit, corner.detach()), "entropy_loss": entropy_loss(unit, sharpness)}
 
 
@@ -82,6 +82,6 @@ def entropy_loss(unit: Float[Tensor, "b c h w"], sharpness: float) -> Float[Tens
     """
     logits = 4 * sharpness / math.sqrt(unit.shape[1]) * unit
     share = torch.sigmoid(logits)
-    unsure = softplus(logits) - logits * share
+    entropy = softplus(logits) - logits * share
     mean = share.mean(dim=(0, 2, 3)).clamp(TINY, 1 - TINY)
-    return unsure.mean() - (entr(mean) + entr(1 - mean)).mean()
+    return entropy.mean() - (entr(mean) + entr(1 - mean)).mean()

@@ -30,7 +30,7 @@ class BSQScalesConfig:
     """`schedules` are grids coarse to fine, one schedule a shape of pictures; smaller pictures use its first grids.
 
     With noise, every bit of the first `flipped_scales` grids flips with a probability that is drawn for each grid and
-    picture from 0 to `flip`; Infinity learns with 0.3. `sharpness` is as in BSQ.
+    picture from 0 to `flip`; Infinity is trained with 0.3. `sharpness` is as in BSQ.
     """
 
     bits: int = 32
@@ -59,7 +59,7 @@ class BSQScalesConfig:
 
 
 class BSQScales(nn.Module, Quantizer):
-    """A latent is the sum of its grids, each a BSQ code of what is left, enlarged bilinearly. Nothing to learn."""
+    """A latent is the sum of its grids, each a BSQ code of the residual, enlarged bilinearly. Nothing to learn."""
 
     def __init__(self, config: BSQScalesConfig):
         super().__init__()
@@ -76,17 +76,17 @@ class BSQScales(nn.Module, Quantizer):
         return self.config.flip > 0
 
     def grids(self, height: int, width: int) -> Grids:
-        """Of the schedule nearest in shape, as many grids as it takes to cover that many places, in proportion."""
+        """Of the schedule nearest in shape, as many grids as that many tokens need, in proportion."""
         grids = self._schedule(height, width)
-        return in_proportion(grids[: self._enough(grids, height, width)], height, width)
+        return in_proportion(grids[: self._scales_for(grids, height, width)], height, width)
 
     def frame(self, height: int, width: int) -> tuple[int, int]:
         """The last grid of that schedule, in the same proportion."""
         grids = self._schedule(height, width)
-        return in_proportion((grids[-1], grids[self._enough(grids, height, width) - 1]), height, width)[0]
+        return in_proportion((grids[-1], grids[self._scales_for(grids, height, width) - 1]), height, width)[0]
 
     def _schedule(self, height: int, width: int) -> Grids:
-        """The one nearest in shape."""
+        """The schedule nearest in shape."""
 
         def apart(grids: Grids) -> float:
             rows, columns = grids[-1]
@@ -94,62 +94,62 @@ class BSQScales(nn.Module, Quantizer):
 
         return min(self.config.schedules, key=apart)
 
-    def _enough(self, grids: Grids, height: int, width: int) -> int:
-        """How many grids it takes to cover that many places."""
-        enough = (i for i, (rows, columns) in enumerate(grids, 1) if rows * columns >= height * width)
-        return next(enough, len(grids))
+    def _scales_for(self, grids: Grids, height: int, width: int) -> int:
+        """The number of grids up to the first with that many tokens."""
+        found = (i for i, (rows, columns) in enumerate(grids, 1) if rows * columns >= height * width)
+        return next(found, len(grids))
 
     def quantize(self, latent: Float[Tensor, "b c h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
-        """Bits of all grids. Later grids see the bits `shown`, so that their `target` makes up for flipped ones."""
+        """Bits of all grids. Later grids encode the residual of `shown`: their `target` corrects flipped bits."""
         check_latent(latent, self.channels, f"BSQ of {self.channels} bits", layout)
-        left, painted = latent.float(), torch.zeros_like(latent, dtype=torch.float)
+        residual, decoded = latent.float(), torch.zeros_like(latent, dtype=torch.float)
         target, shown, losses = [], [], []
         for scale, size in enumerate(layout.sizes):
-            unit = normalize(interpolate(left, size, mode="area"), dim=1)
+            unit = normalize(interpolate(residual, size, mode="area"), dim=1)
             bits = (unit > 0).long()
-            seen = self._flipped(bits, scale, noise)
-            corner = corners(seen)
+            flipped = self._flipped(bits, scale, noise)
+            corner = corners(flipped)
             stroke = interpolate(unit + (corner - unit).detach(), layout.sizes[-1], mode="bilinear")
-            left, painted = left - stroke.detach(), painted + stroke
+            residual, decoded = residual - stroke.detach(), decoded + stroke
             target.append(bits.flatten(2))
-            shown.append(seen.flatten(2))
+            shown.append(flipped.flatten(2))
             losses.append(losses_of(unit, corners(bits), self.config.sharpness))
         means = {name: torch.stack([loss[name] for loss in losses]).mean() for name in losses[0]}
         target, shown = (rearrange(torch.cat(bits, dim=2), "b c n -> b n c") for bits in (target, shown))
-        return Quantized(target, shown, painted, means)
+        return Quantized(target, shown, decoded, means)
 
     def lookup(self, tokens: Tensor, layout: Layout) -> Float[Tensor, "b c h w"]:
         """The sum over all grids of corners of bits, or of mean corners under probabilities of 1."""
-        return self._painted(tokens, layout, len(layout.sizes))
+        return self._sum(tokens, layout, len(layout.sizes))
 
     def canvas(self, shown: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
-        """What the grids before `scale` have painted, shrunk bilinearly: this is what Infinity's transformer sees.
+        """The sum of the grids before `scale`, shrunk bilinearly: the input of Infinity's transformer.
 
-        (The authors' tokenizer takes means over areas there; it makes these for nobody.)
+        (The authors' tokenizer averages areas there, but its result is unused.)
         """
-        return self.shrink(self._painted(shown, layout, scale), layout, scale)
+        return self.shrink(self._sum(shown, layout, scale), layout, scale)
 
-    def shrink(self, painted: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
-        """Bilinearly, to the size of grid `scale`."""
-        return interpolate(painted, layout.sizes[scale], mode="bilinear")
+    def shrink(self, canvas: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
+        """Resized bilinearly to grid `scale`."""
+        return interpolate(canvas, layout.sizes[scale], mode="bilinear")
 
     def stroke(self, tokens: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c h w"]:
         """The corners of one grid's bits, enlarged bilinearly."""
         corner = corners(rearrange(tokens, "b (s t) c -> b c s t", s=layout.sizes[scale][0]))
         return interpolate(corner, layout.sizes[-1], mode="bilinear")
 
-    def _painted(self, tokens: Tensor, layout: Layout, scales: int) -> Float[Tensor, "b c h w"]:
+    def _sum(self, tokens: Tensor, layout: Layout, scales: int) -> Float[Tensor, "b c h w"]:
         """The sum of the first `scales` grids."""
-        painted = torch.zeros(len(tokens), self.channels, *layout.sizes[-1], device=tokens.device)
+        canvas = torch.zeros(len(tokens), self.channels, *layout.sizes[-1], device=tokens.device)
         for scale in range(scales):
-            painted = painted + self.stroke(tokens[:, layout.part(scale)], layout, scale)
-        return painted
+            canvas = canvas + self.stroke(tokens[:, layout.part(scale)], layout, scale)
+        return canvas
 
     def _flipped(self, bits: Tensor, scale: int, noise: Noise | None) -> Tensor:
-        """The bits as later grids see them: one number a picture says how many flip, one a bit whether it does."""
+        """The bits shown to later grids: a rate of flips is drawn for each picture, then a flip for each bit."""
         if noise is None or not self.config.flip or scale >= self.config.flipped_scales:
             return bits
-        rows, values = torch.arange(len(bits)), round(self.config.flip * PERCENT) + 1
-        often = (noise.uniform((1, 1, 1), rows) * values).floor() / PERCENT
-        flips = noise.uniform(tuple(bits.shape[1:]), rows) < often
+        pictures, values = torch.arange(len(bits)), round(self.config.flip * PERCENT) + 1
+        rate = (noise.uniform((1, 1, 1), pictures) * values).floor() / PERCENT
+        flips = noise.uniform(tuple(bits.shape[1:]), pictures) < rate
         return torch.where(flips.to(bits.device), 1 - bits, bits)

@@ -1,7 +1,7 @@
 """Encoder and decoder networks made of residual convolutions, halving the grid level by level.
 
-Esser et al. 2021 (taming transformers: VQGAN) and Rombach et al. 2022 (latent diffusion); asked for by VAR, LlamaGen,
-MAR, Chameleon and Infinity with other numbers.
+Esser et al. 2021 (taming transformers: VQGAN) and Rombach et al. 2022 (latent diffusion); used by VAR, LlamaGen, MAR,
+Chameleon and Infinity with other sizes.
 """
 
 from collections.abc import Callable, Sequence
@@ -106,7 +106,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """One head, every place of the grid sees all places (Wang et al. 2018, non-local networks)."""
+    """Full self-attention over the cells of the grid, one head (Wang et al. 2018, non-local networks)."""
 
     def __init__(self, config: CNNConfig, width: int):
         super().__init__()
@@ -116,12 +116,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         q, k, v = rearrange(self.qkv(self.norm(x)), "b (three c) h w -> three b 1 (h w) c", three=3)
-        seen = scaled_dot_product_attention(q, k, v)
-        return x + self.out(rearrange(seen, "b 1 (h w) c -> b c h w", h=x.shape[2]))
+        attended = scaled_dot_product_attention(q, k, v)
+        return x + self.out(rearrange(attended, "b 1 (h w) c -> b c h w", h=x.shape[2]))
 
 
 class Halve(nn.Module):
-    """Every second place of a 3x3 convolution; the border of zeros is on the right and below only."""
+    """A 3x3 convolution of stride 2, padded with zeros on the right and below only."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -132,10 +132,10 @@ class Halve(nn.Module):
 
 
 class Double(nn.Module):
-    """Every place repeated 2x2 times, then a 3x3 convolution.
+    """Every cell repeated 2x2 times, then a 3x3 convolution.
 
-    Both in one are a transposed convolution of stride 2, whose kernel is that of 3x3 spread over 2x2 places: 16
-    products in place of 36.
+    Both in one are a transposed convolution of stride 2, whose kernel is that of 3x3 spread over 2x2 cells: 16
+    products instead of 36.
     """
 
     def __init__(self, channels: int):
@@ -160,8 +160,8 @@ class Level(nn.Module):
 
     @property
     def steps(self) -> list[nn.Module]:
-        turns = zip_longest(self.blocks, self.attentions)
-        return [*(step for turn in turns for step in turn if step is not None), self.resample]
+        pairs = zip_longest(self.blocks, self.attentions)
+        return [*(step for pair in pairs for step in pair if step is not None), self.resample]
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d s t"]:
         return reduce(lambda value, step: step(value), self.steps, x)
@@ -199,7 +199,7 @@ class CNNEncoder(Encoder):
 
     def trunk(self, pixels: Float[Tensor, "b c H W"]) -> Float[Tensor, "b z h w"]:
         """All before the bridge."""
-        return in_turn(self.steps[:-1], pixels)
+        return in_sequence(self.steps[:-1], pixels)
 
     def finish(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b z h w"]:
         return self.leave(swish(self.norm(x)))
@@ -241,7 +241,7 @@ class CNNDecoder(Decoder):
 
     def trunk(self, latent: Float[Tensor, "b z h w"]) -> Float[Tensor, "b c H W"]:
         """All after the bridge."""
-        return in_turn(self.steps[1:], latent)
+        return in_sequence(self.steps[1:], latent)
 
     def finish(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b c h w"]:
         return self.leave(swish(self.norm(x)))
@@ -252,8 +252,8 @@ def inside(levels: Sequence[nn.Module]) -> list[nn.Module]:
     return [step for level in levels if isinstance(level, Level) for step in level.steps]
 
 
-def in_turn(steps: Sequence[Step], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d s t"]:
-    """One step after the other, with channels last in memory, where convolutions and attention are quicker."""
+def in_sequence(steps: Sequence[Step], x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d s t"]:
+    """All steps in sequence, with channels last in memory, where convolutions and attention are quicker."""
     x = x.contiguous(memory_format=channels_last)
     for step in steps:
         x = step(x)
@@ -261,7 +261,7 @@ def in_turn(steps: Sequence[Step], x: Float[Tensor, "b c h w"]) -> Float[Tensor,
 
 
 def swish(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-    """SiLU of a norm's output, in its place where no gradient needs it: fresh memory costs more than the arithmetic."""
+    """SiLU of a norm's output, in place where no gradient needs it: allocation costs more than the arithmetic."""
     return silu(x, inplace=not torch.is_grad_enabled())
 
 

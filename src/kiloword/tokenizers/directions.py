@@ -1,7 +1,7 @@
-"""Directions: what the encoder of an autoencoder sees, each token brought to length 1. Its decoder is left out.
+"""Directions: the latents of an autoencoder's encoder as tokens of length 1, without its decoder.
 
-Tong et al. 2024 (MetaMorph, section 2) do so with the features of a SigLIP; here the encoder may be a small one of
-one's own.
+Tong et al. 2024 (MetaMorph, section 2) do so with the features of a SigLIP; here the encoder may be any small
+autoencoder's.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from kiloword.tokens import Layout, Vector
 
 @dataclass(frozen=True)
 class DirectionsConfig:
-    """The autoencoder that is seen through, of one grid. It is taught first, and kept as it is from then on."""
+    """The autoencoder whose encoder is used, of one grid. It is trained first, and frozen from then on."""
 
     tokenizer: AutoencoderConfig
 
@@ -34,13 +34,13 @@ class DirectionsConfig:
 class Directions(nn.Module, Tokenizer):
     """A tokenizer that only encodes: latents before they are quantized."""
 
-    way_back = "directions hold no pixels: a diffusion decoder is needed to draw them"
+    way_back = "directions cannot be decoded to pixels without a diffusion decoder"
 
     def __init__(self, config: DirectionsConfig):
         super().__init__()
         self.tokenizer = config.tokenizer.build()
         if self.tokenizer.multiscale:
-            raise ValueError("directions are those of one grid, and this autoencoder paints on several")
+            raise ValueError("directions need an autoencoder of one grid, and this one has several")
         self.space = Vector(self.tokenizer.quantizer.encoder_channels)
         self.stride, self.channels, self.layout = self.tokenizer.stride, self.tokenizer.channels, self.tokenizer.layout
 

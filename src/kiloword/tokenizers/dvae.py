@@ -95,7 +95,7 @@ class DVAEDecoder(Decoder):
     def distribution(
         self, latent: Float[Tensor, "b k h w"]
     ) -> tuple[Float[Tensor, "b c H W"], Float[Tensor, "b c H W"]]:
-        """Mean and log scale of the logits of the mapped pixels, as `logit_laplace` takes them."""
+        """Mean and log scale of the logits of the mapped pixels, for `logit_laplace`."""
         x = latent
         for number, group in enumerate(self.groups):
             x = group(interpolate(x, scale_factor=2, mode="nearest") if number else x)
@@ -104,7 +104,7 @@ class DVAEDecoder(Decoder):
 
 
 class Residual(nn.Module):
-    """Four convolutions with a narrow middle, each after a ReLU, beside a path that changes the width at most."""
+    """Four convolutions with a narrow middle, each after a ReLU, beside a shortcut."""
 
     def __init__(self, inside: int, outside: int, kernels: tuple[int, ...], gain: float):
         super().__init__()
@@ -124,7 +124,7 @@ class Residual(nn.Module):
 
 
 def groups(inside: int, widths: tuple[int, ...], kernels: tuple[int, ...], config: DVAEConfig) -> nn.ModuleList:
-    """Groups of residual blocks; the first block of each goes from the width before to the group's own."""
+    """Groups of residual blocks; the first block of each goes from the width before to the group's."""
     found = []
     for width in widths:
         befores = (inside, *(width,) * (config.blocks - 1))

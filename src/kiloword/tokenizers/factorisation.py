@@ -15,7 +15,7 @@ from kiloword.tokenizers.network import Decoder, Encoder, NetworkConfig
 from kiloword.tokens import Layout
 from kiloword.transformer import GeGLUConfig, LayerNormConfig
 
-# Axes: b pictures, c channels, H W pixels, k latent channels, h w grid, n = h w places, i o width before and after,
+# Axes: b pictures, c channels, H W pixels, k latent channels, h w grid, n = h w, i o width before and after,
 # q heads, d channels of a head.
 
 
@@ -54,7 +54,7 @@ class FactorisedEncoder(Encoder):
         self.project = Projection(config.width, latent_channels)
 
     def forward(self, pixels: Float[Tensor, "b c H W"], layout: Layout) -> Float[Tensor, "b k h w"]:
-        return over_places(self.project, self.network(pixels, layout))
+        return over_grid(self.project, self.network(pixels, layout))
 
 
 class FactorisedDecoder(Decoder):
@@ -67,15 +67,15 @@ class FactorisedDecoder(Decoder):
         self.network = config.network.build_decoder(config.width)
 
     def features(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b o h w"]:
-        """The widened vectors, which hold what the tokens mean."""
-        return over_places(self.project, latent)
+        """The widened vectors: semantic features of the tokens."""
+        return over_grid(self.project, latent)
 
     def forward(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b c H W"]:
         return self.network(self.features(latent, layout), layout)
 
 
 class Projection(nn.Module):
-    """A transformer block whose output is wider or narrower than its input: a linear layer stands for the identity."""
+    """A transformer block whose output is wider or narrower than its input; the skip connection is a linear layer."""
 
     def __init__(self, inside: int, outside: int):
         super().__init__()
@@ -90,9 +90,9 @@ class Projection(nn.Module):
 
 
 class ResizingAttention(nn.Module):
-    """Heads as wide as the narrow side, as many as fill the wide one: their mean narrows, side by side they widen.
+    """Heads as wide as the narrow side, as many as fill the wide one: averaged to narrow, concatenated to widen.
 
-    Keys have no bias: it would add the same to all similarities of a query.
+    Keys have no bias: it would add a constant to all logits of a query.
     """
 
     def __init__(self, inside: int, outside: int):
@@ -115,6 +115,6 @@ class ResizingAttention(nn.Module):
         return self.out(joined)
 
 
-def over_places(block: nn.Module, grid: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h w"]:
-    """A block of a transformer over the places of a grid, row by row."""
+def over_grid(block: nn.Module, grid: Float[Tensor, "b i h w"]) -> Float[Tensor, "b o h w"]:
+    """A transformer block over the positions of a grid in raster order."""
     return rearrange(block(rearrange(grid, "b i h w -> b (h w) i")), "b (h w) o -> b o h w", h=grid.shape[2])

@@ -61,8 +61,8 @@ class FSQ(nn.Module, Quantizer):
     def quantize(self, latent: Float[Tensor, "b c h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
         """Codes in raster order; the latent returned is `lookup` of them, with the gradient of the bounded latent."""
         check_latent(latent, self.encoder_channels, f"FSQ of {self.space}")
-        places = rearrange(latent.float(), "b c h w -> b (h w) c")
-        bounded = torch.tanh(places + self.shift) * self.reach - self.offset
+        vectors = rearrange(latent.float(), "b c h w -> b (h w) c")
+        bounded = torch.tanh(vectors + self.shift) * self.reach - self.offset
         codes = bounded.detach().round().long() + self.centre
         straight = bounded + (bounded.round() - bounded).detach()
         looked_up = rearrange(straight / self.centre, "b (h w) c -> b c h w", h=latent.shape[2])
@@ -71,16 +71,16 @@ class FSQ(nn.Module, Quantizer):
     def lookup(self, tokens: Tensor, layout: Layout) -> Float[Tensor, "b c h w"]:
         """Latents in [-1, 1] of codes, or their means under distributions."""
         if tokens.is_floating_point():
-            places = torch.arange(tokens.shape[-1], device=tokens.device)
+            levels = torch.arange(tokens.shape[-1], device=tokens.device)
             total = tokens.sum(-1)
-            values = (tokens @ places.to(tokens) - total * self.centre) / self.centre
+            values = (tokens @ levels.to(tokens) - total * self.centre) / self.centre
         else:
             values = (tokens - self.centre) / self.centre
             values = torch.where(tokens == UNKNOWN, torch.zeros_like(values), values)
         return rearrange(values, "b (h w) c -> b c h w", h=layout.sizes[-1][0])
 
     def unbounded(self, latent: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """What an encoder has to say for `quantize` to give this looked-up latent: the tanh undone."""
+        """The encoder output that `quantize` maps to this looked-up latent: the inverse of the tanh."""
         shape = (1, -1, 1, 1)
         inside = latent * self.centre.view(shape) + self.offset.view(shape)
         return torch.atanh(inside / self.reach.view(shape)) - self.shift.view(shape)

@@ -1,4 +1,4 @@
-"""Gumbel-softmax quantization: the encoder says how likely each code is, and training draws soft ones.
+"""Gumbel-softmax quantization: the encoder predicts logits of the codes, and training samples soft ones.
 
 Jang et al. 2016 and Maddison et al. 2016 for the relaxation, Ramesh et al. 2021 (DALL-E, the dVAE) for its use here.
 """
@@ -38,10 +38,10 @@ class GumbelConfig:
 
 
 class Gumbel(nn.Module, Quantizer):
-    """Latents of the encoder are logits of the codes. Whoever trains it lowers `temperature` as the training goes on.
+    """Latents of the encoder are logits of the codes. The trainer anneals `temperature`.
 
-    In the dVAE the codebook is a 1x1 convolution over one-hot codes, so it has a bias. It is a share of every code: a
-    token that is not known gets neither row nor bias, and its latent is zero.
+    In the dVAE the codebook is a 1x1 convolution over one-hot codes, so it has a bias. It belongs to
+    every code: the latent of an unknown token is zero, without the bias.
     """
 
     temperature: float
@@ -58,7 +58,7 @@ class Gumbel(nn.Module, Quantizer):
     def quantize(self, latent: Float[Tensor, "b v h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
         """The likeliest codes; with noise, codes drawn softly: `latent` is a mixture, `target` its largest share.
 
-        `kl_loss` is there where something is to be learned: with noise, or when the logits want a gradient.
+        `kl_loss` is there in training: with noise, or when the logits require a gradient.
         """
         check_latent(latent, self.encoder_channels, f"Gumbel of {self.space}")
         logits = rearrange(latent.float(), "b v h w -> b (h w) v")
@@ -82,12 +82,12 @@ class Gumbel(nn.Module, Quantizer):
 
     @property
     def codes(self) -> Float[Tensor, "v c"]:
-        """What each token looks up to."""
+        """The vector of each code, with the bias."""
         return self.codebook + self.bias
 
 
-def _grid(rows: Float[Tensor, "b n c"], layout: Layout) -> Float[Tensor, "b c h w"]:
-    return rearrange(rows, "b (h w) c -> b c h w", h=layout.sizes[-1][0])
+def _grid(vectors: Float[Tensor, "b n c"], layout: Layout) -> Float[Tensor, "b c h w"]:
+    return rearrange(vectors, "b (h w) c -> b c h w", h=layout.sizes[-1][0])
 
 
 def kl_to_uniform(logits: Float[Tensor, "b n v"]) -> Float[Tensor, ""]:

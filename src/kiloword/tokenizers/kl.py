@@ -51,7 +51,7 @@ class Gaussian:
 
 
 class KL(nn.Module, Quantizer):
-    """Nothing to learn: the encoder gives the means and the log variances."""
+    """No parameters: the encoder gives the means and the log variances."""
 
     def __init__(self, config: KLConfig):
         super().__init__()

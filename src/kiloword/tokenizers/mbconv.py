@@ -12,9 +12,9 @@ from torch.nn.functional import gelu, interpolate, layer_norm
 
 
 class MBConv(nn.Module):
-    """Norm, widen four times, look around channel by channel, narrow again; added to what came in.
+    """Norm, widen four times, depthwise convolution, narrow again; plus the shortcut.
 
-    `enlarge` acts on the wide middle; `stride` 2 halves the grid; `shortcut` is the way around, where sizes differ.
+    `enlarge` acts on the wide middle; `stride` 2 halves the grid; `shortcut` replaces the identity where sizes differ.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ def doubling(inside: int, outside: int, count: int) -> nn.Sequential:
 
 
 class Enlarge(nn.Module):
-    """Every place becomes 2 x 2 places, then a convolution."""
+    """Nearest-neighbour enlargement by 2, then a convolution."""
 
     def __init__(self, inside: int, outside: int):
         super().__init__()
@@ -68,7 +68,7 @@ class Enlarge(nn.Module):
 
 
 class ChannelNorm(nn.Module):
-    """A layer norm over the channels of each place."""
+    """A layer norm over the channels of each grid position."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Multi-codebook quantization: the latent is cut into chunks, and every chunk has a small codebook of its own.
+"""Multi-codebook quantization: the latent is cut into chunks, and every chunk has a separate small codebook.
 
 Ma et al. 2025 (UniTok), section 3.2; unit-length codes and cosine similarity as in Yu et al. 2021 (ViT-VQGAN).
 """
@@ -39,15 +39,15 @@ class MulticodeConfig:
 
 
 class Multicode(nn.Module, Quantizer):
-    """The nearest code of each codebook by angle: chunks and codes are brought to length 1 wherever they are used."""
+    """The nearest code of each codebook by angle: chunks and codes are always normalised to length 1."""
 
     def __init__(self, config: MulticodeConfig):
         super().__init__()
         self.config = config
         self.space = Codes((config.codebook_size,) * config.codebooks)
         self.channels = self.encoder_channels = config.codebooks * config.code_dim
-        rows = torch.randn(config.codebooks * config.codebook_size, config.code_dim)
-        self.codebook = nn.Parameter(normalize(rows, dim=-1))  # one codebook below the other
+        codes = torch.randn(config.codebooks * config.codebook_size, config.code_dim)
+        self.codebook = nn.Parameter(normalize(codes, dim=-1))  # the codebooks concatenated
 
     @property
     def codes(self) -> Float[Tensor, "k v d"]:
@@ -59,7 +59,7 @@ class Multicode(nn.Module, Quantizer):
         (b, _, h, w), k = latent.shape, self.config.codebooks
         chunks = normalize(rearrange(latent.float(), "b (k d) h w -> k (b h w) d", k=k), dim=-1)
         pairs = zip(chunks.detach(), self.codes.detach(), strict=True)
-        ids = rearrange(torch.stack([nearest(places, codes) for places, codes in pairs]), "k (b n) -> b n k", b=b)
+        ids = rearrange(torch.stack([nearest(vectors, codes) for vectors, codes in pairs]), "k (b n) -> b n k", b=b)
         unit = rearrange(chunks, "k (b h w) d -> b (k d) h w", b=b, h=h, w=w)
         found = self.lookup(ids, layout)
         losses = {"commitment_loss": mse_loss(unit, found.detach()), "codebook_loss": mse_loss(found, unit.detach())}

@@ -1,4 +1,4 @@
-"""Nearest codes by squared distance, exactly, in memory that neither the picture nor the codebook decides.
+"""Nearest codes by squared distance, exactly, in bounded memory whatever the sizes.
 
 van den Oord et al. 2017 (VQ-VAE), equation 1: |z - e|^2 is smallest where z.e - |e|^2/2 is largest.
 """
@@ -8,16 +8,16 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-# Axes: p places, v codes, c channels, d = c + 1, u columns of a table.
+# Axes: p vectors, v codes, c channels, d = c + 1, u columns of a table.
 
-BLOCK = 64  # scores of which the largest is found first, then its place among them: quicker than an argmax over all
-SCORES = {"cpu": 2**20}  # scores held at a time: as many as a cache has room for
+BLOCK = 64  # the block with the largest score is found first, then the argmax in it: quicker than one over all
+SCORES = {"cpu": 2**20}  # scores held at a time: as many as fit in the cache
 MANY_SCORES = 2**26  # where there is no such cache
 
 
-def nearest(places: Float[Tensor, "p c"], codes: Float[Tensor, "v c"]) -> Int[Tensor, "p"]:
+def nearest(vectors: Float[Tensor, "p c"], codes: Float[Tensor, "v c"]) -> Int[Tensor, "p"]:
     """Ids of the nearest codes; of equally near ones any."""
-    return nearest_in(table_of(codes), places)
+    return nearest_in(table_of(codes), vectors)
 
 
 def table_of(codes: Float[Tensor, "v c"]) -> Float[Tensor, "d u"]:
@@ -28,13 +28,13 @@ def table_of(codes: Float[Tensor, "v c"]) -> Float[Tensor, "d u"]:
     return table
 
 
-def nearest_in(table: Float[Tensor, "d u"], places: Float[Tensor, "p c"]) -> Int[Tensor, "p"]:
+def nearest_in(table: Float[Tensor, "d u"], vectors: Float[Tensor, "p c"]) -> Int[Tensor, "p"]:
     """Ids of the nearest codes of a table."""
-    batch = max(1, SCORES.get(places.device.type, MANY_SCORES) // table.shape[1])
-    with torch.no_grad(), torch.autocast(places.device.type, enabled=False):
-        ids = torch.empty(len(places), dtype=torch.long, device=places.device)
-        scores = places.new_empty(min(batch, len(places)), table.shape[1])  # one room for all
-        for some, found in zip(places.split(batch), ids.split(batch), strict=True):
+    batch = max(1, SCORES.get(vectors.device.type, MANY_SCORES) // table.shape[1])
+    with torch.no_grad(), torch.autocast(vectors.device.type, enabled=False):
+        ids = torch.empty(len(vectors), dtype=torch.long, device=vectors.device)
+        scores = vectors.new_empty(min(batch, len(vectors)), table.shape[1])  # one buffer for all batches
+        for some, found in zip(vectors.split(batch), ids.split(batch), strict=True):
             found.copy_(_largest(torch.mm(pad(some, (0, 1), value=1.0), table, out=scores[: len(some)])))
     return ids
 

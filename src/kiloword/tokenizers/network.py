@@ -30,10 +30,10 @@ class NetworkConfig(Protocol):
 
 
 class Network(nn.Module):
-    """What encoders and decoders have in common: whether a large picture can go through them piece by piece.
+    """What encoders and decoders have in common: how a large picture can be processed in tiles.
 
-    `steps` one after the other are the network, if it has any. At its coarse end, the encoder's last and the decoder's
-    first `wide` of them need the whole picture; in the others a place sees its surroundings only, but for group norms.
+    `steps` in sequence are the network, if it has any. `wide` of them, the encoder's last and the decoder's first, need
+    the whole picture; the others are local (bounded receptive field), except for group norms.
     """
 
     @property
@@ -53,24 +53,24 @@ class Encoder(Network):
 
 
 class Decoder(Network):
-    """Latents to pixels. What has a default here is a power that few have."""
+    """Latents to pixels. What has a default here is optional."""
 
-    feature_width: int = 0  # channels of its `features`; 0: it gives none
+    feature_width: int = 0  # channels of its `features`; 0: it has none
 
     def forward(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b c H W"]:
         raise NotImplementedError
 
     def features(self, latent: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b i h w"]:
-        """Latents widened to vectors that hold their meaning."""
-        raise AssertionError(f"a {type(self).__name__} gives no features")
+        """Latents projected to wider, semantic feature vectors."""
+        raise AssertionError(f"a {type(self).__name__} has no features")
 
     def distribution(
         self, latent: Float[Tensor, "b k h w"]
     ) -> tuple[Float[Tensor, "b c H W"], Float[Tensor, "b c H W"]]:
-        """Mean and log scale of what its pixels are drawn from. Raises ValueError if it says no distribution."""
-        raise ValueError(f"a {type(self).__name__} says no distribution of pixels: take the error of its pixels")
+        """Mean and log scale of the distribution of pixels. Raises ValueError if it predicts none."""
+        raise ValueError(f"a {type(self).__name__} predicts no distribution of pixels: use a pixel error")
 
     @property
     def last_weight(self) -> Tensor:
         """The matrix of its last layer. Raises ValueError if it does not end with one."""
-        raise ValueError(f"a {type(self).__name__} has no last layer that a critic could push")
+        raise ValueError(f"a {type(self).__name__} has no last layer for the adaptive weight of a discriminator")

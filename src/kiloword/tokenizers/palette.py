@@ -1,4 +1,4 @@
-"""Palette: a token is the nearest of a few hundred colours, so that pixels themselves are the words.
+"""Palette: a token is the nearest of a few hundred colours, so that the pixels themselves are the tokens.
 
 Chen et al. 2020 (Image GPT), section 2: k-means over pixels (Lloyd 1982), here begun as Arthur and Vassilvitskii 2007
 (k-means++) propose.
@@ -64,7 +64,7 @@ class Palette(nn.Module, Quantizer):
 
     @torch.no_grad()
     def fit(self, pixels: Float[Tensor, "p c"], rounds: int = 20, seed: int = 0) -> None:
-        """Take over the palette that k-means finds in some pixels (a few hundred times `size` of them are enough).
+        """Set the colours to the k-means centres of some pixels (a few hundred times `size` of them are enough).
 
         Raises ValueError if there are fewer pixels than colours.
         """

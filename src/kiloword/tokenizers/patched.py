@@ -75,7 +75,7 @@ class Patched(nn.Module, Tokenizer):
         uneven = [size for size in (*inner.sizes, frame_of(inner)) if any(side % self.patch for side in size)]
         if uneven:
             patch = self.patch
-            raise ValueError(f"a patch takes {patch} rows and columns, the tokenizer inside has a grid {uneven[0]}")
+            raise ValueError(f"a patch has {patch} rows and columns, the tokenizer inside has a grid {uneven[0]}")
         return Layout(tuple(self._patches(size) for size in inner.sizes), self._patches(frame_of(inner)))
 
     def _patches(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -110,7 +110,7 @@ class Patched(nn.Module, Tokenizer):
 
 
 class PatchedScales(Multiscale):
-    """A multi-scale quantizer over patches; the canvas has the size of its own grids."""
+    """A multi-scale quantizer over patches; the canvas has the size of the grids of patches."""
 
     def __init__(self, patched: Patched, quantizer: Multiscale):
         self.patched, self.quantizer = patched, quantizer
@@ -131,8 +131,8 @@ class PatchedScales(Multiscale):
         inside = taken_apart(tokens, layout.sizes[scale][1], self.patched.patch)
         return self.quantizer.stroke(inside, self.patched.inner(layout), scale)
 
-    def shrink(self, painted: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b C s t"]:
-        return self._folded(self.quantizer.shrink(painted, self.patched.inner(layout), scale))
+    def shrink(self, canvas: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b C s t"]:
+        return self._folded(self.quantizer.shrink(canvas, self.patched.inner(layout), scale))
 
     def _folded(self, canvas: Float[Tensor, "b c h w"]) -> Float[Tensor, "b C s t"]:
         return pixel_unshuffle(canvas, self.patched.patch)
@@ -144,10 +144,10 @@ def frame_of(layout: Layout) -> tuple[int, int]:
 
 
 def joined(vectors: Tensor, columns: int, patch: int) -> Tensor:
-    """Tokens [b, m, c] in raster order as patches [b, n, C] in raster order, of which a row has so many."""
+    """Tokens [b, m, c] in raster order as patches [b, n, C] in raster order, `columns` in a row."""
     return rearrange(vectors, "b (h p w q) c -> b (h w) (c p q)", w=columns, p=patch, q=patch)
 
 
 def taken_apart(tokens: Tensor, columns: int, patch: int) -> Tensor:
-    """The tokens [b, m, c] of patches [b, n, C], of which a row has so many."""
+    """The tokens [b, m, c] of patches [b, n, C], `columns` in a row."""
     return rearrange(tokens, "b (h w) (c p q) -> b (h p w q) c", w=columns, p=patch, q=patch)

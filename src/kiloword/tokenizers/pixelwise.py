@@ -1,6 +1,6 @@
 """The networks of systems whose tokens are pixels: none, or the mean of small squares.
 
-Chen et al. 2020 (Image GPT) shrink a picture and take its pixels as they are.
+Chen et al. 2020 (Image GPT) shrink a picture and use its pixels unchanged.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from kiloword.tokens import Layout
 
 @dataclass(frozen=True)
 class PixelwiseConfig:
-    """A token covers `stride` by `stride` pixels: their mean goes in, and comes out all over the square."""
+    """A token covers `stride` by `stride` pixels: encoded as their mean, decoded as a constant square."""
 
     stride: int = 1
     channels: int = 3
@@ -27,12 +27,12 @@ class PixelwiseConfig:
             raise ValueError(f"stride and channels start at 1, got {self.stride} and {self.channels}")
 
     def build_encoder(self, latent_channels: int) -> "Shrink":
-        return Shrink(self._agreed(latent_channels))
+        return Shrink(self._stride_of(latent_channels))
 
     def build_decoder(self, latent_channels: int) -> "Enlarge":
-        return Enlarge(self._agreed(latent_channels))
+        return Enlarge(self._stride_of(latent_channels))
 
-    def _agreed(self, latent_channels: int) -> int:
+    def _stride_of(self, latent_channels: int) -> int:
         if latent_channels != self.channels:
             raise ValueError(f"pixels of {self.channels} channels cannot be latents of {latent_channels}")
         return self.stride
@@ -50,7 +50,7 @@ class Shrink(Encoder):
 
 
 class Enlarge(Decoder):
-    """Every value all over its square."""
+    """Every value repeated over its square."""
 
     def __init__(self, stride: int):
         super().__init__()

@@ -68,11 +68,11 @@ class Pyramid(nn.Module, Tokenizer):
 
     @property
     def groups(self) -> int:
-        """Of codes a token, the first of which matter most."""
+        """Groups of codes a token, the most important first."""
         return self.tokenizer.groups
 
     def grid(self, layout: Layout, scale: int) -> Layout:
-        """One of the grids by itself, in the frame of the picture."""
+        """The layout of one of the grids, in the frame of the picture."""
         return Layout((layout.sizes[scale],), layout.frame)
 
     def encode(self, pixels: Float[Tensor, "b c H W"], layout: Layout, noise: Noise | None = None) -> Quantized:
@@ -84,7 +84,7 @@ class Pyramid(nn.Module, Tokenizer):
         return Quantized(target=target, shown=target, latent=parts[-1].latent, losses=parts[-1].losses)
 
     def decode(self, tokens: Tensor, layout: Layout, known: Bool[Tensor, "b n"]) -> Float[Tensor, "b c H W"]:
-        """The finest grid where its tokens are known, else the next coarser one enlarged; blank where nothing is."""
+        """The finest grid where its tokens are known, else the next coarser one enlarged; -1 where nothing is."""
         height, width = (side * self.stride for side in layout.sizes[-1])
         picture = None
         for scale, (h, w) in enumerate(layout.sizes):
@@ -93,9 +93,9 @@ class Pyramid(nn.Module, Tokenizer):
                 continue
             drawn = self.tokenizer.decode(tokens[:, part], self.grid(layout, scale), known[:, part])
             drawn = interpolate(drawn, size=(height, width), mode="bilinear", antialias=False)
-            place = known[:, part].view(-1, 1, h, w).to(drawn)
-            place = interpolate(place, size=(height, width), mode="nearest")
+            mask = known[:, part].view(-1, 1, h, w).to(drawn)
+            mask = interpolate(mask, size=(height, width), mode="nearest")
             under = torch.full_like(drawn, -1.0) if picture is None else picture
-            picture = torch.lerp(under, drawn, place)
+            picture = torch.lerp(under, drawn, mask)
         assert picture is not None
         return picture

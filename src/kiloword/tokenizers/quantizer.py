@@ -13,14 +13,14 @@ from torch import Tensor
 from kiloword.noise import Noise
 from kiloword.tokens import Bits, Layout, TokenSpace
 
-# Axes: b pictures, n tokens, c latent channels, e channels from the encoder, h w grid, s t a coarser grid, p places.
+# Axes: b pictures, n tokens, c latent channels, e channels from the encoder, h w grid, s t a coarser grid, p vectors.
 
 UNKNOWN = -1  # a token, or a factor of one, that is not known; it looks up to zero
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """Quantized pictures: `target` tokens are to be predicted, `shown` is what later tokens see (mostly the same)."""
+    """Quantized pictures: `target` tokens are to be predicted, `shown` are fed to later ones (mostly the same)."""
 
     target: Tensor
     shown: Tensor
@@ -39,16 +39,16 @@ class QuantizerConfig(Protocol):
 class Quantizer(Protocol):
     """Latents to tokens, with a straight-through gradient, and back.
 
-    What has a value here is a power that few have: a quantizer that has it sets it.
+    Attributes with a default are optional abilities: a quantizer that has one overrides it.
     """
 
     space: TokenSpace
     channels: int  # of the latents that `lookup` gives to the decoder
-    encoder_channels: int  # what the encoder hands over: the latent, or logits (gumbel), or mean and variance (kl)
+    encoder_channels: int  # of its input: the latent, logits (gumbel), or mean and variance (kl)
     groups: int = 1  # of codes a token, the first of which matter most (Rippel et al. 2014)
-    flips: bool = False  # with noise, other bits are shown than are to be predicted (Han et al. 2024, self-correction)
-    temperature: float | None = None  # of soft tokens drawn to learn, which the training lowers (Jang et al. 2016)
-    fits_at_once: bool = False  # nothing is to be trained: `fit` finds everything (Chen et al. 2020)
+    flips: bool = False  # with noise, `shown` has bits flipped against `target` (Han et al. 2024, self-correction)
+    temperature: float | None = None  # of soft tokens in training, annealed by the trainer (Jang et al. 2016)
+    fits_at_once: bool = False  # `fit` computes the whole codebook, without training (Chen et al. 2020)
 
     @property
     def multiscale(self) -> "Multiscale | None":
@@ -60,10 +60,10 @@ class Quantizer(Protocol):
         ...
 
     def lookup(self, tokens: Tensor, layout: Layout) -> Float[Tensor, "b c h w"]:
-        """Latents of tokens; where a token or a factor of it is `UNKNOWN`, that share is zero.
+        """Latents of tokens; where a token or a factor of it is `UNKNOWN`, its contribution is zero.
 
-        In place of the tokens of a finite space stands a distribution over them: floats [b, n, size] for ids,
-        [b, n, factors, largest size] for codes, [b, n, bits] with the probability of a 1 for bits.
+        Tokens of a finite space may also be distributions, floats: [b, n, size] for ids,
+        [b, n, factors, largest size] for codes, [b, n, bits] for bits, the probability of a 1.
         """
         ...
 
@@ -81,7 +81,7 @@ class Multiscale(Protocol):
         ...
 
     def frame(self, height: int, width: int) -> tuple[int, int]:
-        """The finest grid that there is for any picture of that shape, in whose units positions are counted."""
+        """The finest grid of any picture of that shape: positions are in its units."""
         ...
 
     def canvas(self, shown: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
@@ -92,13 +92,13 @@ class Multiscale(Protocol):
         """The latents that the tokens of one grid add to the canvas, at the size of the finest grid."""
         ...
 
-    def shrink(self, painted: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
+    def shrink(self, canvas: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
         """A canvas of the finest grid's size, resized to grid `scale`."""
         ...
 
 
 def forget(tokens: Tensor, known: Bool[Tensor, "b n"], space: TokenSpace) -> Tensor:
-    """Tokens of which the unknown ones look up to nothing: `UNKNOWN`, zeros, or bits that are as likely 0 as 1."""
+    """Tokens with the unknown ones replaced: `UNKNOWN`, zeros, or 0.5 for probabilities of bits."""
     shape = (*known.shape, *(1,) * (tokens.ndim - 2))
     numbers = 0.5 if isinstance(space, Bits) else 0.0
     return torch.where(known.view(shape), tokens, numbers if tokens.is_floating_point() else UNKNOWN)
@@ -107,7 +107,7 @@ def forget(tokens: Tensor, known: Bool[Tensor, "b n"], space: TokenSpace) -> Ten
 def check_latent(latent: Tensor, channels: int, who: str, layout: Layout | None = None) -> None:
     """Raise ValueError unless `latent` is [b, channels, h, w], finite, and as large as the layout's last grid."""
     if latent.ndim != 4 or latent.shape[1] != channels:
-        raise ValueError(f"{who} takes latents of [b, {channels}, h, w], got {list(latent.shape)}")
+        raise ValueError(f"{who} needs latents of [b, {channels}, h, w], got {list(latent.shape)}")
     if layout is not None and tuple(latent.shape[2:]) != layout.sizes[-1]:
         h, w = layout.sizes[-1]
         raise ValueError(f"{who}: the layout ends with a grid of {h}x{w}, the latent is {list(latent.shape)}")

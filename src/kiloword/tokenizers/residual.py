@@ -1,4 +1,4 @@
-"""Residual quantization on grids from coarse to fine: each grid's codes paint over what those before have left.
+"""Residual quantization on grids from coarse to fine: each grid encodes the residual of those before.
 
 Tian et al. 2024 (Visual Autoregressive Modeling: VAR), algorithms 1 and 2.
 """
@@ -26,8 +26,8 @@ from kiloword.tokens import Categorical, Layout, in_proportion
 class ResidualConfig:
     """`scales` are the sides of square grids, coarse to fine; other pictures have as many grids, in proportion.
 
-    Codes that are enlarged to the finest grid become `mix` parts of their convolution by a phi and 1 - mix of
-    themselves. The grids share out `phis` of them; 0 gives each its own. `by_angle` searches codes by cosine.
+    Codes enlarged to the finest grid become mix * phi(codes) + (1 - mix) * codes, with a convolution phi. The grids
+    share `phis` convolutions; 0: one for each grid. `by_angle` searches codes by cosine similarity.
     """
 
     codebook: VQConfig = VQConfig(4096, 32, normalised=False)
@@ -43,7 +43,7 @@ class ResidualConfig:
         if self.phis < 0 or not 0 <= self.mix <= 1:
             raise ValueError(f"there are 0 or more phis, mixed in from 0 to 1, got {self.phis} and {self.mix}")
         if self.codebook.normalised:
-            raise ValueError("what grids leave over becomes small, so codes of length 1 cannot be searched for it")
+            raise ValueError("residuals become small, so codes of length 1 cannot quantize them")
         if self.by_angle and self.codebook.learning == "mean":
             raise ValueError("a codebook that is searched by angle cannot learn as a mean of what is near it")
 
@@ -52,7 +52,7 @@ class ResidualConfig:
 
 
 class Residual(nn.Module, Quantizer):
-    """The latent is what all grids have painted together; one codebook serves them all."""
+    """The latent is the sum over all grids; they share one codebook."""
 
     def __init__(self, config: ResidualConfig):
         super().__init__()
@@ -72,57 +72,57 @@ class Residual(nn.Module, Quantizer):
         return in_proportion([(side, side) for side in self.config.scales], height, width)
 
     def frame(self, height: int, width: int) -> tuple[int, int]:
-        """The latent's own."""
+        """The size of the latent."""
         return height, width
 
     def quantize(self, latent: Float[Tensor, "b c h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
-        """Ids of all grids. The losses are means over the grids, of what is painted so far: all shall be near."""
+        """Ids of all grids. The losses are means over the grids: distances of the partial sums to the latent."""
         check_latent(latent, self.channels, f"residual quantization of {self.channels} channels", layout)
         latent = latent.float()
-        left, painted = latent.detach(), torch.zeros_like(latent)
+        residual, decoded = latent.detach(), torch.zeros_like(latent)
         codes = self.codebook.codes.detach()
         table = table_of(normalize(codes, dim=1) if self.config.by_angle else codes)
-        ids, rows, commitments, distances = [], [], [], []
+        ids, vectors, commitments, distances = [], [], [], []
         for scale, size in enumerate(layout.sizes):
-            rows.append(rearrange(interpolate(left, size, mode="area"), "b c s t -> b (s t) c"))
-            ids.append(self._search(table, rows[-1]))
+            vectors.append(rearrange(interpolate(residual, size, mode="area"), "b c s t -> b (s t) c"))
+            ids.append(self._search(table, vectors[-1]))
             stroke = self.stroke(ids[-1], layout, scale)
-            left, painted = left - stroke.detach(), painted + stroke
-            commitments.append(mse_loss(latent, painted.detach()))
-            distances.append(mse_loss(painted, latent.detach()))
+            residual, decoded = residual - stroke.detach(), decoded + stroke
+            commitments.append(mse_loss(latent, decoded.detach()))
+            distances.append(mse_loss(decoded, latent.detach()))
         tokens = torch.cat(ids, dim=1)
-        places = torch.cat(rows, dim=1).flatten(0, 1)
-        self.codebook.count(places, tokens.flatten())
-        self.codebook.revive(places)
+        every = torch.cat(vectors, dim=1).flatten(0, 1)
+        self.codebook.count(every, tokens.flatten())
+        self.codebook.revive(every)
         losses = {"commitment_loss": torch.stack(commitments).mean(), "codebook_loss": torch.stack(distances).mean()}
-        return Quantized(tokens, tokens, painted.detach() + (latent - latent.detach()), losses)
+        return Quantized(tokens, tokens, decoded.detach() + (latent - latent.detach()), losses)
 
     def lookup(self, tokens: Tensor, layout: Layout) -> Float[Tensor, "b c h w"]:
-        """What ids, or means under distributions, have painted. A phi's bias is painted as far as codes are known."""
-        return self._painted(tokens, layout, len(layout.sizes))
+        """Sum over the grids of codes, or of means under distributions. A phi's bias counts where codes are known."""
+        return self._sum(tokens, layout, len(layout.sizes))
 
     def canvas(self, shown: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
-        """What the grids before `scale` have painted, its means over the cells of that grid."""
-        return self.shrink(self._painted(shown, layout, scale), layout, scale)
+        """The sum of the grids before `scale`, averaged over the cells of that grid."""
+        return self.shrink(self._sum(shown, layout, scale), layout, scale)
 
-    def shrink(self, painted: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
-        """Means over the cells of grid `scale`."""
-        return interpolate(painted, layout.sizes[scale], mode="area")
+    def shrink(self, canvas: Float[Tensor, "b c h w"], layout: Layout, scale: int) -> Float[Tensor, "b c s t"]:
+        """Averages over the cells of grid `scale`."""
+        return interpolate(canvas, layout.sizes[scale], mode="area")
 
-    def _painted(self, tokens: Tensor, layout: Layout, scales: int) -> Float[Tensor, "b c h w"]:
+    def _sum(self, tokens: Tensor, layout: Layout, scales: int) -> Float[Tensor, "b c h w"]:
         """The sum of the first `scales` grids."""
-        painted = torch.zeros(len(tokens), self.channels, *layout.sizes[-1], device=tokens.device)
+        canvas = torch.zeros(len(tokens), self.channels, *layout.sizes[-1], device=tokens.device)
         for scale in range(scales):
-            painted = painted + self.stroke(tokens[:, layout.part(scale)], layout, scale)
-        return painted
+            canvas = canvas + self.stroke(tokens[:, layout.part(scale)], layout, scale)
+        return canvas
 
-    def _search(self, table: Float[Tensor, "d u"], rows: Float[Tensor, "b k c"]) -> Int[Tensor, "b k"]:
+    def _search(self, table: Float[Tensor, "d u"], vectors: Float[Tensor, "b k c"]) -> Int[Tensor, "b k"]:
         """The nearest codes of one grid."""
-        rows = normalize(rows, dim=2) if self.config.by_angle else rows
-        return nearest_in(table, rows.flatten(0, 1)).view(rows.shape[:2])
+        vectors = normalize(vectors, dim=2) if self.config.by_angle else vectors
+        return nearest_in(table, vectors.flatten(0, 1)).view(vectors.shape[:2])
 
     def stroke(self, tokens: Tensor, layout: Layout, scale: int) -> Float[Tensor, "b c h w"]:
-        """What the tokens of one grid add to the finest one."""
+        """The latents that the tokens of one grid add, at the size of the finest grid."""
         codes = self.codebook.lookup(tokens, Layout((layout.sizes[scale],))).float()
         codes = interpolate(codes, layout.sizes[-1], mode="bicubic")
         if not self.phis:
@@ -133,14 +133,14 @@ class Residual(nn.Module, Quantizer):
         known = rearrange(known, "b (s t) -> b 1 s t", s=layout.sizes[scale][0])
         known = interpolate(known, layout.sizes[-1], mode="bicubic")
         with torch.autocast(codes.device.type, enabled=False):
-            drawn = conv2d(codes, phi.weight, padding=1) + known * rearrange(phi.bias, "c -> c 1 1")
-        return (1 - self.config.mix) * codes + self.config.mix * drawn
+            mixed = conv2d(codes, phi.weight, padding=1) + known * rearrange(phi.bias, "c -> c 1 1")
+        return (1 - self.config.mix) * codes + self.config.mix * mixed
 
 
 def phi_of(scale: int, scales: int, phis: int) -> int:
     """Which phi a scale uses: that whose tick is nearest on the way from the first scale, 0, to the last, 1.
 
-    With ten scales two lie exactly between ticks: float64 as the authors compute it decides, and the first tick wins.
+    With ten scales two lie exactly between ticks: float64 as in the authors' code decides, and the first tick wins.
     """
     margin = 1 / 3 / phis if phis == 4 else 1 / 2 / phis
     ticks = np.linspace(margin, 1 - margin, phis)

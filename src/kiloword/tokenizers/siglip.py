@@ -1,4 +1,4 @@
-"""SigLIP's features as tokens: what a frozen picture encoder saw, as a small grid of directions. There is no way back.
+"""SigLIP's features as tokens: the output of a frozen image encoder, as a small grid of unit vectors. It cannot decode.
 
 Zhai et al. 2023 (SigLIP) for the encoder, Tong et al. 2024 (MetaMorph) for its use as a tokenizer.
 """
@@ -51,7 +51,7 @@ class SigLIP(nn.Module, Tokenizer):
     """A tokenizer that only encodes. Its weights are never trained."""
 
     channels = 3
-    way_back = "SigLIP's features hold no pixels: a diffusion decoder is needed to draw them"
+    way_back = "SigLIP's features cannot be decoded to pixels without a diffusion decoder"
 
     def __init__(self, config: SigLIPConfig):
         super().__init__()
@@ -68,17 +68,17 @@ class SigLIP(nn.Module, Tokenizer):
     def layout(self, height: int, width: int) -> Layout:
         if {height, width} != {self.config.image}:
             raise ValueError(
-                f"this SigLIP takes pictures of {self.config.image}x{self.config.image}, got {height}x{width}"
+                f"this SigLIP needs pictures of {self.config.image}x{self.config.image}, got {height}x{width}"
             )
         return Layout(((self.config.side, self.config.side),))
 
     def encode(self, pixels: Float[Tensor, "b c H W"], layout: Layout, noise: Noise | None = None) -> Quantized:
-        """Tokens of length 1: the last layer's features, not normed by the encoder, on a smaller grid."""
-        wanted = [self.channels, self.config.image, self.config.image]
-        if list(pixels.shape[1:]) != wanted:
-            raise ValueError(f"this SigLIP takes pictures of {wanted}, got {list(pixels.shape)}")
+        """Tokens of length 1: the last layer's features, without the encoder's last norm, on a smaller grid."""
+        required = [self.channels, self.config.image, self.config.image]
+        if list(pixels.shape[1:]) != required:
+            raise ValueError(f"this SigLIP needs pictures of {required}, got {list(pixels.shape)}")
         if not torch.isfinite(pixels).all():
-            raise ValueError("the picture that SigLIP is to see holds NaN or infinity")
+            raise ValueError("the picture to be encoded holds NaN or infinity")
         features = self.encoder(inputs_embeds=self.embeddings(pixels)).last_hidden_state
         grid = rearrange(features.float(), "b (h v) w -> b w h v", h=self.config.image // self.config.patch)
         small = interpolate(grid, size=layout.sizes[-1], mode="bilinear", align_corners=False)

@@ -26,16 +26,16 @@ class TokenizerConfig(Protocol):
 class Tokenizer(Protocol):
     """Pixels are premultiplied RGBA (or RGB) in [-1, 1].
 
-    What has a value here is a power, or a lack, that few have: a tokenizer that has it sets it.
+    Attributes with a default are optional abilities or limits: a tokenizer that has one overrides it.
     """
 
     space: TokenSpace
     stride: int  # pixels a side that a token of the finest grid covers
     channels: int  # of its pictures: 4 (RGBA) or 3 (RGB)
-    groups: int = 1  # of codes a token, the first of which matter most
-    flips: bool = False  # with noise, other bits are shown than are to be predicted
+    groups: int = 1  # of codes a token, the most important first
+    flips: bool = False  # with noise, `shown` has bits flipped against `target`
     drafts: bool = False  # a picture is decoded from the finest grid alone: the others are smaller pictures of it
-    way_back: str = ""  # why no picture comes back from tokens without a decoder; empty where one does
+    way_back: str = ""  # why tokens cannot be decoded without a diffusion decoder; empty where they can
 
     @property
     def multiscale(self) -> Multiscale | None:

@@ -1,6 +1,6 @@
-"""Tokens without pictures: the space and the grids of a tokenizer that is not there.
+"""Tokens without pictures: the space and the grids of a tokenizer that is missing.
 
-For models whose authors publish them apart from their tokenizer (Chen et al. 2020; Sun et al. 2024).
+For models that are published without their tokenizer (Chen et al. 2020; Sun et al. 2024).
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class TokensOnlyConfig:
 
 
 class TokensOnly(nn.Module, Tokenizer):
-    """Knows what tokens are and where they sit, and refuses to make them of pixels or pixels of them."""
+    """The space and layout of tokens; `encode` and `decode` raise ValueError."""
 
     def __init__(self, config: TokensOnlyConfig):
         super().__init__()

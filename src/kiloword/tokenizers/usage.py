@@ -1,4 +1,4 @@
-"""Codebook usage: how much of what its tokens could say a tokenizer says.
+"""Codebook usage: how many of the possible values occur, and how evenly.
 
 van den Oord et al. 2017 (VQ-VAE) for the perplexity of codes.
 """

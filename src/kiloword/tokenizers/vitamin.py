@@ -15,7 +15,7 @@ from kiloword.tokenizers.network import Decoder, Encoder
 from kiloword.tokens import Layout
 from kiloword.transformer import Stack, StackConfig, Stream
 
-# Axes: b pictures, c channels, H W pixels, k latent channels, h w grid, n = h w places.
+# Axes: b pictures, c channels, H W pixels, k latent channels, h w grid, n = h w grid positions.
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class ViTaminConfig:
 
 
 class ViTaminEncoder(Encoder):
-    """Pixels to vectors. It has no position embedding: the convolutions' borders tell it where things are."""
+    """Pixels to vectors. It has no position embedding: positions show at the borders of the convolutions."""
 
     def __init__(self, config: ViTaminConfig):
         super().__init__()
@@ -84,7 +84,7 @@ class ViTaminEncoder(Encoder):
         self.stack = config.stack.build()
 
     def patches(self, pixels: Float[Tensor, "b c H W"]) -> Float[Tensor, "b k h w"]:
-        """What the convolutions make of a picture."""
+        """The output of the convolutions."""
         x = self.stem(pixels)
         for stage in self.stages:
             x = stage(x)
@@ -95,7 +95,7 @@ class ViTaminEncoder(Encoder):
 
 
 class ViTaminDecoder(Decoder):
-    """Vectors to pixels: a transformer of its own, then convolutions while the grid grows."""
+    """Vectors to pixels: a transformer, then convolutions while the grid grows."""
 
     def __init__(self, config: ViTaminConfig):
         super().__init__()
@@ -117,9 +117,9 @@ class ViTaminDecoder(Decoder):
 
 
 def run(stack: Stack, grid: Float[Tensor, "b k h w"], layout: Layout) -> Float[Tensor, "b k h w"]:
-    """A stack in which all places of a grid see all."""
+    """The hidden vectors of the cells of a grid, with full attention between them."""
     (b, _, h, w), (height, _) = grid.shape, layout.sizes[-1]
     assert h == height, f"a grid of {h} rows, a layout of {height}"
-    places = grid.new_zeros(b, h * w, 4)
-    hidden = stack(Stream(rearrange(grid, "b k h w -> b (h w) k"), places))
+    positions = grid.new_zeros(b, h * w, 4)
+    hidden = stack(Stream(rearrange(grid, "b k h w -> b (h w) k"), positions))
     return rearrange(hidden, "b (h w) k -> b k h w", h=h)

@@ -1,4 +1,4 @@
-"""Vector quantization: a token is the nearest vector of a codebook that is learned with the network.
+"""Vector quantization: a token is the nearest vector of a codebook that is trained with the network.
 
 van den Oord et al. 2017 (VQ-VAE), with the running means of its appendix A.1; short codes of length 1 as in Yu et al.
 2021 (ViT-VQGAN), revival of unused codes as in Dhariwal et al. 2020 (Jukebox).
@@ -17,15 +17,15 @@ from kiloword.tokenizers.nearest_code import nearest
 from kiloword.tokenizers.quantizer import UNKNOWN, Quantized, Quantizer, check_latent
 from kiloword.tokens import Categorical, Layout
 
-# Axes: b pictures, n tokens, c channels of a code, h w grid, p places of all pictures, v codes.
+# Axes: b pictures, n tokens, c channels of a code, h w grid, p vectors of all pictures, v codes.
 
 
 @dataclass(frozen=True)
 class VQConfig:
-    """With `normalised`, latents and codes are brought to length 1 before they are compared and looked up.
+    """With `normalised`, latents and codes have length 1 wherever they are compared and looked up.
 
-    A codebook learns by the "gradient" of codebook_loss, or each code is the running "mean", by `decay`, of the latents
-    nearest to it. A code that is used less than `revive` times its fair share starts anew, where a latent is.
+    Codes are trained by the "gradient" of codebook_loss, or are the running "mean", by `decay`, of the latents nearest
+    to them. A code that is used less than `revive` times the average is reset to a latent.
     """
 
     codebook_size: int = 16384
@@ -48,7 +48,7 @@ class VQConfig:
 
 
 class VQ(nn.Module, Quantizer):
-    """The latent returned holds the codes themselves, with the gradient of the latents that they stand for."""
+    """Returns the codes as the latent, with a straight-through gradient."""
 
     codebook: Tensor
     share: Tensor
@@ -74,19 +74,19 @@ class VQ(nn.Module, Quantizer):
         return normalize(self.codebook, dim=1) if self.config.normalised else self.codebook
 
     def quantize(self, latent: Float[Tensor, "b c h w"], layout: Layout, noise: Noise | None = None) -> Quantized:
-        """Ids in raster order. In training mode the codebook's running means move on."""
+        """Ids in raster order. In training mode the codebook's running means are updated."""
         check_latent(latent, self.channels, f"VQ of {self.config.codebook_size} codes")
-        places = rearrange(latent.float(), "b c h w -> (b h w) c")
-        places = normalize(places, dim=1) if self.config.normalised else places
-        self.revive(places.detach())
+        vectors = rearrange(latent.float(), "b c h w -> (b h w) c")
+        vectors = normalize(vectors, dim=1) if self.config.normalised else vectors
+        self.revive(vectors.detach())
         codes = self.codes
-        ids = nearest(places.detach(), codes.detach())
+        ids = nearest(vectors.detach(), codes.detach())
         found = embedding(ids, codes)
-        losses = {"commitment_loss": mse_loss(places, found.detach())}
+        losses = {"commitment_loss": mse_loss(vectors, found.detach())}
         if self.config.learning == "gradient":
-            losses["codebook_loss"] = mse_loss(found, places.detach())
-        self.count(places.detach(), ids)
-        straight = found.detach() + (places - places.detach())
+            losses["codebook_loss"] = mse_loss(found, vectors.detach())
+        self.count(vectors.detach(), ids)
+        straight = found.detach() + (vectors - vectors.detach())
         (b, _, h, w), tokens = latent.shape, ids.view(len(latent), -1)
         return Quantized(tokens, tokens, rearrange(straight, "(b h w) c -> b c h w", b=b, h=h, w=w), losses)
 
@@ -99,29 +99,29 @@ class VQ(nn.Module, Quantizer):
         return rearrange(values, "b (h w) c -> b c h w", h=layout.sizes[-1][0])
 
     @torch.no_grad()
-    def revive(self, places: Float[Tensor, "p c"]) -> None:
-        """In training mode, codes that are hardly used take over latents from all over the batch, and a fair share."""
+    def revive(self, vectors: Float[Tensor, "p c"]) -> None:
+        """In training mode, reset hardly used codes to latents from all over the batch, with a uniform share."""
         if not self.training or not self.config.revive:
             return
-        fair = 1 / self.config.codebook_size
-        dead = (self.share < self.config.revive * fair).nonzero()[:, 0][: len(places)]
+        average = 1 / self.config.codebook_size
+        dead = (self.share < self.config.revive * average).nonzero()[:, 0][: len(vectors)]
         if not len(dead):
             return
-        chosen = places[torch.arange(len(dead), device=dead.device) * len(places) // len(dead)].to(self.codebook)
-        self.codebook[dead], self.share[dead] = chosen, fair
+        chosen = vectors[torch.arange(len(dead), device=dead.device) * len(vectors) // len(dead)].to(self.codebook)
+        self.codebook[dead], self.share[dead] = chosen, average
         if self.config.learning == "mean":
-            self.total[dead] = chosen * fair
+            self.total[dead] = chosen * average
 
     @torch.no_grad()
-    def count(self, places: Float[Tensor, "p c"], ids: Int[Tensor, "p"]) -> None:
-        """In training mode, move the codes' running shares of uses on, and the codes themselves if they are means."""
+    def count(self, vectors: Float[Tensor, "p c"], ids: Int[Tensor, "p"]) -> None:
+        """In training mode, update the running usage of codes, and the codes themselves if they are means."""
         if not self.training or not hasattr(self, "share"):
             return
         weight = 1 - self.config.decay
         share = torch.bincount(ids, minlength=self.config.codebook_size) / len(ids)
         self.share.lerp_(share.to(self.share), weight)
         if self.config.learning == "mean":
-            total = torch.zeros_like(self.total).index_add_(0, ids, places.to(self.total)) / len(ids)
+            total = torch.zeros_like(self.total).index_add_(0, ids, vectors.to(self.total)) / len(ids)
             self.total.lerp_(total, weight)
-            seen = self.share[:, None] > 1e-12
-            self.codebook.copy_(torch.where(seen, self.total / self.share.clamp(min=1e-12)[:, None], self.codebook))
+            used = self.share[:, None] > 1e-12
+            self.codebook.copy_(torch.where(used, self.total / self.share.clamp(min=1e-12)[:, None], self.codebook))

@@ -1,4 +1,4 @@
-"""Wordbook: the text tokenizer that a pretrained language model brings with it, its tokenizer.json.
+"""Wordbook: the text tokenizer of a pretrained language model, from its tokenizer.json.
 
 Moi and Patry 2019 (tokenizers); Gemma's, Qwen's and Llama's come in this form.
 """
@@ -18,9 +18,9 @@ from kiloword.tokens import Categorical
 
 @dataclass(frozen=True)
 class WordbookConfig:
-    """`json` is what stands in tokenizer.json ("": ids are understood, texts are not).
+    """`json` is the content of tokenizer.json ("": only ids can be used, no texts).
 
-    The model has `size` rows for words, which may be more than there are words; `end` is the id that ends a text.
+    The model's embedding has `size` vectors, which may be more than the vocabulary; `end` is the id that ends a text.
     """
 
     size: int
@@ -29,23 +29,23 @@ class WordbookConfig:
 
     def __post_init__(self):
         if not 0 <= self.end < self.size:
-            raise ValueError(f"the id that ends a text is one of {self.size} words, got {self.end}")
+            raise ValueError(f"the id that ends a text is one of {self.size} ids, got {self.end}")
 
     def build(self) -> "Wordbook":
         return Wordbook(self)
 
 
 class Wordbook:
-    """Texts become exactly their own tokens; marks like <eos> are text here too, a user cannot write the real ones.
+    """Texts to ids without added tokens; marks like <eos> are encoded as plain text, not as special tokens.
 
-    Raises ValueError if the tokenizer.json cannot be read or knows more words than the model has rows.
+    Raises ValueError if the tokenizer.json cannot be read or has more words than the model has embeddings.
     """
 
     def __init__(self, config: WordbookConfig):
         self.space, self.end = Categorical(config.size), config.end
         self._tokenizer = opened(config.json) if config.json else None
-        if self._tokenizer and (most := max(self._tokenizer.get_vocab().values())) >= config.size:
-            raise ValueError(f"tokenizer.json has a word {most}, the model knows {config.size}: give its own file")
+        if self._tokenizer and (largest := max(self._tokenizer.get_vocab().values())) >= config.size:
+            raise ValueError(f"tokenizer.json has a word {largest}, the model has {config.size}: give its own file")
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -54,14 +54,14 @@ class Wordbook:
         return self._tokenizer
 
     def encode(self, texts: list[str], limit: int) -> tuple[Int[Tensor, "b m"], Bool[Tensor, "b m"]]:
-        """Ids and which of them are there; m is at least 1. Raises ValueError for a text over the limit."""
+        """Ids and the mask of real ones; m is at least 1. Raises ValueError for a text over the limit."""
         encoded = [found.ids for found in self.tokenizer.encode_batch(texts, add_special_tokens=False)]
         for text, ids in zip(texts, encoded, strict=True):
             if len(ids) > limit:
                 raise ValueError(f"the text has {len(ids)} tokens, the limit is {limit}: shorten {text[:60]!r}...")
         longest = max([1, *map(len, encoded)])
-        ids = torch.tensor([row + [self.end] * (longest - len(row)) for row in encoded])
-        lengths = torch.tensor([len(row) for row in encoded])
+        ids = torch.tensor([text + [self.end] * (longest - len(text)) for text in encoded])
+        lengths = torch.tensor([len(text) for text in encoded])
         return ids, torch.arange(longest)[None] < lengths[:, None]
 
     def decode(self, ids: list[int]) -> str:

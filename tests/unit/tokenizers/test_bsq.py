@@ -1,4 +1,4 @@
-"""Binary spherical quantization: corners of length 1, probabilities between them, an entropy that rewards sure bits."""
+"""Binary spherical quantization: corners of length 1, probabilities between them, an entropy favouring clear bits."""
 
 import math
 
@@ -42,9 +42,9 @@ def test_a_zero_counts_as_bit_zero():
 
 def test_the_gradient_is_that_of_the_latent_of_length_one():
     latent, weight = latents().requires_grad_(), latents(b=2).flip(0)
-    (ours,) = torch.autograd.grad((made().quantize(latent, GRID).latent * weight).sum(), latent)
+    (gradient,) = torch.autograd.grad((made().quantize(latent, GRID).latent * weight).sum(), latent)
     (wanted,) = torch.autograd.grad((normalize(latent, dim=1) * weight).sum(), latent)
-    assert torch.allclose(ours, wanted, atol=1e-6) and ours.any()
+    assert torch.allclose(gradient, wanted, atol=1e-6) and gradient.any()
 
 
 def test_probabilities_look_up_to_mean_corners_and_unknown_bits_to_zero():
@@ -70,11 +70,11 @@ def test_the_entropy_is_that_of_a_softmax_over_squared_distances():
     assert torch.allclose(entropy_loss(unit, sharpness), wanted, atol=1e-5)
 
 
-def test_the_entropy_is_least_for_sure_bits_that_are_all_used():
-    sure = torch.full((1, 5, 2, 3), 1 / math.sqrt(5))
-    assert entropy_loss(torch.cat([sure, -sure]), 100).item() == pytest.approx(-math.log(2), abs=1e-3)
-    assert entropy_loss(sure, 100).item() == pytest.approx(0, abs=1e-3)  # sure, but always the same
-    assert entropy_loss(0 * sure, 100).item() == pytest.approx(0, abs=1e-6)  # all used, but unsure
+def test_the_entropy_is_least_for_clear_bits_that_are_all_used():
+    clear = torch.full((1, 5, 2, 3), 1 / math.sqrt(5))
+    assert entropy_loss(torch.cat([clear, -clear]), 100).item() == pytest.approx(-math.log(2), abs=1e-3)
+    assert entropy_loss(clear, 100).item() == pytest.approx(0, abs=1e-3)  # clear, but always the same
+    assert entropy_loss(0 * clear, 100).item() == pytest.approx(0, abs=1e-6)  # all used, but unclear
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
@@ -86,17 +86,17 @@ def test_the_losses_have_finite_slopes_and_the_entropy_pushes_away_from_zero(sca
     assert torch.isfinite(slope).all()
     alike = torch.ones(2, 5, 2, 3, requires_grad=True)  # their mean bits are 1 in float32
     assert torch.isfinite(torch.autograd.grad(entropy_loss(alike, 1e3), alike)[0]).all()
-    unsure = torch.tensor([0.01, -0.01]).view(2, 1, 1, 1).expand(2, 5, 2, 3).clone().requires_grad_()
-    (push,) = torch.autograd.grad(entropy_loss(unsure, 100.0), unsure)
+    unclear = torch.tensor([0.01, -0.01]).view(2, 1, 1, 1).expand(2, 5, 2, 3).clone().requires_grad_()
+    (push,) = torch.autograd.grad(entropy_loss(unclear, 100.0), unclear)
     assert (push[0] < 0).all() and (push[1] > 0).all()
 
 
-def test_the_commitment_is_to_the_corner_without_a_slope_of_its_own():
+def test_the_commitment_is_to_the_corner_without_a_gradient_to_it():
     latent = latents().requires_grad_()
     result = made().quantize(latent, GRID)
     wanted = mse_loss(normalize(latent, dim=1), result.latent.detach())
-    ours, theirs = (torch.autograd.grad(loss, latent)[0] for loss in (result.losses["commitment_loss"], wanted))
-    assert torch.allclose(result.losses["commitment_loss"], wanted) and torch.allclose(ours, theirs, atol=1e-7)
+    found, reference = (torch.autograd.grad(loss, latent)[0] for loss in (result.losses["commitment_loss"], wanted))
+    assert torch.allclose(result.losses["commitment_loss"], wanted) and torch.allclose(found, reference, atol=1e-7)
 
 
 def test_what_does_not_fit_is_refused():

@@ -1,4 +1,4 @@
-"""Multi-scale bits do what a slow loop does with frames of time; flipped bits are made up for by later scales."""
+"""Multi-scale bits do what a slow loop does with frames of time; flipped bits are corrected by later scales."""
 
 import math
 from itertools import pairwise
@@ -32,35 +32,35 @@ def latents(layout: Layout, bits: int = 6, b: int = 2, seed: int = 0) -> torch.T
 
 
 def resized(x: torch.Tensor, size, mode: str) -> torch.Tensor:
-    """As the authors have it: a film of one frame."""
+    """As in the authors' code: a video of one frame."""
     return interpolate(x.unsqueeze(2), size=(1, *size), mode=mode).squeeze(2)
 
 
 def slow(latent: torch.Tensor, layout: Layout, shown: torch.Tensor | None = None) -> tuple[torch.Tensor, list, list]:
-    """Bits that are to be predicted, what is painted after each scale, and units; later scales see the `shown` bits."""
-    left, painted, bits, units = latent, [torch.zeros_like(latent)], [], []
+    """Target bits, the sum after each scale, and unit latents; the residual is what the `shown` bits leave."""
+    left, sums, bits, units = latent, [torch.zeros_like(latent)], [], []
     for scale, (h, w) in enumerate(layout.sizes):
         small = left if (h, w) == layout.sizes[-1] else resized(left, (h, w), "area")
         unit = small / small.square().sum(1, keepdim=True).sqrt()
         bits.append((unit > 0).long().permute(0, 2, 3, 1).flatten(1, 2))
-        seen = bits[-1] if shown is None else shown[:, layout.part(scale)]
-        corner = (2 * seen - 1).transpose(1, 2).reshape(unit.shape) / math.sqrt(unit.shape[1])
+        given = bits[-1] if shown is None else shown[:, layout.part(scale)]
+        corner = (2 * given - 1).transpose(1, 2).reshape(unit.shape) / math.sqrt(unit.shape[1])
         stroke = corner if (h, w) == layout.sizes[-1] else resized(corner, layout.sizes[-1], "trilinear")
         left = left - stroke
-        painted.append(painted[-1] + stroke)
+        sums.append(sums[-1] + stroke)
         units.append(unit)
-    return torch.cat(bits, 1), painted[1:], units
+    return torch.cat(bits, 1), sums[1:], units
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
 def test_it_does_what_a_slow_loop_does(layout):
     quantizer, latent = made(), latents(layout)
-    bits, painted, units = slow(latent, layout)
+    bits, sums, units = slow(latent, layout)
     result = quantizer.quantize(latent, layout)
     assert quantizer.space == Bits(6) and quantizer.multiscale is quantizer and isinstance(quantizer, Multiscale)
     assert torch.equal(result.target, bits) and torch.equal(result.shown, bits)
-    assert torch.allclose(result.latent, painted[-1], atol=1e-5)
-    assert torch.allclose(quantizer.lookup(bits, layout), painted[-1], atol=1e-5)
+    assert torch.allclose(result.latent, sums[-1], atol=1e-5)
+    assert torch.allclose(quantizer.lookup(bits, layout), sums[-1], atol=1e-5)
     wanted = torch.stack([entropy_loss(unit, 100.0) for unit in units]).mean()
     assert torch.allclose(result.losses["entropy_loss"], wanted, atol=1e-5)
     corners = [torch.where(unit > 0, 1.0, -1.0) / math.sqrt(6) for unit in units]
@@ -69,12 +69,12 @@ def test_it_does_what_a_slow_loop_does(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=str)
-def test_a_canvas_is_what_was_painted_before_trilinearly_shrunk(layout):
+def test_a_canvas_is_the_sum_so_far_trilinearly_shrunk(layout):
     quantizer, latent = made(), latents(layout)
-    bits, painted, _ = slow(latent, layout)
+    bits, sums, _ = slow(latent, layout)
     assert not quantizer.canvas(bits, layout, 0).any()
     for scale in range(1, len(layout.sizes)):
-        wanted = resized(painted[scale - 1], layout.sizes[scale], "trilinear")
+        wanted = resized(sums[scale - 1], layout.sizes[scale], "trilinear")
         before = bits[:, : sum(layout.counts[:scale])]
         assert torch.allclose(quantizer.canvas(before, layout, scale), wanted, atol=1e-5)
 
@@ -82,18 +82,18 @@ def test_a_canvas_is_what_was_painted_before_trilinearly_shrunk(layout):
 def test_a_canvas_is_not_a_mean_over_areas():
     layout = Layout(((1, 1), (2, 2), (3, 3), (8, 8)))
     quantizer = made()
-    bits, painted, _ = slow(latents(layout), layout)
-    assert not torch.allclose(quantizer.canvas(bits, layout, 2), resized(painted[1], (3, 3), "area"), atol=1e-2)
+    bits, sums, _ = slow(latents(layout), layout)
+    assert not torch.allclose(quantizer.canvas(bits, layout, 2), resized(sums[1], (3, 3), "area"), atol=1e-2)
 
 
-def test_unknown_scales_have_painted_nothing_and_probabilities_are_means():
+def test_unknown_scales_add_nothing_and_probabilities_are_means():
     layout, quantizer = LAYOUTS[1], made()
-    bits, painted, _ = slow(latents(layout), layout)
+    bits, sums, _ = slow(latents(layout), layout)
     for scale in range(len(layout.sizes)):
         known = (torch.arange(layout.count) < sum(layout.counts[: scale + 1])).expand(2, -1)
-        for tokens in (bits, bits.float()):  # of probabilities, those that say nothing are one half
+        for tokens in (bits, bits.float()):  # unknown bits become UNKNOWN, unknown probabilities one half
             shown = quantizer.lookup(forget(tokens, known, quantizer.space), layout)
-            assert torch.allclose(shown, painted[scale], atol=1e-5)
+            assert torch.allclose(shown, sums[scale], atol=1e-5)
     assert not quantizer.lookup(torch.full_like(bits, UNKNOWN), layout).any()
     share = 0.3 * bits + 0.7 * (1 - bits)
     mean = 0.3 * quantizer.lookup(bits, layout) + 0.7 * quantizer.lookup(1 - bits, layout)
@@ -103,31 +103,31 @@ def test_unknown_scales_have_painted_nothing_and_probabilities_are_means():
 def test_the_gradient_goes_through_every_scale_to_the_latent_of_length_one():
     layout, quantizer = LAYOUTS[1], made()
     latent, weight = latents(layout).requires_grad_(), latents(layout, seed=5)
-    (ours,) = torch.autograd.grad((quantizer.quantize(latent, layout).latent * weight).sum(), latent)
-    _, painted, _ = slow(latent.detach(), layout)
-    before = [torch.zeros_like(weight), *painted[:-1]]
+    (gradient,) = torch.autograd.grad((quantizer.quantize(latent, layout).latent * weight).sum(), latent)
+    _, sums, _ = slow(latent.detach(), layout)
+    before = [torch.zeros_like(weight), *sums[:-1]]
     strokes = [
         resized(normalize(resized(latent - so_far, size, "area"), dim=1), layout.sizes[-1], "trilinear")
         for size, so_far in zip(layout.sizes, before, strict=True)
     ]
     (wanted,) = torch.autograd.grad((sum(strokes) * weight).sum(), latent)
-    assert torch.allclose(ours, wanted, atol=1e-5) and ours.any()
+    assert torch.allclose(gradient, wanted, atol=1e-5) and gradient.any()
 
 
 LARGE = Layout(((1, 1), (2, 2), (4, 4), (8, 8), (16, 16)))
 
 
-def test_flipped_bits_are_shown_and_later_targets_make_up_for_them():
+def test_flipped_bits_are_shown_and_later_targets_correct_them():
     quantizer, latent = made(16, flip=0.3), latents(LARGE, 16, b=3)
     plain = quantizer.quantize(latent, LARGE)
     result = quantizer.quantize(latent, LARGE, Seeded([1, 2, 3]))
     flipped = result.shown != result.target
     assert flipped.any() and not (plain.shown != plain.target).any()
-    wanted, painted, units = slow(latent, LARGE, result.shown)
+    wanted, sums, units = slow(latent, LARGE, result.shown)
     commitments = [mse_loss(unit, torch.where(unit > 0, 0.25, -0.25)) for unit in units]
     assert torch.allclose(result.losses["commitment_loss"], torch.stack(commitments).mean(), atol=1e-6)
     assert torch.equal(result.target, wanted)  # what is left, given what is shown, before it is flipped itself
-    assert torch.allclose(result.latent, painted[-1], atol=1e-5)
+    assert torch.allclose(result.latent, sums[-1], atol=1e-5)
     assert torch.allclose(quantizer.lookup(result.shown, LARGE), result.latent, atol=1e-5)
     assert torch.equal(result.target[:, :1], plain.target[:, :1])
     assert not torch.equal(result.target, plain.target)
@@ -138,14 +138,14 @@ def test_flipped_bits_are_shown_and_later_targets_make_up_for_them():
 def test_how_many_bits_flip_is_drawn_for_each_scale_and_picture_in_percents():
     quantizer, latent = made(64, flip=0.3), latents(LARGE, 64, b=8)
     result = quantizer.quantize(latent, LARGE, Seeded(range(8)))
-    often = torch.stack([
+    rate = torch.stack([
         (result.shown != result.target)[:, LARGE.part(scale)].float().mean((1, 2)) for scale in range(5)
     ])  # fmt: skip
-    assert often.max() < 0.36 and often[-1].std() > 0.03 and often[-2].std() > 0.03
-    noise, rows = Seeded(range(8)), torch.arange(8)
+    assert rate.max() < 0.36 and rate[-1].std() > 0.03 and rate[-2].std() > 0.03
+    noise, pictures = Seeded(range(8)), torch.arange(8)
     for scale, count in enumerate(LARGE.counts):
-        wanted = (noise.uniform((1, 1), rows) * 31).floor() / 100
-        flips = noise.uniform((64, count), rows).transpose(1, 2) < wanted
+        wanted = (noise.uniform((1, 1), pictures) * 31).floor() / 100
+        flips = noise.uniform((64, count), pictures).transpose(1, 2) < wanted
         assert torch.equal((result.shown != result.target)[:, LARGE.part(scale)], flips)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
 from kiloword.tokenizers.autoencoder import AutoencoderConfig
-from kiloword.tokenizers.cnn import Attention, CNNConfig, Double, Halve, in_turn
+from kiloword.tokenizers.cnn import Attention, CNNConfig, Double, Halve, in_sequence
 from kiloword.tokenizers.fsq import FSQConfig
 from kiloword.tokenizers.network import Decoder, Encoder, NetworkConfig
 from kiloword.tokens import Layout
@@ -82,8 +82,8 @@ def test_the_steps_are_the_network_and_those_with_attention_are_wide(given_setti
     config, layout = CNNConfig(**given_settings), Layout(((2, 3),))
     encoder, decoder = config.build_encoder(4), config.build_decoder(4)
     pixels, latent = torch.randn(1, config.channels, 2 * config.stride, 3 * config.stride), torch.randn(1, 4, 2, 3)
-    assert torch.allclose(in_turn(encoder.steps, pixels), encoder(pixels, layout), atol=1e-5)
-    assert torch.allclose(in_turn(decoder.steps, latent), decoder(latent, layout), atol=1e-5)
+    assert torch.allclose(in_sequence(encoder.steps, pixels), encoder(pixels, layout), atol=1e-5)
+    assert torch.allclose(in_sequence(decoder.steps, latent), decoder(latent, layout), atol=1e-5)
     for network, wide in ((encoder, encoder.steps[-encoder.wide or 99 :]), (decoder, decoder.steps[: decoder.wide])):
         attentions = [layer for layer in network.modules() if isinstance(layer, Attention)]
         assert [step for step in wide if isinstance(step, Attention)] == attentions
@@ -115,7 +115,7 @@ def test_doubling_is_repetition_and_a_convolution(h, w, b):
     weight = torch.randn_like(slow)
     wanted = torch.autograd.grad((slow * weight).sum(), [x, *layer.parameters()])
     found = torch.autograd.grad((layer(x) * weight).sum(), [x, *layer.parameters()])
-    assert all(torch.allclose(ours, theirs, atol=1e-4) for ours, theirs in zip(found, wanted, strict=True))
+    assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(found, wanted, strict=True))
 
 
 def test_without_gradients_the_same_comes_out_and_nothing_outside_is_overwritten():
@@ -133,8 +133,8 @@ def test_attention_is_that_of_its_formula():
     layer, x = Attention(SMALL, 4), torch.randn(2, 4, 3, 2)
     q, k, v = layer.qkv(layer.norm(x)).flatten(2).chunk(3, dim=1)
     share = (torch.einsum("bci,bcj->bij", q, k) / 2).softmax(dim=2)
-    seen = torch.einsum("bij,bcj->bci", share, v).view_as(x)
-    assert torch.allclose(layer(x), x + layer.out(seen), atol=1e-6)
+    attended = torch.einsum("bij,bcj->bci", share, v).view_as(x)
+    assert torch.allclose(layer(x), x + layer.out(attended), atol=1e-6)
 
 
 def test_the_first_group_count_that_divides_the_channels_is_taken():

@@ -92,12 +92,12 @@ def test_both_sides_learn():
 
 
 def test_what_cannot_be_read_is_refused():
-    for ids, said in ((IDS + 1, r"\[0, 10\), got 1 to 10"), (IDS - 9, "got -9 to 0"), (IDS[:, :0], "6 ids, got 0")):
-        with pytest.raises(ValueError, match=said):
+    for ids, message in ((IDS + 1, r"\[0, 10\), got 1 to 10"), (IDS - 9, "got -9 to 0"), (IDS[:, :0], "6 ids, got 0")):
+        with pytest.raises(ValueError, match=message):
             tower()(ids)
     with pytest.raises(ValueError, match="1 to 6 ids, got 7"):
         tower()(torch.zeros(1, 7, dtype=torch.long))
     with pytest.raises(ValueError, match="got 0 and 6"):
         TextTowerConfig(STACK, 0, 6)
-    with pytest.raises(ValueError, match="ViTDecoder gives no features"):
+    with pytest.raises(ValueError, match="ViTDecoder has no features"):
         ContrastiveConfig(tiny.autoencoder(), TEXT).build()

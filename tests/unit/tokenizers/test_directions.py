@@ -1,4 +1,4 @@
-"""Directions: the latents of an autoencoder's encoder, of length 1, in the order of the grid; there is no way back."""
+"""Directions: the latents of an autoencoder's encoder, of length 1, in the order of the grid; they are not decoded."""
 
 import pytest
 import torch
@@ -24,15 +24,15 @@ def test_tokens_are_directions_of_the_encoders_latents():
     tokenizer.space.check(found.target)
 
 
-def test_it_obeys_the_law_of_tokenizers_that_only_see():
+def test_it_obeys_the_law_of_tokenizers_that_only_encode():
     tokenizer = DirectionsConfig(tiny.books()).build()
     assert isinstance(tokenizer, Tokenizer) and tokenizer.way_back and tokenizer.space == Vector(6)
     assert (tokenizer.stride, tokenizer.channels) == (2, 4)
     layout = tokenizer.layout(tiny.ROWS, tiny.COLUMNS)
-    with pytest.raises(ValueError, match="directions hold no pixels: a diffusion decoder is needed to draw them"):
+    with pytest.raises(ValueError, match="directions cannot be decoded to pixels without a diffusion decoder"):
         tokenizer.decode(torch.zeros(1, 8, 6), layout, torch.ones(1, 8, dtype=torch.bool))
 
 
 def test_several_grids_are_refused():
-    with pytest.raises(ValueError, match="directions are those of one grid"):
+    with pytest.raises(ValueError, match="directions need an autoencoder of one grid, and this one has several"):
         DirectionsConfig(tiny.scales()).build()

@@ -55,7 +55,7 @@ def test_it_learns_a_few_pictures_and_needs_their_tokens_to_tell_them_apart():
     colours = torch.tensor([[1.0, -1, -1], [-1, 1, -1], [-1, -1, 1], [1, 1, 1]])
     pixels, layout = colours.view(4, 3, 1, 1).expand(4, 3, 4, 4).clone(), module.layout(4, 4)
     for iteration in range(40):
-        latent = module.encode(pixels, layout, Seeded([iteration * 4 + row for row in range(4)])).latent
+        latent = module.encode(pixels, layout, Seeded([iteration * 4 + i for i in range(4)])).latent
         right, wrong = (
             logit_laplace(shown, *module.decoder.distribution(latent)).mean() for shown in (pixels, pixels.roll(1, 0))
         )

@@ -15,7 +15,7 @@ def attention(inside: int, outside: int) -> ResizingAttention:
 
 
 def heads(module: ResizingAttention, x: torch.Tensor) -> torch.Tensor:
-    """The outputs of all heads [heads, places, channels], each head computed by itself."""
+    """The outputs of all heads [heads, cells, channels], each head computed by itself."""
     wide = len(module.query_bias)
     queries = x @ module.qkv.weight[:wide].T + module.query_bias
     keys = x @ module.qkv.weight[wide : 2 * wide].T

@@ -34,8 +34,8 @@ def test_without_noise_the_likeliest_code_is_looked_up(size, dim):
     assert torch.equal(quantized.target.view(2, 2, 3), logits(size).argmax(1))
     quantizer.space.check(quantized.target)
     assert torch.equal(quantizer.lookup(quantized.target, GRID), quantized.latent)
-    row = quantizer.codebook[quantized.target[1, 4]] + quantizer.bias
-    assert torch.equal(quantized.latent[1, :, 1, 1], row)
+    code = quantizer.codebook[quantized.target[1, 4]] + quantizer.bias
+    assert torch.equal(quantized.latent[1, :, 1, 1], code)
 
 
 def test_what_is_unknown_looks_up_to_zero_without_a_bias():
@@ -102,7 +102,7 @@ def test_gradients_reach_logits_codes_and_bias(noise):
     (quantized.latent * torch.arange(6.0).view(2, 3)).sum().backward()
     assert latent.grad is not None and quantizer.codebook.grad is not None and quantizer.bias.grad is not None
     assert latent.grad.abs().sum() > 0.1 and quantizer.codebook.grad.abs().sum() > 0.1
-    assert torch.allclose(quantizer.bias.grad, torch.full((4,), 2 * 15.0))  # each place counts once
+    assert torch.allclose(quantizer.bias.grad, torch.full((4,), 2 * 15.0))  # each cell counts once
 
 
 def test_the_divergence_from_the_uniform_distribution():
@@ -118,7 +118,7 @@ def test_the_divergence_from_the_uniform_distribution():
 
 
 def test_wrong_settings_and_latents_are_refused_with_the_numbers():
-    with pytest.raises(ValueError, match=r"takes latents of \[b, 5, h, w\], got \[2, 4, 2, 3\]"):
+    with pytest.raises(ValueError, match=r"needs latents of \[b, 5, h, w\], got \[2, 4, 2, 3\]"):
         build().quantize(logits(4), GRID)
     with pytest.raises(ValueError, match="NaN"):
         build().quantize(logits() * math.nan, GRID)

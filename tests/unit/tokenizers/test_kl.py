@@ -75,5 +75,5 @@ def test_wrong_settings_and_latents_are_refused():
     for scale in (0.0, -1.0, math.inf, math.nan):
         with pytest.raises(ValueError, match="positive scale"):
             KLConfig(4, scale)
-    with pytest.raises(ValueError, match=r"takes latents of \[b, 8, h, w\], got \[1, 4, 2, 3\]"):
+    with pytest.raises(ValueError, match=r"needs latents of \[b, 8, h, w\], got \[1, 4, 2, 3\]"):
         KL.quantize(torch.zeros(1, 4, 2, 3), GRID)

@@ -9,8 +9,8 @@ from kiloword.tokenizers.mbconv import ChannelNorm, MBConv, doubling, halving, w
 
 
 def normed(norm: ChannelNorm, x: torch.Tensor) -> torch.Tensor:
-    rows = layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],), norm.weight, norm.bias, 1e-6)
-    return rows.permute(0, 3, 1, 2)
+    normed = layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],), norm.weight, norm.bias, 1e-6)
+    return normed.permute(0, 3, 1, 2)
 
 
 def inside(block: MBConv, x: torch.Tensor, stride: int = 1) -> torch.Tensor:

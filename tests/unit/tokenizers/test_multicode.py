@@ -28,11 +28,11 @@ def test_every_chunk_finds_the_code_of_the_smallest_angle_in_its_codebook():
     tokens = multicode.quantize(latent, GRID).target
     assert isinstance(multicode, Quantizer) and multicode.space == Codes((5, 5, 5))
     for picture in range(2):
-        for place in range(6):
+        for cell in range(6):
             for book in range(3):
-                chunk = latent[picture, 4 * book : 4 * book + 4, place // 3, place % 3]
+                chunk = latent[picture, 4 * book : 4 * book + 4, cell // 3, cell % 3]
                 best = cosine_similarity(chunk[None], codes[book], dim=1).argmax()
-                assert tokens[picture, place, book] == best
+                assert tokens[picture, cell, book] == best
 
 
 def test_neither_the_length_of_latents_nor_that_of_codes_counts():

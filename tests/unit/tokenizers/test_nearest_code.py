@@ -10,9 +10,9 @@ from kiloword.tokenizers.nearest_code import nearest
 
 
 @given(st.integers(1, 70), st.integers(1, 200), st.integers(1, 9), st.floats(0.01, 10), st.integers(0, 99))
-def test_it_finds_what_a_plain_search_finds(places, codes, channels, spread, seed):
+def test_it_finds_what_a_plain_search_finds(count, codes, channels, spread, seed):
     generator = torch.Generator().manual_seed(seed)
-    latents = torch.randn(places, channels, generator=generator)
+    latents = torch.randn(count, channels, generator=generator)
     book = torch.randn(codes, channels, generator=generator) * spread
     found = nearest(latents, book)
     distance = (latents.double()[:, None] - book.double()).square().sum(2)

@@ -54,7 +54,7 @@ def test_what_has_no_patches_is_refused():
     with pytest.raises(ValueError, match=r"only Vector tokens .* gives Codes"):
         PatchedConfig(tiny.autoencoder(), 2).build()
     drafts = PyramidConfig(AutoencoderConfig(tiny.vit(), tiny.vit(), KLConfig(4)))
-    with pytest.raises(ValueError, match=r"takes 2 rows and columns, the tokenizer inside has a grid \(2, 1\)"):
+    with pytest.raises(ValueError, match=r"has 2 rows and columns, the tokenizer inside has a grid \(2, 1\)"):
         PatchedConfig(drafts, 2).build().layout(8, 4)
 
 
@@ -69,10 +69,10 @@ def test_bits_on_several_grids_are_seen_in_patches_and_flipped_ones_too():
     one, two = outer.encode(pixels, layout, Seeded([1, 2])), inner.encode(pixels, inside, Seeded([1, 2]))
     outer.space.check(one.target)
     assert not torch.equal(one.target, one.shown)
-    for ours, theirs in ((one.target, two.target), (one.shown, two.shown)):
-        assert torch.equal(ours[:, :1], joined(theirs[:, :4], 1, 2))
-        assert torch.equal(ours[:, 1:], joined(theirs[:, 4:], 1, 2))
-        assert torch.equal(outer.apart(ours, layout), theirs)
+    for patches, tokens in ((one.target, two.target), (one.shown, two.shown)):
+        assert torch.equal(patches[:, :1], joined(tokens[:, :4], 1, 2))
+        assert torch.equal(patches[:, 1:], joined(tokens[:, 4:], 1, 2))
+        assert torch.equal(outer.apart(patches, layout), tokens)
     known = torch.tensor([[True, True, False], [True, True, True]])
     cells = torch.tensor([[True] * 8 + [False] * 4, [True] * 12])
     assert torch.allclose(outer.decode(one.target, layout, known), inner.decode(two.target, inside, cells), atol=1e-6)

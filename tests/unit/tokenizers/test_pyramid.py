@@ -52,9 +52,9 @@ def test_pictures_of_a_batch_may_be_known_differently():
     tokens = outer.encode(tiny.pixels(2), layout).target
     known = torch.arange(10)[None] < torch.tensor([[2], [10]])
     together = outer.decode(tokens, layout, known)
-    for row in range(2):
-        alone = outer.decode(tokens[row : row + 1], layout, known[row : row + 1])
-        assert torch.allclose(together[row : row + 1], alone, atol=1e-5)
+    for i in range(2):
+        alone = outer.decode(tokens[i : i + 1], layout, known[i : i + 1])
+        assert torch.allclose(together[i : i + 1], alone, atol=1e-5)
 
 
 def test_sizes_without_a_whole_draft_are_refused():

@@ -41,20 +41,20 @@ def latents(residual: Residual, h: int, w: int, b: int = 2, seed: int = 1) -> to
 
 
 def slow(residual: Residual, latent: torch.Tensor, sizes) -> tuple[list, list]:
-    """The ids of each scale and what is painted after it, one picture, cell and code at a time."""
-    codes, (h, w), ids, painted = residual.codebook.codebook, latent.shape[2:], [], [torch.zeros_like(latent)]
+    """The ids of each scale and the sum after it, one picture, cell and code at a time."""
+    codes, (h, w), ids, sums = residual.codebook.codebook, latent.shape[2:], [], [torch.zeros_like(latent)]
     for scale, (rows, columns) in enumerate(sizes):
-        left = latent - painted[-1]
+        left = latent - sums[-1]
         small = left if scale == len(sizes) - 1 else interpolate(left, (rows, columns), mode="area")
         found = torch.zeros(len(latent), rows, columns, dtype=torch.long)
         for b in range(len(latent)):
             for y in range(rows):
                 for x in range(columns):
-                    place = small[b, :, y, x]
+                    vector = small[b, :, y, x]
                     if residual.config.by_angle:
-                        distances = [-normalize(place, dim=0) @ normalize(code, dim=0) for code in codes]
+                        distances = [-normalize(vector, dim=0) @ normalize(code, dim=0) for code in codes]
                     else:
-                        distances = [(place - code).square().sum() for code in codes]
+                        distances = [(vector - code).square().sum() for code in codes]
                     found[b, y, x] = torch.stack(distances).argmin()
         drawn = codes[found].permute(0, 3, 1, 2)
         drawn = drawn if scale == len(sizes) - 1 else interpolate(drawn, (h, w), mode="bicubic")
@@ -62,16 +62,16 @@ def slow(residual: Residual, latent: torch.Tensor, sizes) -> tuple[list, list]:
             phi = residual.phis[tick(scale, len(sizes), len(residual.phis))]
             drawn = (1 - residual.config.mix) * drawn + residual.config.mix * phi(drawn)
         ids.append(found.flatten(1))
-        painted.append(painted[-1] + drawn)
-    return ids, painted[1:]
+        sums.append(sums[-1] + drawn)
+    return ids, sums[1:]
 
 
 def tick(scale: int, scales: int, phis: int) -> int:
-    """The nearest of evenly spaced ticks, in exact fractions; of two, the later one, as all recordings have it."""
+    """The nearest of evenly spaced ticks, in exact fractions; of two, the later one, as in all recordings."""
     margin = Fraction(1, 12) if phis == 4 else Fraction(1, 2 * phis)
     ticks = [margin + i * (1 - 2 * margin) / max(1, phis - 1) for i in range(phis)]
-    place = Fraction(scale, max(1, scales - 1))
-    return min(reversed(range(phis)), key=lambda i: abs(ticks[i] - place))
+    position = Fraction(scale, max(1, scales - 1))
+    return min(reversed(range(phis)), key=lambda i: abs(ticks[i] - position))
 
 
 @pytest.mark.parametrize(("changes", "grid"), CASES)
@@ -79,28 +79,28 @@ def tick(scale: int, scales: int, phis: int) -> int:
 def test_it_does_what_a_slow_loop_does(changes, grid):
     residual = made(**changes)
     latent, layout = latents(residual, *grid), Layout(residual.grids(*grid))
-    ids, painted = slow(residual, latent, layout.sizes)
+    ids, sums = slow(residual, latent, layout.sizes)
     result = residual.quantize(latent, layout)
     assert torch.equal(result.target, torch.cat(ids, 1)) and torch.equal(result.shown, result.target)
-    assert torch.allclose(result.latent, painted[-1], atol=1e-5)
-    assert torch.allclose(residual.lookup(result.target, layout), painted[-1], atol=1e-5)
-    commitment = torch.stack([mse_loss(so_far, latent) for so_far in painted]).mean()
+    assert torch.allclose(result.latent, sums[-1], atol=1e-5)
+    assert torch.allclose(residual.lookup(result.target, layout), sums[-1], atol=1e-5)
+    commitment = torch.stack([mse_loss(so_far, latent) for so_far in sums]).mean()
     assert torch.allclose(result.losses["commitment_loss"], commitment, atol=1e-6)
     assert torch.allclose(result.losses["codebook_loss"], commitment, atol=1e-6)
 
 
 @pytest.mark.parametrize(("changes", "grid"), CASES)
 @torch.no_grad()
-def test_a_canvas_is_what_the_scales_before_have_painted(changes, grid):
+def test_a_canvas_is_the_sum_of_the_scales_before(changes, grid):
     residual = made(**changes)
     latent, layout = latents(residual, *grid), Layout(residual.grids(*grid))
-    ids, painted = slow(residual, latent, layout.sizes)
+    ids, sums = slow(residual, latent, layout.sizes)
     assert residual.multiscale is residual and isinstance(residual, Multiscale)
     first = residual.canvas(torch.cat(ids, 1), layout, 0)
     assert first.shape == (2, 3, *layout.sizes[0]) and not first.any()
     for scale in range(1, len(layout.sizes)):
-        wanted = interpolate(painted[scale - 1], layout.sizes[scale], mode="area")
-        before = torch.cat(ids[:scale], 1)  # later tokens need not even be there
+        wanted = interpolate(sums[scale - 1], layout.sizes[scale], mode="area")
+        before = torch.cat(ids[:scale], 1)  # later tokens are not needed
         assert torch.allclose(residual.canvas(before, layout, scale), wanted, atol=1e-5)
 
 
@@ -109,9 +109,9 @@ def test_the_scales_may_be_given_explicitly():
     residual = made(scales=(1, 2, 4), phis=4)
     layout = Layout(((1, 1), (1, 3), (2, 2), (3, 2), (5, 6)))
     latent = latents(residual, 5, 6)
-    ids, painted = slow(residual, latent, layout.sizes)
+    ids, sums = slow(residual, latent, layout.sizes)
     result = residual.quantize(latent, layout)
-    assert torch.equal(result.target, torch.cat(ids, 1)) and torch.allclose(result.latent, painted[-1], atol=1e-5)
+    assert torch.equal(result.target, torch.cat(ids, 1)) and torch.allclose(result.latent, sums[-1], atol=1e-5)
 
 
 def test_phis_of_published_scales_are_those_recorded_from_the_authors():
@@ -140,14 +140,14 @@ def test_grids_are_the_scales_or_in_proportion_and_end_with_the_latent():
 
 
 @torch.no_grad()
-def test_unknown_scales_have_painted_nothing():
+def test_unknown_scales_add_nothing():
     residual = made(scales=(1, 2, 3, 5))
     layout = Layout(residual.grids(5, 5))
-    ids, painted = slow(residual, latents(residual, 5, 5), layout.sizes)
+    ids, sums = slow(residual, latents(residual, 5, 5), layout.sizes)
     for scale in range(4):
         known = (torch.arange(layout.count) < sum(layout.counts[: scale + 1])).expand(2, -1)
         shown = residual.lookup(forget(torch.cat(ids, 1), known, residual.space), layout)
-        assert torch.allclose(shown, painted[scale], atol=1e-5)
+        assert torch.allclose(shown, sums[scale], atol=1e-5)
     nothing = torch.full((2, layout.count), UNKNOWN)
     assert not residual.lookup(nothing, layout).any()
 
@@ -172,14 +172,16 @@ def test_gradients_go_straight_through_and_each_loss_pulls_its_side():
     weight = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(3))
     (straight,) = torch.autograd.grad((result.latent * weight).sum(), latent, retain_graph=True)
     assert torch.allclose(straight, weight)
-    own = [residual.codebook.codebook, *(phi.weight for phi in residual.phis)]
-    grads = torch.autograd.grad(result.losses["commitment_loss"], [latent, *own], allow_unused=True, retain_graph=True)
+    parameters = [residual.codebook.codebook, *(phi.weight for phi in residual.phis)]
+    grads = torch.autograd.grad(
+        result.losses["commitment_loss"], [latent, *parameters], allow_unused=True, retain_graph=True
+    )
     assert grads[0].any() and all(grad is None for grad in grads[1:])
-    grads = torch.autograd.grad(result.losses["codebook_loss"], [latent, *own], allow_unused=True)
+    grads = torch.autograd.grad(result.losses["codebook_loss"], [latent, *parameters], allow_unused=True)
     assert [grad is not None and bool(grad.any()) for grad in grads] == [False, True, True, False, True, True]
 
 
-def test_a_codebook_of_means_moves_in_training_only_and_towards_what_is_left():
+def test_a_codebook_of_means_moves_in_training_only_and_towards_the_residuals():
     torch.manual_seed(0)
     config = VQConfig(16, 3, normalised=False, learning="mean", decay=0.8)
     residual = ResidualConfig(config, (1, 2, 4), mix=0.0).build()
@@ -194,7 +196,7 @@ def test_a_codebook_of_means_moves_in_training_only_and_towards_what_is_left():
     assert not torch.equal(residual.codebook.codebook, before) and last < 0.9 * first
 
 
-def test_unused_codes_are_revived_by_what_is_left_in_both_ways_of_learning():
+def test_unused_codes_are_revived_by_residuals_in_both_ways_of_learning():
     for learning in ("gradient", "mean"):
         torch.manual_seed(0)
         config = VQConfig(16, 3, normalised=False, learning=learning, decay=0.5, revive=0.1)

@@ -21,7 +21,7 @@ def latents(b: int = 2, scale: float = 1.0) -> torch.Tensor:
 
 
 def slow(rq: RQ, latent: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    """Codes [b, n, depth], and the sums after each depth, one place and code at a time."""
+    """Codes [b, n, depth], and the sums after each depth, one cell and code at a time."""
     depth, sums = rq.config.depth, [torch.zeros_like(latent)]
     ids = torch.zeros(len(latent), 6, depth, dtype=torch.long)
     for d in range(depth):
@@ -96,12 +96,14 @@ def test_codebooks_of_means_come_nearer_in_training_only(shared):
 
 
 def test_a_shared_codebook_of_means_hears_of_all_depths():
-    """With one code, it becomes the mean of what all depths were asked for."""
+    """With one code, it becomes the mean of the residuals of all depths."""
     rq = made(2, codes=1, learning="mean", decay=0.0).train()
     code, latent = rq.codebooks[0].codebook.clone(), latents()
     rq.quantize(latent, GRID)
-    rows = latent.permute(0, 2, 3, 1).reshape(-1, 4)
-    assert torch.allclose(rq.codebooks[0].codebook, torch.cat([rows, rows - code]).mean(0, keepdim=True), atol=1e-6)
+    vectors = latent.permute(0, 2, 3, 1).reshape(-1, 4)
+    assert torch.allclose(
+        rq.codebooks[0].codebook, torch.cat([vectors, vectors - code]).mean(0, keepdim=True), atol=1e-6
+    )
 
 
 def test_what_does_not_fit_is_refused():

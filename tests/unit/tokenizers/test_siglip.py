@@ -14,7 +14,7 @@ transformers = pytest.importorskip("transformers")
 CONFIG = SigLIPConfig(width=8, depth=2, heads=2, hidden=12, image=22, patch=3, side=2)  # 7 x 7 patches, a pixel over
 
 
-def theirs() -> torch.nn.Module:
+def reference_model() -> torch.nn.Module:
     torch.manual_seed(0)
     settings = transformers.SiglipVisionConfig(
         hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=12, image_size=22, patch_size=3
@@ -25,8 +25,8 @@ def theirs() -> torch.nn.Module:
     return model
 
 
-def ours(model: torch.nn.Module) -> SigLIP:
-    """With the weights of theirs."""
+def with_weights_of(model: torch.nn.Module) -> SigLIP:
+    """Our tokenizer with the weights of a model of transformers."""
     built, inside = CONFIG.build(), getattr(model, "vision_model", model)
     built.embeddings.load_state_dict(inside.embeddings.state_dict())
     built.encoder.load_state_dict(inside.encoder.state_dict())
@@ -41,8 +41,8 @@ def hats(coarse: int, fine: int) -> torch.Tensor:
 
 @torch.no_grad()
 def test_tokens_are_directions_of_the_features_before_the_last_norm():
-    model, pixels = theirs(), torch.rand(2, 3, 22, 22) * 2 - 1
-    tokenizer = ours(model)
+    model, pixels = reference_model(), torch.rand(2, 3, 22, 22) * 2 - 1
+    tokenizer = with_weights_of(model)
     layout = tokenizer.layout(22, 22)
     quantized = tokenizer.encode(pixels, layout)
     features = model(pixel_values=pixels, output_hidden_states=True).hidden_states[-1].view(2, 7, 7, 8)
@@ -62,7 +62,7 @@ def test_it_is_a_frozen_tokenizer():
 
 
 def test_there_is_no_way_back():
-    with pytest.raises(ValueError, match="a diffusion decoder is needed"):
+    with pytest.raises(ValueError, match="without a diffusion decoder"):
         CONFIG.build().decode(torch.zeros(1, 4, 8), Layout(((2, 2),)), torch.ones(1, 4, dtype=torch.bool))
 
 
@@ -87,6 +87,10 @@ def test_without_the_library_it_says_what_to_install(monkeypatch):
 
 def test_sizes_that_do_not_fit_are_refused():
     sizes = {"width": 8, "depth": 2, "heads": 2, "hidden": 12, "image": 22, "patch": 3, "side": 2}
-    for wrong, said in (({"heads": 3}, "not a multiple of 3"), ({"side": 4}, "4 tokens"), ({"depth": 0}, "at least 1")):
-        with pytest.raises(ValueError, match=said):
+    for wrong, message in (
+        ({"heads": 3}, "not a multiple of 3"),
+        ({"side": 4}, "4 tokens"),
+        ({"depth": 0}, "at least 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
             SigLIPConfig(**{**sizes, **wrong})

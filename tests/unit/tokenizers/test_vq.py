@@ -27,12 +27,12 @@ def latents(vq: VQ, b: int = 2, h: int = 2, w: int = 3, seed: int = 0) -> torch.
 @given(st.booleans(), st.integers(0, 99))
 def test_a_token_is_the_nearest_code(normalised, seed):
     vq = made(normalised=normalised)
-    places = latents(vq, seed=seed).flatten(2).transpose(1, 2)
+    vectors = latents(vq, seed=seed).flatten(2).transpose(1, 2)
     codes = vq.codebook
     if normalised:
-        places, codes = normalize(places, dim=2), normalize(codes, dim=1)
+        vectors, codes = normalize(vectors, dim=2), normalize(codes, dim=1)
     quantized = vq.quantize(latents(vq, seed=seed), GRID)
-    assert torch.equal(quantized.target, torch.cdist(places, codes[None]).argmin(2))
+    assert torch.equal(quantized.target, torch.cdist(vectors, codes[None]).argmin(2))
     assert torch.equal(quantized.latent, vq.lookup(quantized.target, GRID))
     assert torch.equal(quantized.target, quantized.shown)
 
@@ -47,10 +47,10 @@ def test_normalised_codes_have_length_one_whatever_is_stored():
 
 
 def test_the_gradient_goes_straight_through():
-    vq, seen = made(normalised=False), torch.randn(2, 4, 2, 3)
+    vq, weight = made(normalised=False), torch.randn(2, 4, 2, 3)
     latent = latents(vq).requires_grad_()
-    (vq.quantize(latent, GRID).latent * seen).sum().backward()
-    assert torch.equal(latent.grad, seen) and vq.codebook.grad is None
+    (vq.quantize(latent, GRID).latent * weight).sum().backward()
+    assert torch.equal(latent.grad, weight) and vq.codebook.grad is None
 
 
 def test_losses_pull_each_side_by_itself():
@@ -73,9 +73,9 @@ def test_a_running_mean_ends_at_the_mean_of_its_latents():
     latent = latents(vq, b=8)
     for _ in range(60):
         ids = vq.quantize(latent, GRID).target.flatten()
-    places = latent.permute(0, 2, 3, 1).reshape(-1, 4)
+    vectors = latent.permute(0, 2, 3, 1).reshape(-1, 4)
     for code in ids.unique():
-        assert torch.allclose(vq.codebook[code], places[ids == code].mean(0), atol=1e-5)
+        assert torch.allclose(vq.codebook[code], vectors[ids == code].mean(0), atol=1e-5)
     assert torch.allclose(vq.share.sum(), torch.tensor(1.0), atol=1e-5)
     assert "codebook_loss" not in vq.quantize(latent, GRID).losses
 

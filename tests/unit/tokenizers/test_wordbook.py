@@ -18,10 +18,10 @@ def test_both_text_tokenizers_obey_the_law():
 def test_texts_come_back_and_are_alone_what_they_are_in_company():
     words = chat_template.words().build()
     ids, present = words.encode(TEXTS, 60)
-    for row, text in enumerate(TEXTS):
-        assert words.decode(ids[row].tolist()) == text.strip()
+    for i, text in enumerate(TEXTS):
+        assert words.decode(ids[i].tolist()) == text.strip()
         alone, there = words.encode([text], 60)
-        assert torch.equal(alone[there], ids[row][present[row]])
+        assert torch.equal(alone[there], ids[i][present[i]])
     assert (ids[~present] == chat_template.END).all() and present[1].sum() == 0
 
 
@@ -50,7 +50,7 @@ def test_what_does_not_fit_is_refused():
         chat_template.words().build().encode(["z" * 11], 5)
     with pytest.raises(ValueError, match=r"the tokenizer.json cannot be read \(.*\): give"):
         WordbookConfig(10, 1, "{}").build()
-    with pytest.raises(ValueError, match=r"tokenizer.json has a word \d+, the model knows 30"):
+    with pytest.raises(ValueError, match=r"tokenizer.json has a word \d+, the model has 30"):
         WordbookConfig(30, 1, chat_template.wordbook()).build()
-    with pytest.raises(ValueError, match="one of 10 words, got 10"):
+    with pytest.raises(ValueError, match="one of 10 ids, got 10"):
         WordbookConfig(10, 10)

@@ -44,7 +44,7 @@ def test_a_likelihood_is_least_for_the_picture_that_the_decoder_expects():
 
 def test_a_likelihood_needs_a_distribution():
     decoder = CNNConfig(8, (1, 1), blocks=1, groups=(4,), z=3, channels=4).build_decoder(3)
-    with pytest.raises(ValueError, match="CNNDecoder says no distribution"):
+    with pytest.raises(ValueError, match="CNNDecoder predicts no distribution"):
         LogitLaplace()(decoder, torch.zeros(1, 3, 2, 3), LAYOUT, torch.zeros(1, 4, 4, 6))
 
 
