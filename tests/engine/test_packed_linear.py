@@ -1,4 +1,4 @@
-"""Packed matrices give the products of plain ones, notice changes, and stand aside where something is learned."""
+"""Packed matrices give the products of plain ones, notice changes, and are not used with autograd."""
 
 import pickle
 from copy import deepcopy
@@ -28,21 +28,21 @@ def plainly(module: nn.Sequential, x: torch.Tensor) -> torch.Tensor:
 
 @given(st.integers(1, 70), st.integers(1, 70), st.lists(st.integers(0, 5), min_size=1, max_size=3), st.booleans())
 @torch.no_grad()
-def test_the_products_are_the_same(inputs, outputs, rows, bias):
+def test_the_products_are_the_same(inputs, outputs, shape, bias):
     module = layers(inputs, outputs, bias)
-    x = torch.randn(*rows, inputs)
+    x = torch.randn(*shape, inputs)
     plain = module(x)
     pack_matrices(module)
     assert all(isinstance(module[k].forward, Packed) for k in (0, 2))
     assert module(x).shape == plain.shape and torch.allclose(module(x), plain, atol=1e-5)
-    turned = torch.randn(inputs, 4).t()
-    assert torch.allclose(module(turned), plainly(module, turned), atol=1e-5)
+    transposed = torch.randn(inputs, 4).t()
+    assert torch.allclose(module(transposed), plainly(module, transposed), atol=1e-5)
 
 
 @given(st.integers(1, 70), st.integers(1, 70), st.integers(0, 40), st.sampled_from(["none", "tanh"]))
 @torch.no_grad()
-def test_the_gelu_of_a_product_is_the_same_however_it_is_reached(inputs, outputs, rows, approximate):
-    module, x = layers(inputs, outputs), 3 * torch.randn(rows, inputs)
+def test_the_gelu_of_a_product_is_the_same_however_it_is_reached(inputs, outputs, count, approximate):
+    module, x = layers(inputs, outputs), 3 * torch.randn(count, inputs)
     wanted = gelu(module[0](x), approximate=approximate)
     pack_matrices(module)
     assert torch.allclose(module[0].forward(x, approximate), wanted, atol=1e-5)
@@ -52,15 +52,15 @@ def test_the_gelu_of_a_product_is_the_same_however_it_is_reached(inputs, outputs
 
 @torch.no_grad()
 @pytest.mark.parametrize("blocks", [True, False])
-@pytest.mark.parametrize("rows", [packed_linear._MANY - 1, packed_linear._MANY, 3 * packed_linear._MANY])
-def test_many_rows_are_the_same_with_and_without_blocks(rows, blocks, monkeypatch):
+@pytest.mark.parametrize("count", [packed_linear._MANY - 1, packed_linear._MANY, 3 * packed_linear._MANY])
+def test_many_vectors_are_the_same_with_and_without_blocks(count, blocks, monkeypatch):
     monkeypatch.setattr(packed_linear, "blocks_for_many", lambda: blocks)
-    module, x = layers(), torch.randn(rows, 32)
+    module, x = layers(), torch.randn(count, 32)
     wanted = plainly(module, x)
-    bent = gelu(module[0](x), approximate="tanh")
+    activated = gelu(module[0](x), approximate="tanh")
     pack_matrices(module)
     assert torch.allclose(module(x), wanted, atol=1e-5)
-    assert torch.allclose(module[0].forward(x, "tanh"), bent, atol=1e-5)
+    assert torch.allclose(module[0].forward(x, "tanh"), activated, atol=1e-5)
     assert packed_linear.blocks_for_many() == blocks
 
 
@@ -99,7 +99,7 @@ def test_copies_have_matrices_of_their_own():
 
 
 @torch.no_grad()
-def test_what_finds_no_room_is_stretched():
+def test_layers_beyond_the_limit_are_laid_out_anew_without_a_copy():
     module, x = layers(), torch.randn(3, 32)
     plain = module(x)
     pack_matrices(module, most=0)

@@ -10,7 +10,7 @@ from kiloword.document import Piece, lay
 from kiloword.engine.card import Card
 from kiloword.engine.drive import draw
 from kiloword.engine.painter import Painter
-from kiloword.engine.rerank import candidate_seed, draw_best, first_best, look_at, read_back
+from kiloword.engine.rerank import candidate_seed, draw_best, first_best, read_back, reencoded
 from kiloword.model import ImageModel
 from kiloword.noise import Seeded
 
@@ -64,7 +64,7 @@ def test_the_best_candidate_is_kept(case, seed, guidance, edited):
         own = {name: value[row : row + 1] for name, value in fixed.items()} if edited else {}
         tried = [candidate_seed(seeds[row], k) for k in range(4)]
         ways = [list(draw(model, tiny.drawing(model, [prompt], guidance, **own), Seeded([s]))) for s in tried]
-        likely = [token_by_token(model, look_at(model, way[-1], drawing.layout), prompt) for way in ways]
+        likely = [token_by_token(model, reencoded(model, way[-1], drawing.layout), prompt) for way in ways]
         best = max(range(4), key=likely.__getitem__)
         assert likely[best] - likely[tried.index(kept[-1][1][row])] < 1e-3
         way = ways[tried.index(kept[-1][1][row])]

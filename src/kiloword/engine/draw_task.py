@@ -1,7 +1,7 @@
-"""A drawing as a task: what stands before its pictures first, then step by step the positions that a step needs.
+"""A drawing as a task: the prefix before its pictures first, then the positions that each step needs.
 
 Pope et al. 2022 for keeping what never changes in a cache; Lee et al. 2023 (groupwise diffusion) and Ruhe et al. 2024
-(rolling diffusion) for sending only tokens at work. The slow way stands in `model.py`.
+(rolling diffusion) for sending only tokens being denoised. The slow way stands in `model.py`.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from kiloword.opening import Opening, behind, following, join, started
 from kiloword.tokens import Schedule
 from kiloword.transformer import Stream
 
-# Axes: v views, b pictures, r = v b rows of the batch, n tokens, q tokens now, w width.
+# Axes: v views, b pictures, r = v b sequences of the batch, n tokens, q tokens now, w width.
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class DrawTask(Task):
     def __init__(self, model: ImageModel, drawing: Drawing, noise: Noise):
         self.state, opening = DrawingState(model.picture, drawing, noise), join(drawing.views)
         self._send = sending(model, self.state, opening)
-        super().__init__(opening, self._send.room, cached=model.transformer.causal)
+        super().__init__(opening, self._send.added, cached=model.transformer.causal)
         self.step = self.state.first
         self.progress: Progress | None = None
         self._sent: Sent | None = None
@@ -54,7 +54,7 @@ class DrawTask(Task):
 
     def _advance(self, hidden: Float[Tensor, "r q w"]) -> None:
         sent = self._sent
-        assert sent is not None, "what is taken has been asked for"
+        assert sent is not None, "hidden vectors come after a batchlet was sent"
         views = hidden.unflatten(0, (-1, self.state.drawing.count))
         self.state.sample_into(self.step, sent.index, views, sent.memo)
         self.progress, self._sent = self.state.progress(self.step), None
@@ -62,57 +62,57 @@ class DrawTask(Task):
 
 
 class Sending:
-    """How the positions of a step are sent; `room` is how many of them a cache must hold at most."""
+    """How the positions of a step are sent; a cache must hold at most `added` of them."""
 
-    room: int
+    added: int
 
     def __call__(self, step: int) -> Sent:
         raise NotImplementedError
 
 
 def sending(model: ImageModel, state: DrawingState, opening: Opening) -> Sending:
-    """Each position once where it never changes again, those at work where tokens see each other by rank, else all."""
+    """Each position once for causal orders, those being denoised where attention is by rank, else all."""
     if state.causal:
         return EachOnce(model, state, opening)
     return AtWork(model, state, opening) if model.picture.ranked else AllAnew(model, state, opening)
 
 
 class EachOnce(Sending):
-    """For causal orders: the tokens of a step, which see each other and stay."""
+    """For causal orders: the tokens of a step, which attend to each other and stay cached."""
 
     def __init__(self, model: ImageModel, state: DrawingState, opening: Opening):
         self.state, self.opening, self.head, order = state, opening, model.picture.head, model.picture.order
         self.index, self.canvas = steps_of(state.schedule), RunningCanvas(model, state.layout)
         blank = self.opening.condition.prefix.new_zeros(*state.given.shape, 0)
-        place = order.row_positions(state.schedule, state.layout)
-        picture = picture_span(blank, state.layout, place, place, True, times=order.times(state.layout))
-        rows = len(opening.time)
-        self.views = rows // len(blank)
+        ranks = order.row_positions(state.schedule, state.layout)
+        picture = picture_span(blank, state.layout, ranks, ranks, True, times=order.times(state.layout))
+        sequences = len(opening.time)
+        self.views = sequences // len(blank)
         self.positions = picture.positions.repeat(self.views, 1, 1)
         self.positions[..., 0] += self.opening.time[:, None]
         self.modulation = self.opening.modulation(None, model.transformer.modulated)
-        self.row, self.room = torch.arange(rows, device=place.device)[:, None], state.layout.count
+        self.sequence, self.added = torch.arange(sequences, device=ranks.device)[:, None], state.layout.count
 
     def __call__(self, step: int) -> Sent:
         index = self.index[step]
         fed = self.state.feed(step, index, self.canvas)
         vectors, memo = self.head.enter(fed, self.state.layout)
-        rows, condition = index.repeat(self.views, 1), self.opening.condition
+        indices, condition = index.repeat(self.views, 1), self.opening.condition
         vectors = started(vectors.repeat(self.views, 1, 1), fed.real.repeat(self.views, 1), condition.start)
         stream = Stream(
-            vectors, self.positions[self.row, rows], modulation=self.modulation, context=condition.context,
+            vectors, self.positions[self.sequence, indices], modulation=self.modulation, context=condition.context,
             hidden_guidance=self.state.drawing.hidden_guidance(torch.full_like(index, step)),
         )  # fmt: skip
-        return Sent(Batchlet(stream, torch.full((len(rows),), index.shape[1])), index, memo)
+        return Sent(Batchlet(stream, torch.full((len(indices),), index.shape[1])), index, memo)
 
 
 class AllAnew(Sending):
-    """For orders in which all tokens of a picture see each other: all of them every time, and none stays. Without a
-    cache what stands before them is sent again too."""
+    """For orders in which all tokens of a picture attend to each other: all of them every time, and none stays.
+    Without a cache the prefix is sent again too."""
 
     def __init__(self, model: ImageModel, state: DrawingState, opening: Opening):
         self.model, self.state, self.opening = model, state, opening
-        self.room, self.none = state.layout.count, torch.zeros(len(opening.time), dtype=torch.long)
+        self.added, self.none = state.layout.count, torch.zeros(len(opening.time), dtype=torch.long)
 
     def __call__(self, step: int) -> Sent:
         state, transformer = self.state, self.model.transformer
@@ -137,7 +137,7 @@ class AtWork(Sending):
     def __init__(self, model: ImageModel, state: DrawingState, opening: Opening):
         self.model, self.state, self.opening = model, state, opening
         self.kept, self.views = torch.zeros_like(state.given), len(opening.time) // state.drawing.count
-        self.room = 2 * state.layout.count
+        self.added = 2 * state.layout.count
 
     def __call__(self, step: int) -> Sent:
         state = self.state
@@ -154,7 +154,7 @@ class AtWork(Sending):
 
 
 def steps_of(schedule: Schedule) -> tuple[Int[Tensor, "b q"], ...]:
-    """The tokens visited in every step, in the order of the picture, where a step is all that a token takes."""
+    """The tokens visited in every step, in the order of the picture, where each token is sampled in a single step."""
     steps, counts = schedule.start[0].long().unique(return_counts=True)
     assert len(steps) == schedule.steps, "some steps visit nothing"
     return schedule.order.split(counts.tolist(), dim=1)
@@ -172,5 +172,5 @@ def tokens_now(
 
 
 def all_together(stream: Stream) -> Stream:
-    """Positions that all see each other, with nothing said of what divides them."""
+    """Positions that all attend to each other, with no attention fields."""
     return replace(stream, span=None, step=None, causal=None, present=None, filled=None)

@@ -1,4 +1,4 @@
-"""Drivers: who runs the transformer for tasks. Alone is the plain fast path; together merges what many tasks ask for.
+"""Drivers: who runs the transformer for tasks. Alone is the plain fast path; together merges the passes of many tasks.
 
 Yu et al. 2022 (Orca) for continuous batching: tasks join and leave between any two passes.
 """
@@ -26,7 +26,7 @@ def alone(task: Task, transformer: Transformer) -> Iterator[None]:
     """One task until it is finished, a pass each time; stop iterating to cancel it."""
     weights, positions = mean_weights(transformer), 1  # a pass has as many threads as the one before was worth
     transformer = fused(transformer)
-    cache = transformer.cache(task.rows, task.capacity) if task.capacity else None
+    cache = transformer.cache(task.sequences, task.capacity) if task.capacity else None
     while True:
         with threads(weights, positions):
             if (batchlet := task.ask()) is None:
@@ -67,7 +67,7 @@ class Together:
     def join(self, task: Task) -> None:
         """Let a task take part from the next step on."""
         assert task not in self._tasks, "a task joins once"
-        self._tasks[task] = self.slots.put(task.rows, task.capacity) if task.capacity else []
+        self._tasks[task] = self.slots.put(task.sequences, task.capacity) if task.capacity else []
 
     def cancel(self, task: Task) -> None:
         """A task leaves, finished or not."""
@@ -81,17 +81,17 @@ class Together:
             return self._step()
 
     def _step(self) -> list[Task]:
-        asked = {task: task.ask() for task in self._tasks}
-        finished = [task for task, batchlet in asked.items() if batchlet is None]
+        requests = {task: task.ask() for task in self._tasks}
+        finished = [task for task, batchlet in requests.items() if batchlet is None]
         for task in finished:
             self.cancel(task)
         groups: dict[object, list[tuple[Task, Batchlet]]] = {}
-        for task, batchlet in asked.items():
+        for task, batchlet in requests.items():
             if batchlet is not None:
                 groups.setdefault(company(task, batchlet), []).append((task, batchlet))
         for group in groups.values():
             self._pass(group)
-        self._positions = max(1, sum(batchlet.positions for batchlet in asked.values() if batchlet is not None))
+        self._positions = max(1, sum(batchlet.positions for batchlet in requests.values() if batchlet is not None))
         return finished
 
     def run(self) -> None:
@@ -116,7 +116,7 @@ class Together:
 
 def company(task: Task, batchlet: Batchlet) -> object:
     """What tasks have in common that share a pass: the power of two that covers their positions, and whether they keep
-    anything. One whose views are summed up inside the transformer has a pass of its own."""
+    anything. One with hidden guidance has a pass of its own."""
     stream = batchlet.stream
     return id(task) if stream.hidden_guidance is not None else (stream.vectors.shape[1].bit_length(), task.capacity > 0)
 
@@ -141,13 +141,13 @@ class Merged:
 
 
 def uneven(streams: list[Stream]) -> bool:
-    """Whether some positions do not see all others of their rows, or rows are of several lengths."""
+    """Whether some positions do not attend to all others of their sequence, or lengths differ."""
     lengths = {stream.vectors.shape[1] for stream in streams}
     return len(lengths) > 1 or any(stream.span is not None for stream in streams)
 
 
 def divided(stream: Stream) -> Stream:
-    """A stream that says who sees whom, also where all see all."""
+    """A stream with explicit attention fields, also where all positions attend to all."""
     if stream.span is not None:
         return stream
     zeros = torch.zeros(stream.vectors.shape[:2], dtype=torch.long, device=stream.vectors.device)
@@ -170,7 +170,7 @@ def _steps(task: DrawTask, transformer: Transformer) -> Iterator[Progress]:
 
 
 def write(model: ImageModel, documents: list[Document], sampling: Sampling, noise: Noise) -> list[str]:
-    """A text for each document, whose last segment is a text that is asked for."""
+    """A text for each document, whose last segment is the text to predict."""
     task = WriteTask(model, documents, sampling, noise)
     for _ in alone(task, model.transformer):
         pass

@@ -24,7 +24,7 @@ from kiloword.tokens import Layout
 
 @dataclass(frozen=True)
 class Previewed:
-    """Pictures after `step` of `steps`, those of tokens and of painting together, and the seeds that drew them."""
+    """Pictures after `step` of `steps`, those of sampling and of decoding together, and the seeds that drew them."""
 
     pixels: Float[Tensor, "b c H W"]
     known: Bool[Tensor, "b n"]
@@ -37,52 +37,52 @@ def previews(
     model: ImageModel, drawn: Iterable[tuple[Progress, list[int]]], layout: Layout, effort: Effort | None,
     partials: int | None,
 ) -> Iterator[Previewed]:  # fmt: skip
-    """`partials` looks at a drawing on its way, evenly spread (None: one a step), then the finished pictures.
+    """`partials` previews of a drawing, evenly spread (None: one a step), then the finished pictures.
 
-    What is looked at changes nothing. `effort` None is the decoder's own.
+    Previews do not change the drawing. `effort` None is the decoder's own.
     """
     decoder = model.pixel_decoder
     effort = effort or decoder.effort
     if effort.level < 1:
-        raise ValueError(f"a drawing is painted from level 1, all noise: {effort.level:g} is for cleaning up a picture")
-    painting, before = decoder.steps(layout, effort), None
+        raise ValueError(f"a drawing is decoded from level 1, all noise: {effort.level:g} is for cleaning up a picture")
+    decoder_steps, before = decoder.steps(layout, effort), None
     for progress, seeds in drawn:
-        steps = progress.steps + painting
+        steps = progress.steps + decoder_steps
         shown = shown_steps(steps, partials)
         last = progress.step == progress.steps
-        if progress.step in shown and not (last and not painting):
+        if progress.step in shown and not (last and not decoder_steps):
             tokens, known = expected(before, progress)
             with threads():
                 pixels = decoder.preview(tokens, layout, known)
             yield Previewed(pixels, progress.known, progress.step, steps, seeds)
         before = progress
         if last:
-            tokens, known, rows = progress.tokens, progress.known, torch.arange(len(seeds))
+            tokens, known, samples = progress.tokens, progress.known, torch.arange(len(seeds))
             under = None
             if any(progress.steps < step < steps for step in shown):
                 with threads():
                     under = decoder.preview(tokens, layout, known)
-            painted_steps = decoder.decode_steps(tokens, layout, known, effort, noise_of(seeds), rows, under=under)
-            for painted in in_threads(painted_steps):
-                step = steps - painted.steps + painted.step
+            decoding = decoder.decode_steps(tokens, layout, known, effort, noise_of(seeds), samples, under=under)
+            for decoded in in_threads(decoding):
+                step = steps - decoded.steps + decoded.step
                 if step in shown:
-                    yield Previewed(painted.pixels, known, step, steps, seeds)
+                    yield Previewed(decoded.pixels, known, step, steps, seeds)
 
 
 def expected(before: Progress | None, after: Progress) -> tuple[Tensor, Bool[Tensor, "b n"]]:
-    """What can be looked at after a step: known tokens, and of part-noised ones the clean ones that the step headed
+    """What a preview decodes after a step: known tokens, and of part-noised ones the clean ones that the step headed
     for, along the line through where they were and where they are."""
     if before is None or before.level is None or after.level is None:
         return after.tokens, after.known
-    at_work = (before.level > after.level) & (after.level > 0)
-    if not at_work.any():
+    denoising = (before.level > after.level) & (after.level > 0)
+    if not denoising.any():
         return after.tokens, after.known
-    share = torch.where(at_work, after.level / (before.level - after.level).clamp(min=1e-6), 0)
-    return after.tokens + share[..., None] * (after.tokens - before.tokens), at_work | after.known
+    share = torch.where(denoising, after.level / (before.level - after.level).clamp(min=1e-6), 0)
+    return after.tokens + share[..., None] * (after.tokens - before.tokens), denoising | after.known
 
 
 def noise_of(seeds: list[int]) -> Seeded:
-    """The noise that pictures are painted with: of each its own, and another than that of its tokens."""
+    """The decoder's noise for pictures of these seeds, independent of the noise of their tokens."""
     return Seeded([seed_for(seed, "paint") for seed in seeds])
 
 

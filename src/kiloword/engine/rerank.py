@@ -1,4 +1,4 @@
-"""Best of several: draw some candidates and keep the one from which the model itself best reads the prompt back.
+"""Best of several: draw some candidates and keep the one for which the model itself finds the prompt likeliest.
 
 Ramesh et al. 2021 (DALL-E, section 2.6) rerank with a second model, CLIP, which may be passed in as a judge; without
 one, the model judges what it has drawn.
@@ -22,7 +22,7 @@ from kiloword.tokens import Layout
 
 # Axes: b pictures, n tokens of a picture, c candidates of each picture.
 
-# How well each picture [b, n] shows what its texts say: any one of some wordings each. More is better.
+# Scores of pictures [b, n] against their texts, any one of some wordings each. More is better.
 Judge = Callable[[Tensor, Layout, list[list[str]]], Tensor]
 
 CLOSE = 1e-4  # scores nearer than this are equal: rounding must not choose
@@ -32,11 +32,10 @@ def draw_best(
     model: ImageModel, drawing: Drawing, seeds: list[int], texts: list[list[str]], candidates: int,
     judge: Judge | None = None,
 ) -> Iterator[tuple[Progress, list[int]]]:  # fmt: skip
-    """The steps of the best of `candidates` pictures for each row of a drawing, and the seeds that drew them.
+    """The steps of the best of `candidates` pictures for each sample of a drawing, and the seeds that drew them.
 
-    `texts` says for each row what it should be read as: any one of some wordings; without a `judge` the model itself
-    reads. A single candidate is not judged, and its steps come as they are drawn; otherwise they come once all
-    candidates are finished.
+    `texts` are the accepted wordings of each sample's prompt; without a `judge` the model itself scores them. A single
+    candidate is not judged, and its steps come as they are drawn; otherwise they come once all candidates are finished.
     """
     tried = [candidate_seed(seed, k) for seed in seeds for k in range(candidates)]
     steps = draw(model, repeated(drawing, candidates), Seeded(tried))
@@ -44,18 +43,18 @@ def draw_best(
         yield from ((progress, tried) for progress in steps)
         return
     drawn = list(steps)
-    seen = look_at(model, drawn[-1], drawing.layout)
+    tokens = reencoded(model, drawn[-1], drawing.layout)
     judge = judge or partial(read_back, model)
-    likely = judge(seen, drawing.layout, [row for row in texts for _ in range(candidates)])
-    rows = first_best(likely.view(-1, candidates))
+    likely = judge(tokens, drawing.layout, [wordings for wordings in texts for _ in range(candidates)])
+    best = first_best(likely.view(-1, candidates))
     for progress in drawn:
-        level = None if progress.level is None else progress.level[rows]
-        chosen = replace(progress, tokens=progress.tokens[rows], known=progress.known[rows], level=level)
-        yield chosen, [tried[row] for row in rows.tolist()]
+        level = None if progress.level is None else progress.level[best]
+        chosen = replace(progress, tokens=progress.tokens[best], known=progress.known[best], level=level)
+        yield chosen, [tried[index] for index in best.tolist()]
 
 
-def look_at(model: ImageModel, drawn: Progress, layout: Layout) -> Tensor:
-    """The tokens of a picture as everybody sees it: those of its pixels, which say a little more than those drawn."""
+def reencoded(model: ImageModel, drawn: Progress, layout: Layout) -> Tensor:
+    """The drawn tokens decoded to pixels and encoded again: the tokens of the picture that is shown."""
     tokenizer = model.picture.tokenizer
     return tokenizer.encode(tokenizer.decode(drawn.tokens, layout, drawn.known), layout).shown
 
@@ -87,12 +86,12 @@ def candidate_seed(seed: int, candidate: int) -> int:
 def repeated(drawing: Drawing, count: int) -> Drawing:
     """A drawing with every sample of the batch repeated `count` times in a row."""
 
-    def rows(values: Tensor | None) -> Tensor | None:
+    def repeat(values: Tensor | None) -> Tensor | None:
         return None if values is None else values.repeat_interleave(count, dim=0)
 
-    assert drawing.progress is None, "what has been begun is one picture's"
+    assert drawing.progress is None, "a drawing that has begun cannot be repeated"
     return replace(
         drawing, views=[view.repeated(count) for view in drawing.views],
-        weights=drawing.weights.repeat_interleave(count, dim=-1), tokens=rows(drawing.tokens),
-        given=rows(drawing.given),
+        weights=drawing.weights.repeat_interleave(count, dim=-1), tokens=repeat(drawing.tokens),
+        given=repeat(drawing.given),
     )  # fmt: skip

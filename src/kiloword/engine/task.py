@@ -1,4 +1,4 @@
-"""Tasks: a drawing, a text, a reading as a small state machine that asks for positions and is given hidden vectors.
+"""Tasks: drawing, writing and scoring texts as state machines that send positions and get hidden vectors back.
 
 A task never runs the transformer itself: whoever does is a driver (`drive.py`). The idea of one step at a time, so that
 works can be batched between any two of them, is Yu et al. 2022 (Orca).
@@ -19,12 +19,12 @@ from kiloword.opening import Opening, following
 from kiloword.tokens import Document
 from kiloword.transformer import Stream
 
-# Axes: r rows of a batch, q positions now, a of them that are asked for, w width, b texts, m tokens of a text.
+# Axes: r sequences of a batch, q positions now, a of them whose output is needed, w width, b texts, m tokens of a text.
 
 
 @dataclass(frozen=True)
 class Batchlet:
-    """What a task sends through the transformer in one pass, and how many of each row's positions stay in its cache.
+    """What a task sends through the transformer in one pass, and how many positions of each sequence stay in its cache.
 
     Without a span in the stream, all of its positions see each other; positions that do not stay stand last.
     """
@@ -34,26 +34,26 @@ class Batchlet:
 
     @property
     def positions(self) -> int:
-        """How many there are, of all rows."""
+        """How many there are, of all sequences."""
         return self.stream.vectors.shape[0] * self.stream.vectors.shape[1]
 
 
 class Task(ABC):
-    """Needs a cache of `rows` sequences and `capacity` positions: those of its opening, which goes through the
-    transformer first, and `room` more. One that is not `cached` (capacity 0) sends all that it needs every time."""
+    """Needs a cache of `sequences` and `capacity` positions each: those of its opening, which goes through the
+    transformer first, and `added` more. One that is not `cached` (capacity 0) sends its whole input every time."""
 
-    def __init__(self, opening: Opening, room: int, cached: bool = True):
+    def __init__(self, opening: Opening, added: int, cached: bool = True):
         before = opening.stream.vectors.shape[1]
-        self.opening, self.rows, self.capacity = opening, len(opening.time), before + room if cached else 0
+        self.opening, self.sequences, self.capacity = opening, len(opening.time), before + added if cached else 0
         self._unread = cached and before > 0
 
     def ask(self) -> Batchlet | None:
-        """What it wants through the transformer next; None when it is finished. It may be asked again before it is
-        given anything, and wants the same."""
+        """What goes through the transformer next; None when it is finished. The same again until the hidden vectors
+        are given."""
         return Batchlet(self.opening.stream, self.opening.lengths) if self._unread else self._next()
 
     def take(self, hidden: Float[Tensor, "r a w"]) -> None:
-        """The hidden vectors of what it has asked for."""
+        """Go on with the hidden vectors of the last batchlet."""
         if self._unread:
             self._unread = False
         else:
@@ -61,15 +61,15 @@ class Task(ABC):
 
     @abstractmethod
     def _next(self) -> Batchlet | None:
-        """What it wants once its opening is read."""
+        """What goes through the transformer next, after the opening."""
 
     @abstractmethod
     def _advance(self, hidden: Float[Tensor, "r a w"]) -> None:
-        """One step on, with the hidden vectors of what it wanted."""
+        """One step on, with the hidden vectors of the last batchlet."""
 
 
 class WriteTask(Task):
-    """A text for each document, whose last segment is a text that is asked for: token by token until all have ended or
+    """A text for each document, whose last segment is the text to predict: token by token until all have ended or
     the limit is reached. Raises ValueError if the model has no text."""
 
     def __init__(self, model: ImageModel, documents: Sequence[Document], sampling: Sampling, noise: Noise):
@@ -79,47 +79,47 @@ class WriteTask(Task):
         self.text, self.sampling, self.noise = model.text, sampling, noise
         self.modulation = self.opening.modulation(None, model.transformer.modulated)
         device, end, limit = self.opening.time.device, self.text.tokenizer.end, self.text.limit
-        self.place = 0
-        self.ids = torch.full((self.rows, limit), end, device=device)
-        self.alive = torch.ones(self.rows, dtype=torch.bool, device=device)
-        self.schedule, self.line = self.text.schedule(self.rows, limit)
+        self.position = 0
+        self.ids = torch.full((self.sequences, limit), end, device=device)
+        self.alive = torch.ones(self.sequences, dtype=torch.bool, device=device)
+        self.schedule, self.line = self.text.schedule(self.sequences, limit)
         self.level = torch.ones(self.ids.shape, device=device)
-        self._weights = torch.ones(1, self.rows, device=device)
+        self._weights = torch.ones(1, self.sequences, device=device)
 
     def _next(self) -> Batchlet | None:
         if self.finished:
             return None
-        index = torch.full((self.rows, 1), self.place, device=self.ids.device)
+        index = torch.full((self.sequences, 1), self.position, device=self.ids.device)
         fed = self.text.order.feed(self.ids, self.schedule, self.level, index, self.line)
         vectors, _ = self.text.head.enter(fed, self.line)
         start = self.opening.condition.start
-        vectors = vectors if start is None or self.place else vectors + start[:, None]
-        positions = torch.zeros(self.rows, 1, 4, device=vectors.device)
-        positions[..., 0] = (self.opening.time + self.place)[:, None]
+        vectors = vectors if start is None or self.position else vectors + start[:, None]
+        positions = torch.zeros(self.sequences, 1, 4, device=vectors.device)
+        positions[..., 0] = (self.opening.time + self.position)[:, None]
         stream = Stream(vectors, positions, modulation=self.modulation, context=self.opening.condition.context)
-        return Batchlet(stream, torch.ones(self.rows, dtype=torch.long))
+        return Batchlet(stream, torch.ones(self.sequences, dtype=torch.long))
 
     def _advance(self, hidden: Float[Tensor, "r a w"]) -> None:
         chosen = self.text.head.sample(
-            hidden[None], self._weights, None, self.sampling, self.noise, torch.arange(self.rows)
+            hidden[None], self._weights, None, self.sampling, self.noise, torch.arange(self.sequences)
         )
         end = self.text.tokenizer.end
-        self.ids[:, self.place] = torch.where(self.alive, chosen[:, 0], end)
+        self.ids[:, self.position] = torch.where(self.alive, chosen[:, 0], end)
         self.alive = self.alive & (chosen[:, 0] != end)
-        self.place += 1
+        self.position += 1
 
     @property
     def finished(self) -> bool:
-        return self.place == self.text.limit or not bool(self.alive.any())
+        return self.position == self.text.limit or not bool(self.alive.any())
 
     def texts(self) -> list[str]:
         """What has been written so far."""
-        return [self.text.tokenizer.decode(row) for row in self.ids.tolist()]
+        return [self.text.tokenizer.decode(ids) for ids in self.ids.tolist()]
 
 
 class ReadTask(Task):
-    """How likely a model is to write some texts behind documents whose last segment is asked for: several wordings of
-    each, one after the other; what stands before them is read once."""
+    """The likelihood of texts as the last segment of documents: several wordings of each, one after the other; what is
+    before them goes through the transformer once."""
 
     def __init__(self, model: ImageModel, documents: Sequence[Document], wordings: Sequence[list[str]]):
         if model.text is None:
@@ -134,7 +134,7 @@ class ReadTask(Task):
             return None
         ids, present = self.wordings[len(self.log_likelihoods)]
         stream = following(self.opening, self.text.span(ids, present, self.opening.condition.start), self.modulated)
-        return Batchlet(stream, torch.zeros(self.rows, dtype=torch.long))
+        return Batchlet(stream, torch.zeros(self.sequences, dtype=torch.long))
 
     def _advance(self, hidden: Float[Tensor, "r a w"]) -> None:
         ids, present = self.wordings[len(self.log_likelihoods)]

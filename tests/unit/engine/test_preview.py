@@ -117,7 +117,7 @@ def test_efforts_that_cannot_be_made_are_refused():
     for effort, said in (
         (Effort(2, 3, 1), "3 groups do not divide 32 units evenly: choose 1, 2, 4, 8, 16 or 32"),
         (Effort(2, grouping="spiral"), "no grouping 'spiral'"),
-        (Effort(2, level=0.5), "painted from level 1, all noise: 0.5 is for cleaning up"),
+        (Effort(2, level=0.5), "decoded from level 1, all noise: 0.5 is for cleaning up"),
     ):
         with pytest.raises(ValueError, match=said):
             looks("diffusion", 0, effort=effort)

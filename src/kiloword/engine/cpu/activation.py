@@ -1,4 +1,4 @@
-"""Activation: what stands between the two matrices of a feed-forward network.
+"""Activation: the function between the two matrices of a feed-forward network.
 
 Shazeer 2020 (GLU variants); Hendrycks and Gimpel 2016 (GELU).
 """
@@ -14,18 +14,18 @@ from torch.nn.functional import gelu, silu
 
 from kiloword.transformer import GELUConfig, GemmaGLUConfig, SwiGLUConfig
 
-# Axes: r rows, u numbers that the first matrix gives, k numbers that the last one takes.
+# Axes: r vectors, u outputs of the first matrix, k inputs of the last one.
 
 Activation = Callable[[Tensor], Tensor]
 KNOWN = SwiGLUConfig | GemmaGLUConfig | GELUConfig
 
 
 def activation_of(config: Any) -> Activation:
-    """The function from [r, u] to [r, k] of a feed-forward network whose settings are `KNOWN`; it may change what it is
-    given."""
+    """The function from [r, u] to [r, k] of a feed-forward network whose config is `KNOWN`; it may overwrite its
+    input."""
     if isinstance(config, GELUConfig):
-        told = config.approximate
-        return _quick if told == "quick" else partial(torch.ops.aten.gelu_, approximate=told)
+        approximate = config.approximate
+        return _quick if approximate == "quick" else partial(torch.ops.aten.gelu_, approximate=approximate)
     activation = silu if isinstance(config, SwiGLUConfig) else partial(gelu, approximate="tanh")
 
     def gated(x: Float[Tensor, "r u"]) -> Float[Tensor, "r k"]:

@@ -1,8 +1,8 @@
-"""Fused stack: a stack as straight code over plain tensors, for steps of few rows.
+"""Fused stack: a stack as straight code over plain tensors, for steps of few positions.
 
-With one row a step, calling modules and allocating results takes longer than the arithmetic (Pope et al. 2022); here
-little is called, nothing is allocated twice, what a condition's vector says and who attends to its context is worked
-out once a drawing, and the numbers are those of the stack.
+With one position a step, calling modules and allocating results takes longer than the arithmetic (Pope et al. 2022);
+here little is called, buffers are reused, and modulations and the context's mask are computed once a drawing. The
+numbers are those of the stack. `fused` keeps the ordinary stack while it is learning or has parts not known here.
 """
 
 import math
@@ -35,18 +35,18 @@ from kiloword.transformer import (
     UnitConfig,
 )
 
-# Axes: b rows of the batch, t places in a row, r = b t, c places attended to, m rows of context, w width, d channels of
-# a head, k numbers on their way into a matrix that adds.
+# Axes: b sequences of the batch, t new positions of each, r = b t, c positions attended to, m positions of context,
+# w width, d channels of a head, k inputs of a residual projection.
 
-LEAST = 1e-12  # what a vector is divided by at least, as in torch.nn.functional.normalize
+EPS = 1e-12  # lower bound of the length that a vector is divided by, as in torch.nn.functional.normalize
 
 Change = Callable[[Tensor], Tensor]
-Half = tuple[Tensor, Tensor, Tensor]  # of half a block: 1 + scale, shift and gate, of the rows of the batch
+Half = tuple[Tensor, Tensor, Tensor]  # of half a block: 1 + scale, shift and gate of each sequence
 
 
 def fused(transformer: Transformer) -> Transformer:
-    """The same transformer, sooner where new rows all see each other; itself if it is learning or has parts that are
-    not known here."""
+    """The same transformer, faster for steps whose positions all see each other; the ordinary one if it is learning or
+    has parts that are not known here."""
     if not isinstance(transformer, Stack) or transformer.training:
         return transformer
     config = transformer.config
@@ -64,19 +64,22 @@ class MaskedContext:
 
     context: Context
     mask: Bool[Tensor, "b 1 #t m"] | None
-    some: Bool[Tensor, "b #t 1"] | None
+    attending: Bool[Tensor, "b #t 1"] | None
 
 
 def masked(context: Context) -> MaskedContext:
-    """A context where each row of the batch is one sample."""
+    """A context of a batch with one sample a sequence."""
     mask = context.mask(None)
-    some = mask.any(-1, keepdim=True)
-    mask = None if mask.all() else (mask | ~some)[:, None]
-    return MaskedContext(context, mask, None if some.all() else some)
+    attending = mask.any(-1, keepdim=True)
+    mask = None if mask.all() else (mask | ~attending)[:, None]
+    return MaskedContext(context, mask, None if attending.all() else attending)
 
 
 class FusedStack:
-    """A transformer without autograd. It takes the stack's weights when it is made: make a new one if they change."""
+    """A transformer without autograd. It copies some weights when it is made: make a new one if they change.
+
+    It falls back to the ordinary stack without a cache, and for spans, query indices and topics.
+    """
 
     def __init__(self, stack: Stack):
         self.stack, self.width, self.cache, self.causal = stack, stack.width, stack.cache, True
@@ -103,12 +106,12 @@ class FusedStack:
         mask = cache.mask(None, stream.vectors.shape[1])
         mask = None if mask is None else mask[:, None]
         x = stream.vectors.clone()
-        *blocks, leave = self._modulation(stream.modulation)
+        *blocks, output = self._modulation(stream.modulation)
         for layer, halves in zip(self.layers, blocks, strict=True):
             layer(x, angles, mask, halves, cache, self.context)
             if hidden_guidance is not None and layer.layer == blended:
                 x = hidden_guidance.combined(x)
-        return entered(self.norm, x, leave, 0)
+        return modulated_norm(self.norm, x, output, 0)
 
     def _alone(self, stream: Stream) -> bool:
         """Whether a step is one token, without cross-attention context and hidden guidance."""
@@ -126,19 +129,21 @@ class FusedStack:
 
 
 class FusedBlock:
-    """One block; queries that share a key head are handed to attention as if they were several places."""
+    """One block; queries that share a key head are handed to attention as if they were several positions."""
 
     def __init__(self, config: StackConfig, block: Any, layer: int):
         attention = block.attention
         self.layer, self.heads, self.key_heads = layer, attention.heads, attention.key_heads
         self.head_dim, self.scale = attention.head_dim, attention.scale
-        self.norm, self.thought_norm = (norm_of(config, n) for n in (block.attention_norm, block.feed_forward_norm))
+        self.attention_norm, self.feed_forward_norm = (
+            norm_of(config, n) for n in (block.attention_norm, block.feed_forward_norm)
+        )
         self.qkv = projection_of(attention)
         self.query_norm = query_norm_of(attention)
-        self.think = hidden_of(config.feed_forward, block.feed_forward)
-        self.out, self.down = Adding(attention.out), Adding(block.feed_forward.out)
-        across = config.cross_attention
-        self.across = None if across is None else FusedCrossAttention(across, block.cross_attention, layer)
+        self.feed_forward = hidden_of(config.feed_forward, block.feed_forward)
+        self.out, self.down = ResidualProjection(attention.out), ResidualProjection(block.feed_forward.out)
+        cross = config.cross_attention
+        self.cross_attention = None if cross is None else FusedCrossAttention(cross, block.cross_attention, layer)
 
     def __call__(
         self,
@@ -150,25 +155,25 @@ class FusedBlock:
         context: MaskedContext | None,
     ) -> None:
         """Add the residual of the block to x, in place."""
-        mixed = self._attend(entered(self.norm, x, halves, 0), angles, mask, cache)
+        mixed = self._attend(modulated_norm(self.attention_norm, x, halves, 0), angles, mask, cache)
         self.out(x, mixed, halves, 0)
-        if self.across is not None and context is not None:
-            self.across(x, context, cache)
-        self.down(x, self.think(entered(self.thought_norm, x, halves, 1).flatten(0, 1)), halves, 1)
+        if self.cross_attention is not None and context is not None:
+            self.cross_attention(x, context, cache)
+        self.down(x, self.feed_forward(modulated_norm(self.feed_forward_norm, x, halves, 1).flatten(0, 1)), halves, 1)
 
     def _attend(
         self, x: Float[Tensor, "b t w"], angles: tuple[Tensor, Tensor] | None, mask: Tensor | None, cache: Cache
     ) -> Float[Tensor, "r k"]:
         b, t, _ = x.shape
-        turn = self.heads + self.key_heads
-        parts = self.qkv(x.flatten(0, 1)).view(b, t, turn + self.key_heads, self.head_dim)
-        turned, values = parts.narrow(2, 0, turn), parts.narrow(2, turn, self.key_heads)
+        rotary = self.heads + self.key_heads
+        parts = self.qkv(x.flatten(0, 1)).view(b, t, rotary + self.key_heads, self.head_dim)
+        rotated, values = parts.narrow(2, 0, rotary), parts.narrow(2, rotary, self.key_heads)
         if self.query_norm is not None:
-            self.query_norm(turned)
+            self.query_norm(rotated)
         if angles is not None:
-            partner = turned.roll(self.head_dim // 2, -1)
-            turned.mul_(angles[0]).addcmul_(partner, angles[1])
-        queries, keys = turned.narrow(2, 0, self.heads), turned.narrow(2, self.heads, self.key_heads)
+            partner = rotated.roll(self.head_dim // 2, -1)
+            rotated.mul_(angles[0]).addcmul_(partner, angles[1])
+        queries, keys = rotated.narrow(2, 0, self.heads), rotated.narrow(2, self.heads, self.key_heads)
         keys, values = cache.append(self.layer, keys.transpose(1, 2), values.transpose(1, 2))
         if t == 1:
             queries = queries.view(b, self.key_heads, -1, self.head_dim)
@@ -183,9 +188,9 @@ class FusedBlock:
 class FusedCrossAttention:
     """A block's cross-attention; the cache keeps the keys and values of the context as the stack does."""
 
-    def __init__(self, config: CrossAttentionConfig, listener: Any, layer: int):
-        attention = listener.attention
-        self.norm, self.layer, self.heads = norm_of(config, listener.norm), layer, attention.heads
+    def __init__(self, config: CrossAttentionConfig, module: Any, layer: int):
+        attention = module.attention
+        self.norm, self.layer, self.heads = norm_of(config, module.norm), layer, attention.heads
         self.query: Change = attention.query.forward
         self.out: Change = attention.out.forward
         self.key_values: Change = attention.key_values
@@ -198,14 +203,14 @@ class FusedCrossAttention:
         queries = self.query(self.norm(x).flatten(0, 1)).view(b, t, self.heads, -1).transpose(1, 2)
         mixed = scaled_dot_product_attention(queries, keys, values, context.mask)
         change = self.out(mixed.transpose(1, 2).reshape(b * t, -1)).view_as(x)
-        if context.some is None:
+        if context.attending is None:
             x.add_(change)
         else:
-            x.addcmul_(change, context.some.to(change))
+            x.addcmul_(change, context.attending.to(change))
 
 
-class Adding:
-    """A matrix of which the results are added to what is there."""
+class ResidualProjection:
+    """A projection whose result, gated if modulated, is added to the residual stream in place."""
 
     def __init__(self, layer: Any):
         self.matrix: Change = layer.forward
@@ -218,19 +223,21 @@ class Adding:
             x.add_(change)
 
 
-def entered(norm: Change, x: Float[Tensor, "b t w"], halves: tuple[Half, ...], half: int) -> Float[Tensor, "b t w"]:
-    """Normed, scaled and shifted; where it stands, as memory that is new is slower than the arithmetic."""
+def modulated_norm(
+    norm: Change, x: Float[Tensor, "b t w"], halves: tuple[Half, ...], half: int
+) -> Float[Tensor, "b t w"]:
+    """Normed, scaled and shifted, in place: allocating is slower than the arithmetic."""
     normed = norm(x)
     return torch.addcmul(halves[half][1], normed, halves[half][0], out=normed) if halves else normed
 
 
 def halves_of(by: Any) -> tuple[Half, ...]:
-    """Those of a modulation, none if there is none."""
+    """1 + scale, shift and gate of each half of a modulation; empty without one."""
     return tuple((1 + half[1], half[0], half[2]) for half in getattr(by, "halves", ()) if half)
 
 
 def projection_of(attention: Any) -> Change:
-    """To queries, keys and values, where keys may have no bias."""
+    """The projection to queries, keys and values, where keys may have no bias."""
     matrix: Change = attention.qkv.forward
     if attention.query_bias is None:
         return matrix
@@ -239,12 +246,12 @@ def projection_of(attention: Any) -> Change:
 
 
 def hidden_of(config: Any, network: Any) -> Change:
-    """What goes into the last matrix of a feed-forward network."""
-    enter: Change = first_of(network).forward
-    if isinstance(config, GELUConfig) and config.approximate != "quick" and isinstance(enter, Packed):
-        return partial(enter, approximate=config.approximate)
+    """All of a feed-forward network before its last matrix: projection and activation."""
+    first: Change = first_of(network).forward
+    if isinstance(config, GELUConfig) and config.approximate != "quick" and isinstance(first, Packed):
+        return partial(first, approximate=config.approximate)
     activation = activation_of(config)
-    return lambda x: activation(enter(x))
+    return lambda x: activation(first(x))
 
 
 def norm_of(config: StackConfig | CrossAttentionConfig, norm: Any) -> Change:
@@ -255,7 +262,7 @@ def norm_of(config: StackConfig | CrossAttentionConfig, norm: Any) -> Change:
 
 
 def query_norm_of(attention: Any) -> Change | None:
-    """Of the queries and keys of all heads at once, where they stand."""
+    """The norm of the queries and keys of all heads at once, in place; None without one."""
     if not attention.normed:
         return None
     if hasattr(attention.query_norm, "eps"):
@@ -263,7 +270,7 @@ def query_norm_of(attention: Any) -> Change | None:
         return lambda x: x.div_(length(x)).mul_(gains)
     ones = torch.ones(attention.key_heads, 1).to(attention.query_norm.scale)
     lengths = torch.cat([attention.query_norm.factor(), ones]).detach()
-    return lambda x: x.mul_(lengths / vector_norm(x, dim=-1, keepdim=True).clamp_(min=LEAST))
+    return lambda x: x.mul_(lengths / vector_norm(x, dim=-1, keepdim=True).clamp_(min=EPS))
 
 
 def rms(gains: Float[Tensor, "w"], eps: float) -> Change:
@@ -273,8 +280,8 @@ def rms(gains: Float[Tensor, "w"], eps: float) -> Change:
 
 
 def rms_of(gains: Float[Tensor, "*h w"], eps: float) -> tuple[Float[Tensor, "*h w"], Change]:
-    """One RMS norm, or those of all heads: x / sqrt(mean x^2 + eps) = sqrt(w) x / hypot(|x|, sqrt(w eps)). What is
-    multiplied by and what is divided by."""
+    """One RMS norm, or those of all heads: x / sqrt(mean x^2 + eps) = sqrt(w) x / hypot(|x|, sqrt(w eps)). The
+    factor and the function of the divisor."""
     width = gains.shape[-1]
     least = gains.new_tensor(math.sqrt(width * eps))
     return gains.detach() * math.sqrt(width), lambda x: torch.hypot(vector_norm(x, dim=-1, keepdim=True), least)

@@ -1,8 +1,8 @@
 """Packed linear layers: matrices in blocks, as oneDNN multiplies them, up to three times as fast on a CPU.
 
-Many rows go the usual way in one thread without AVX-512: there MKL multiplies them up to 15 % faster.
+Many vectors at once stay with MKL in one thread without AVX-512, where it is up to 15 % faster.
 Georganas et al. 2018 (Anatomy of high-performance deep learning convolutions on SIMD architectures) for the blocks. The
-usual order is kept beside them, so checkpoints and learning do not notice; the copy costs as much memory again.
+usual layout is kept beside them for checkpoints and training; the copy costs as much memory again.
 """
 
 from copy import deepcopy
@@ -17,17 +17,17 @@ from torch.nn.functional import gelu, linear
 # Axes: i inputs, o outputs.
 
 MOST = 1 << 30  # bytes of copies that a model may have
-_ROWS = 16  # that oneDNN is told to expect: its blocks for one row are half as fast for several, and not the reverse
+_BATCH_HINT = 16  # vectors, for oneDNN to lay out blocks: those for one are half as fast for several, not the reverse
 
-_MANY = 128  # rows that MKL multiplies faster in one thread where there is no AVX-512
-_BENT = 64  # rows, at most, of which oneDNN works out the GELU faster than PyTorch
+_MANY = 128  # vectors that MKL multiplies faster in one thread where there is no AVX-512
+_FUSED_GELU = 64  # vectors at most for which the GELU fused into oneDNN's product is faster than PyTorch's
 
 
 def pack_matrices(module: nn.Module, most: int = MOST) -> None:
-    """Let the linear layers of a module draw with packed matrices, in the order of the module until `most` bytes.
+    """Give the linear layers of a module packed matrices, in the order of the module, up to `most` bytes of copies.
 
-    All are stretched besides, the same numbers, in place, with the longer side contiguous: so they are read fastest
-    where one row is multiplied, and those that find no room for a copy are never worse than they were.
+    All weights are also laid out anew, in place, with the longer side contiguous: fastest to read in a product with
+    one vector, and never slower than before for layers that get no copy.
     """
     layers = [layer for layer in module.modules() if type(layer) is nn.Linear and "forward" not in vars(layer)]
     sizes = accumulate(layer.weight.numel() * layer.weight.element_size() for layer in layers)
@@ -39,7 +39,7 @@ def pack_matrices(module: nn.Module, most: int = MOST) -> None:
 
 
 def can_pack(weight: Tensor) -> bool:
-    """Whether a matrix is one that oneDNN multiplies here."""
+    """Whether oneDNN can pack and multiply this matrix."""
     return (
         torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
@@ -51,21 +51,21 @@ def can_pack(weight: Tensor) -> bool:
 
 
 def blocks_for_many() -> bool:
-    """Whether oneDNN's blocks are the fastest for any number of rows."""
+    """Whether oneDNN's blocks are the fastest for any number of vectors."""
     return torch.get_num_threads() > 1 or _wide()
 
 
 @cache
 def _wide() -> bool:
-    """Whether there is AVX-512, or no MKL to turn to."""
+    """Whether there is AVX-512, or no MKL to use instead."""
     return bool(torch.cpu.get_capabilities().get("avx512_f")) or not torch.backends.mkl.is_available()
 
 
 class Packed:
-    """The `forward` of a linear layer: over blocks where nothing is learned, as ever where something is.
+    """The `forward` of a linear layer: over packed blocks without autograd, as in PyTorch with it.
 
-    `approximate` asks for the GELU of the result ("none", "tanh": how PyTorch works it out), where it stands: oneDNN
-    bends few rows as it writes them, many rows are bent faster by PyTorch.
+    `approximate` ("none" or "tanh", as in PyTorch) applies GELU to the result, in place: fused into oneDNN's product
+    for few vectors, by PyTorch for many, where that is faster.
     """
 
     def __init__(self, layer: nn.Linear):
@@ -75,26 +75,26 @@ class Packed:
         weight, bias = self.layer.weight, self.layer.bias
         plain = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") or input.dtype != torch.float32
         if plain or weight.device.type != "cpu" or not input.numel():
-            straight = linear(input, weight, bias)
-            return straight if approximate is None else gelu(straight, approximate=approximate)
-        rows = input.numel() // self.layer.in_features
-        if rows >= _MANY and not blocks_for_many():
-            straight = linear(input, weight, bias)
-            return straight if approximate is None else torch.ops.aten.gelu_(straight, approximate=approximate)
+            result = linear(input, weight, bias)
+            return result if approximate is None else gelu(result, approximate=approximate)
+        vectors = input.numel() // self.layer.in_features
+        if vectors >= _MANY and not blocks_for_many():
+            result = linear(input, weight, bias)
+            return result if approximate is None else torch.ops.aten.gelu_(result, approximate=approximate)
         if self.packed != (state := (weight.data_ptr(), weight._version)):  # new, or changed since
-            self.blocks, self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _ROWS), state
-        if approximate is not None and 1 < rows <= _BENT:
+            self.blocks, self.packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach(), _BATCH_HINT), state
+        if approximate is not None and 1 < vectors <= _FUSED_GELU:
             return torch.ops.mkldnn._linear_pointwise(input, self.blocks, bias, "gelu", [], approximate)
-        if rows == 1:
-            straight = self._one(input)
+        if vectors == 1:
+            result = self._one(input)
         else:
-            straight = torch.ops.mkldnn._linear_pointwise(input, self.blocks, bias, "none", [], "")
-        return straight if approximate is None else torch.ops.aten.gelu_(straight, approximate=approximate)
+            result = torch.ops.mkldnn._linear_pointwise(input, self.blocks, bias, "none", [], "")
+        return result if approximate is None else torch.ops.aten.gelu_(result, approximate=approximate)
 
     def _one(self, input: Float[Tensor, "*b i"]) -> Float[Tensor, "*b o"]:
-        """Of one row: as fast as the matrix is read."""
-        row = torch.mv(self.layer.weight, input.flatten()).view(*input.shape[:-1], -1)
-        return row if self.layer.bias is None else row.add_(self.layer.bias)
+        """For one vector: as fast as the matrix is read."""
+        result = torch.mv(self.layer.weight, input.flatten()).view(*input.shape[:-1], -1)
+        return result if self.layer.bias is None else result.add_(self.layer.bias)
 
     def __deepcopy__(self, memo: dict) -> "Packed":
         return Packed(deepcopy(self.layer, memo))
