@@ -15,7 +15,7 @@ import kiloword
 from kiloword.data import shards
 from kiloword.data.user_cache import ensure_emoji
 from kiloword.evaluation.feature_spaces import features
-from kiloword.evaluation.image_set import ImageSet, draw_of, load_image_set
+from kiloword.evaluation.image_set import ImageSet, key_hash, load_image_set
 from kiloword.evaluation.session import Session
 from kiloword.evaluation.sheet import comparison
 from kiloword.evaluation.subject import Gallery
@@ -25,12 +25,12 @@ WORDING = "{} in my style"
 
 def shuffled(image_set: ImageSet, style: str) -> list[int]:
     """The style's trained pictures without skin tones, one a subject, in an order that depends on their keys alone."""
-    rows = image_set.rows
-    places = sorted(image_set.where(style=style, split="train"), key=lambda index: draw_of(0, rows[index]["key"]))
+    records = image_set.metadata
+    indices = image_set.matching(style=style, split="train")
     first: dict[str, int] = {}
-    for index in places:
-        if not image_set.rows[index]["skin_tones"]:
-            first.setdefault(image_set.rows[index]["base"], index)
+    for index in sorted(indices, key=lambda index: key_hash(0, records[index]["key"])):
+        if not records[index]["skin_tones"]:
+            first.setdefault(records[index]["base"], index)
     return list(first.values())
 
 
@@ -38,33 +38,34 @@ def write(folder: Path, style: str, count: int) -> None:
     """The first `count` pictures as PNG files, and what they show in metadata.csv."""
     data = ensure_emoji()
     image_set = load_image_set(data, (64, 64))
-    rows = {image_set.rows[index]["key"]: image_set.rows[index] for index in shuffled(image_set, style)[:count]}
+    chosen = [image_set.metadata[index] for index in shuffled(image_set, style)[:count]]
+    records = {record["key"]: record for record in chosen}
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "metadata.csv", "w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(("file_name", "text"))
         for sample in shards.read(data):
-            row = rows.get(sample.metadata["key"])
-            if row is not None:
-                name = f"{row['code']}.png"
+            record = records.get(sample.metadata["key"])
+            if record is not None:
+                name = f"{record['code']}.png"
                 sample.picture.save(folder / name)
-                table.writerow((name, WORDING.format(row["caption"])))
+                table.writerow((name, WORDING.format(record["caption"])))
 
 
 def judge(before: str, after: str, style: str, count: int, sheet: Path) -> None:
     """The share of right subjects among the style's pictures, and of pictures whose nearest one is of that style."""
     image_set = load_image_set(ensure_emoji(), (64, 64))
-    gallery, places = Gallery(image_set), shuffled(image_set, style)
+    gallery, indices = Gallery(image_set), shuffled(image_set, style)
     columns = []
     for name, model in (("before", before), ("after", after)):
         session = Session(kiloword.load(model))
-        for kind, asked in (("the hundred", places[:count]), ("others", places[count : 2 * count])):
-            prompts = [WORDING.format(image_set.rows[index]["caption"]) for index in asked]
-            drawn, _ = session.drawn(prompts, [draw_of(0, image_set.rows[index]["key"]) for index in asked])
-            hits = {key: float(hit.float().mean()) for key, hit in gallery.hits(asked, drawn).items()}
+        for kind, chosen in (("the hundred", indices[:count]), ("others", indices[count : 2 * count])):
+            prompts = [WORDING.format(image_set.metadata[index]["caption"]) for index in chosen]
+            drawn, _ = session.drawn(prompts, [key_hash(0, image_set.metadata[index]["key"]) for index in chosen])
+            hits = {key: float(hit.float().mean()) for key, hit in gallery.hits(chosen, drawn).items()}
             like = sum(looks_like(gallery, picture) == style for picture in drawn) / len(drawn)
             print(f"{name}, {kind}: top 1 {hits['top1']:.0%}, top 5 {hits['top5']:.0%}, in the style {like:.0%}")
-            columns.append((drawn[:24], asked[:24]))
+            columns.append((drawn[:24], chosen[:24]))
     halves = [(columns[k][0], columns[k + 2][0], image_set.pixels[columns[k][1]]) for k in (0, 1)]
     comparison(*(torch.cat(three) for three in zip(*halves, strict=True)), path=sheet)
 

@@ -32,7 +32,7 @@ from kiloword.tokenizers.fsq import FSQConfig
 from kiloword.tokenizers.pyramid import PyramidConfig
 from kiloword.tokenizers.vit import ViTConfig
 from kiloword.tokens import Categorical, Codes
-from kiloword.training.optimiser import MuonConfig, course
+from kiloword.training.optimiser import MuonConfig, schedule
 from kiloword.transformer import AttentionConfig, RMSNormConfig, RotaryConfig, StackConfig, SwiGLUConfig
 
 # 1. The world: 32x32 pixels, RGBA.
@@ -93,7 +93,7 @@ def model_config(captions: list[str]) -> ImageModelConfig:
         picture=ModalityConfig(
             tokenizer=PyramidConfig(AutoencoderConfig(network, network, FSQConfig(LEVELS))),
             order=DraftConfig(),
-            head=FactorisedConfig(Codes(LEVELS), WIDTH, places=20),
+            head=FactorisedConfig(Codes(LEVELS), WIDTH, positions=20),
         ),
         prompt=TextPrefixConfig(words, WIDTH),
         transformer=stack(WIDTH, 3, position=RotaryConfig((8, 8, 8, 8))),
@@ -109,7 +109,7 @@ def teach(name: str, module: torch.nn.Module, iterations: int, rate: float, loss
     optimisers, started = MuonConfig(rate).build(module), time.perf_counter()
     for iteration in range(iterations):
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
-            group["lr"] = rate * course(iteration, iterations, warmup=20)
+            group["lr"] = rate * schedule(iteration, iterations, warmup=20)
         loss = loss_of()
         loss.backward()
         for optimiser in optimisers:

@@ -23,7 +23,7 @@ class Interval:
     high: float | None
 
     def holds(self, value: float) -> bool | None:
-        """Whether a value lies within; None where that cannot be told."""
+        """Whether a value lies within; None without bounds."""
         return None if self.low is None or self.high is None else self.low <= value <= self.high
 
 

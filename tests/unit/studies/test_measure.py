@@ -70,12 +70,12 @@ def test_what_is_rebuilt_can_be_shown_and_does_not_depend_on_the_batch(pictures:
 
 
 def test_the_distance_is_in_units_of_other_pictures(pictures: Pictures):
-    others, theirs = pictures.values[:5], pictures.values[5:]
-    worse = theirs.flip(3)
+    others, true = pictures.values[:5], pictures.values[5:]
+    worse = true.flip(3)
     assert (
-        distance_between("pixels", theirs, theirs, others).value
+        distance_between("pixels", true, true, others).value
         == 0
-        != distance_between("pixels", worse, theirs, others).value
+        != distance_between("pixels", worse, true, others).value
     )
 
 

@@ -48,11 +48,13 @@ def test_every_size_sees_every_share_and_compute_is_six_a_parameter_and_token(fa
 
 
 def test_the_prediction_stands_beside_the_measured_loss(whole: Path, facts: dict):
-    told, text = json.loads((whole / "prediction.json").read_text()), (whole / "report.md").read_text()
-    assert facts["prediction"] == told and told["size"] == "128x4" == facts["truth"]["size"]
-    assert told["parameters"] == facts["truth"]["parameters"] and told["compute"] == facts["truth"]["compute"]
+    prediction, text = json.loads((whole / "prediction.json").read_text()), (whole / "report.md").read_text()
+    assert facts["prediction"] == prediction and prediction["size"] == "128x4" == facts["truth"]["size"]
+    assert (
+        prediction["parameters"] == facts["truth"]["parameters"] and prediction["compute"] == facts["truth"]["compute"]
+    )
     assert f"measured {facts['truth']['held_out']:.3f}" in text
-    assert f"predicted {told['loss']['parameters']['value']:.3f}" in text
+    assert f"predicted {prediction['loss']['parameters']['value']:.3f}" in text
     with Image.open(whole / "plot.png") as plot:
         assert min(plot.size) > 300
 
