@@ -25,14 +25,14 @@ PATTERNS = {
 }
 
 
-def config(patterns: str = "mixed", place: str = "fed", path: str = "rows", depth: int = 2) -> ImageModelConfig:
-    """A picture of 4 rows and 2 columns of tokens after 9 words; with place "fed" there are no rotary positions."""
+def config(patterns: str = "mixed", position_of: str = "fed", path: str = "rows", depth: int = 2) -> ImageModelConfig:
+    """A picture of 4 rows and 2 columns of tokens after 9 words; without rotary positions if `position_of` is "fed"."""
     words = Categorical(tiny.words().build().space.size)
     head = SharedVocabConfig(words, Categorical(7), tiny.WIDTH, LIMIT, AxialEntranceConfig(4, 4))
     tokenizer = AutoencoderConfig(tiny.vit(), tiny.vit(), GumbelConfig(7, 3))
-    changes = {"position": None} if place == "fed" else {}
+    changes = {"position": None} if position_of == "fed" else {}
     return ImageModelConfig(
-        ModalityConfig(tokenizer, RasterConfig(path, place), head),
+        ModalityConfig(tokenizer, RasterConfig(path, position_of), head),
         TextStreamConfig(tiny.words(), LIMIT),
         tiny.stack(depth=depth, patterns=PATTERNS[patterns], **changes),
         TextConfig(tiny.words(), head, limit=LIMIT - 1),

@@ -18,7 +18,7 @@ from kiloword.noise import Seeded
 
 CASES = st.fixed_dictionaries(
     {
-        "patterns": st.sampled_from(sorted(shared_vocab.PATTERNS)), "place": st.sampled_from(["fed", "target"]),
+        "patterns": st.sampled_from(sorted(shared_vocab.PATTERNS)), "position_of": st.sampled_from(["fed", "target"]),
         "path": st.sampled_from(["rows", "snake"]), "depth": st.integers(1, 3),
     }
 )  # fmt: skip

@@ -37,7 +37,7 @@ def test_a_shown_token_changes_only_what_is_predicted_later(case, data):
 
 @given(CASES)
 @torch.no_grad()
-def test_every_token_hears_the_prompt_and_not_the_other_pictures(case):
+def test_every_token_depends_on_the_prompt_and_not_on_the_other_pictures(case):
     model = tiny.model(*case)
     tokens = tiny.tokens(model, 2)
     before = tiny.picture_losses(model, PROMPTS, tokens, tokens)
@@ -50,25 +50,25 @@ def test_every_token_hears_the_prompt_and_not_the_other_pictures(case):
 
 @given(CASES, st.integers(0, 5))
 @torch.no_grad()
-def test_a_word_of_a_caption_changes_only_what_is_written_later(case, place):
+def test_a_word_of_a_caption_changes_only_what_is_written_later(case, index):
     model = tiny.model(*case)
     tokens = tiny.tokens(model, 1)
     words = ["a", "green", "pear", "on", "a", "blue", "house"]
-    texts = [" ".join(words), " ".join([*words[:place], "apple", *words[place + 1 :]])]
-    told = [tiny.text_losses(model, [text], tokens)[0] for text in texts]
-    assert told[0].shape == told[1].shape
-    assert torch.allclose(told[0][:place], told[1][:place], atol=1e-6)
-    assert (told[0][place + 1 :] - told[1][place + 1 :]).abs().max() > 1e-4
+    texts = [" ".join(words), " ".join([*words[:index], "apple", *words[index + 1 :]])]
+    losses = [tiny.text_losses(model, [text], tokens)[0] for text in texts]
+    assert losses[0].shape == losses[1].shape
+    assert torch.allclose(losses[0][:index], losses[1][:index], atol=1e-6)
+    assert (losses[0][index + 1 :] - losses[1][index + 1 :]).abs().max() > 1e-4
 
 
 @pytest.mark.parametrize("case", tiny.LEGAL, ids="-".join)
 @torch.no_grad()
-def test_a_caption_hears_of_every_token_of_its_picture(case):
+def test_a_caption_depends_on_every_token_of_its_picture(case):
     model = tiny.model(*case)
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
-    told = tiny.text_losses(model, ["a red apple"], tokens)
+    before = tiny.text_losses(model, ["a red apple"], tokens)
     for token in range(layout.count):
         changed = tokens.clone()
         changed[:, token] = other(model, changed[:, token])
-        heard = tiny.text_losses(model, ["a red apple"], changed)
-        assert (told - heard).abs().max() > 1e-5
+        after = tiny.text_losses(model, ["a red apple"], changed)
+        assert (before - after).abs().max() > 1e-5

@@ -16,15 +16,15 @@ CAPTIONS = st.lists(st.sampled_from([*tiny.TEXTS, ""]), min_size=1, max_size=3)
 def test_a_sample_costs_the_same_alone_as_packed_with_others(case, prompts, captions, capacity):
     model = tiny.model(*case)
     layout = tiny.layout_of(model)
-    tokens, seen = tiny.tokens(model, len(prompts)), tiny.tokens(model, len(captions), seed=1)
-    documents = [*to_learn(prompts, layout, tokens), *to_describe(seen, layout, captions)]
+    tokens, given_tokens = tiny.tokens(model, len(prompts)), tiny.tokens(model, len(captions), seed=1)
+    documents = [*to_learn(prompts, layout, tokens), *to_describe(given_tokens, layout, captions)]
     losses = model.loss(documents, capacity=capacity)
-    drawn, told = losses["picture"].masked(), losses["text"].masked()
-    for row, prompt in enumerate(prompts):
-        alone = tiny.picture_losses(model, [prompt], tokens[row : row + 1], capacity=1)
-        assert torch.allclose(alone[0], drawn[row], atol=1e-4)
-    for row, caption in enumerate(captions):
-        alone = tiny.text_losses(model, [caption], seen[row : row + 1], capacity=1)
+    drawn, written = losses["picture"].masked(), losses["text"].masked()
+    for i, prompt in enumerate(prompts):
+        alone = tiny.picture_losses(model, [prompt], tokens[i : i + 1], capacity=1)
+        assert torch.allclose(alone[0], drawn[i], atol=1e-4)
+    for i, caption in enumerate(captions):
+        alone = tiny.text_losses(model, [caption], given_tokens[i : i + 1], capacity=1)
         count = alone.shape[1]
-        assert torch.allclose(alone[0], told[row, :count], atol=1e-4)
-        assert not told[row, count:].any()
+        assert torch.allclose(alone[0], written[i, :count], atol=1e-4)
+        assert not written[i, count:].any()

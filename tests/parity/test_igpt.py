@@ -150,7 +150,7 @@ def test_every_variant_lists_its_files_and_how_it_draws():
         card, model = PAGE.card(name), made(variant.arguments)
         assert (card.guidance, card.temperature, card.top_k, card.top_p, card.prompts) == (1, 1, 0, 1, "nothing")
         layout = model.picture.tokenizer.layout(*card.sizes[0])
-        assert layout.count == model.picture.head.entrance.config.places == 1024
+        assert layout.count == model.picture.head.entrance.config.positions == 1024
 
 
 def test_a_checkpoint_of_tensorflow_is_the_recorded_model(tmp_path):

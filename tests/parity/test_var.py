@@ -66,7 +66,7 @@ def test_a_published_size_has_the_published_count_beside_its_tokenizer(name):
     assert tokenizer == var_vae.PAGE.variants["256"].parameters
     assert sum(weight.numel() for weight in model.parameters()) - tokenizer == variant.parameters
     side = 512 if name == "d36" else 256
-    assert model.picture.tokenizer.layout(side, side).count == model.picture.head.entrance.config.places
+    assert model.picture.tokenizer.layout(side, side).count == model.picture.head.entrance.config.positions
     assert var.card(name).sizes == ((side, side),)
 
 

@@ -52,7 +52,7 @@ def test_picking_some_tokens_feeds_them_as_picking_all(drawn, data):
     schedule = order.schedule(layout, 1, None, None)
     everything = order.feed(shown, schedule, level, torch.arange(n)[None], layout)
     fed = order.feed(shown, schedule, level, torch.tensor([some]), layout)
-    for field in ("tokens", "real", "level", "place"):
+    for field in ("tokens", "real", "level", "index"):
         assert torch.equal(getattr(fed, field), getattr(everything, field)[:, some])
 
 

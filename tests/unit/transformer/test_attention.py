@@ -1,4 +1,4 @@
-"""Attention with grouped heads is the sum that a loop over heads and places takes."""
+"""Attention with grouped heads is the sum of a loop over heads and positions."""
 
 import math
 
@@ -11,21 +11,21 @@ from kiloword.transformer.attention import Attention
 
 def naive(attention: Attention, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     heads, shared, d = attention.heads, attention.key_heads, attention.head_dim
-    rows = []
-    for row, seen in zip(x, mask, strict=True):
-        parts = attention.qkv(row).view(len(row), -1, d)
-        places = []
-        for place in range(len(row)):
+    outputs = []
+    for sequence, allowed in zip(x, mask, strict=True):
+        parts = attention.qkv(sequence).view(len(sequence), -1, d)
+        attended = []
+        for position in range(len(sequence)):
             mixed = []
             for head in range(heads):
                 group = head // (heads // shared)
-                query = attention.query_norm(parts[place, head])
+                query = attention.query_norm(parts[position, head])
                 keys = attention.key_norm(parts[:, heads + group])
-                weights = (keys @ query / math.sqrt(d)).masked_fill(~seen[place], -math.inf).softmax(0)
+                weights = (keys @ query / math.sqrt(d)).masked_fill(~allowed[position], -math.inf).softmax(0)
                 mixed.append(weights @ parts[:, heads + shared + group])
-            places.append(torch.cat(mixed))
-        rows.append(torch.stack(places))
-    return attention.out(torch.stack(rows))
+            attended.append(torch.cat(mixed))
+        outputs.append(torch.stack(attended))
+    return attention.out(torch.stack(outputs))
 
 
 @pytest.mark.parametrize("key_heads", [None, 1, 2])
