@@ -105,7 +105,8 @@ def test_a_finished_group_never_changes_and_what_has_not_begun_is_noise(name, gr
     progress = drawn(draw, model, drawing)
     for before, after in pairwise(progress):
         assert torch.equal(after.tokens[before.known], before.tokens[before.known])
-    rank = torch.div(model.picture.order.raster_rank(drawing.layout) * count, drawing.layout.count, rounding_mode="floor")
+    raster_rank = model.picture.order.raster_rank(drawing.layout)
+    rank = torch.div(raster_rank * count, drawing.layout.count, rounding_mode="floor")
     for p in progress:
         waiting = rank * overlap * steps >= p.step + 1e-6
         assert torch.equal(p.tokens[:, waiting], noise[:, waiting])
