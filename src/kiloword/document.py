@@ -57,18 +57,18 @@ def text_span(
 
 
 def picture_span(
-    vectors: Float[Tensor, "b q w"], layout: Layout, place: Int[Tensor, "b q"], step: Int[Tensor, "b q"], causal: bool,
+    vectors: Float[Tensor, "b q w"], layout: Layout, index: Int[Tensor, "b q"], step: Int[Tensor, "b q"], causal: bool,
     filled: Bool[Tensor, "b q"] | None = None, times: Int[Tensor, "n"] | None = None,
 ) -> Span:  # fmt: skip
-    """The span of an embedded picture, each position with the coordinates of the token `place` of the layout (-1: y and
+    """The span of an embedded picture, each position with the coordinates of the token `index` of the layout (-1: y and
     x are NaN). All share one time, and the picture takes one unit of it, unless the `times` of the tokens are given:
     then it takes a unit for each."""
     b, q, _ = vectors.shape
     positions = torch.zeros(b, q, 4, device=vectors.device)
     if times is not None:
-        positions[..., 0] = times.to(vectors.device)[place]
-    positions[..., 1:] = layout.positions().to(vectors.device)[place.clamp(min=0)]
-    positions[..., 2:].masked_fill_((place < 0)[..., None], torch.nan)
+        positions[..., 0] = times.to(vectors.device)[index]
+    positions[..., 1:] = layout.positions().to(vectors.device)[index.clamp(min=0)]
+    positions[..., 2:].masked_fill_((index < 0)[..., None], torch.nan)
     present = torch.ones(b, q, dtype=torch.bool, device=vectors.device)
     filled = present if filled is None else filled
     lasts = torch.full((b,), 1 if times is None else layout.count, device=vectors.device)
@@ -89,18 +89,18 @@ def condition_span(condition: Condition, closed: Bool[Tensor, "b"] | None = None
 
 
 def twice(document: Document) -> list[Segment]:
-    """The document with every picture that is asked for, and followed by other segments, laid twice: as it is generated
+    """The document with every predicted picture that is followed by other segments laid twice: as it is generated
     (no later segment attends to it) and again as it is read."""
     last = len(document) - 1
     return [
         part
-        for place, segment in enumerate(document)
-        for part in ([segment, replace(segment, predict=False)] if drawn(segment) and place < last else [segment])
+        for number, segment in enumerate(document)
+        for part in ([segment, replace(segment, predict=False)] if drawn(segment) and number < last else [segment])
     ]
 
 
 def to_draw(prompts: Sequence, layout: Layout) -> list[Document]:
-    """Documents that ask for a picture of this layout from each prompt."""
+    """Documents in which a picture of this layout is predicted from each prompt."""
     return [[Text(prompt), Picture(layout, predict=True)] for prompt in prompts]
 
 
@@ -117,25 +117,25 @@ def to_learn(
 
 
 def to_describe(pictures: Tensor, layout: Layout, texts: Sequence[str | None] | None = None) -> list[Document]:
-    """Documents that ask for a text about each of the pictures, tokens [b, n, ...]; `texts` are the targets in
+    """Documents in which a text is predicted from each of the pictures, tokens [b, n, ...]; `texts` are the targets in
     training."""
     texts = [None] * len(pictures) if texts is None else texts
     return [[Picture(layout, tokens), Text(text, True)] for tokens, text in zip(pictures, texts, strict=True)]
 
 
 def drawn(segment: object) -> bool:
-    """Whether a segment is a picture that is asked for."""
+    """Whether a segment is a picture to predict."""
     return isinstance(segment, Picture) and segment.predict
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One span of a document: number `row` of the batch of spans `batch`. `topic` is the index of its condition, -1 for
-    none. A `private` span (a picture that is laid again as it is read) is not attended to by later ones and takes no
-    time."""
+    """One span of a document: entry `index` of the batch of spans `batch`. `topic` is the index of its condition, -1
+    for none. A `private` span (a picture that is laid again as it is read) is not attended to by later ones and takes
+    no time."""
 
     batch: int
-    row: int
+    index: int
     topic: int = -1
     private: bool = False
 
@@ -203,9 +203,9 @@ def lay(
         private=spread("private") > 0 if any(plan.column("private")) else None, **_context(condition, topic),
     )  # fmt: skip
     sizes = [batch.present.numel() for batch in batches]
-    where = torch.zeros(sum(sizes), dtype=torch.long, device=device).scatter(0, source, target).split(sizes)
-    where = [part.view(batch.present.shape) for part, batch in zip(where, batches, strict=True)]
-    return Laid(stream, where, *(torch.tensor(n, device=device) for n in (plan.lasts, plan.spans)))
+    index = torch.zeros(sum(sizes), dtype=torch.long, device=device).scatter(0, source, target).split(sizes)
+    index = [part.view(batch.present.shape) for part, batch in zip(index, batches, strict=True)]
+    return Laid(stream, index, *(torch.tensor(n, device=device) for n in (plan.lasts, plan.spans)))
 
 
 @dataclass(frozen=True)
@@ -223,25 +223,28 @@ class _Plan:
 
     @classmethod
     def of(cls, documents: Sequence[Sequence[Piece]], batches: Sequence[Span]) -> "_Plan":
-        counts, takes = (
-            [batch.present.sum(1).tolist() for batch in batches],
-            [batch.lasts.tolist() for batch in batches],
-        )
+        counts = [batch.present.sum(1).tolist() for batch in batches]
+        lasts = [batch.lasts.tolist() for batch in batches]
         firsts = [0, *accumulate(batch.present.numel() for batch in batches)]
         pieces, ends = [], []
         for number, document in enumerate(documents):
             offset = time = 0
             for span, piece in enumerate(document):
-                batch, count = batches[piece.batch], int(counts[piece.batch][piece.row])
-                source = firsts[piece.batch] + piece.row * batch.present.shape[1]
+                batch, count = batches[piece.batch], int(counts[piece.batch][piece.index])
+                source = firsts[piece.batch] + piece.index * batch.present.shape[1]
                 pieces.append({
                     "document": number, "span": span, "count": count, "source": source, "offset": offset, "time": time,
                     "topic": piece.topic, "causal": int(batch.causal), "private": int(piece.private),
                 })  # fmt: skip
-                offset, time = offset + count, time + (0 if piece.private else int(takes[piece.batch][piece.row]))
+                offset, time = offset + count, time + (0 if piece.private else int(lasts[piece.batch][piece.index]))
             ends.append((offset, time, len(document)))
-        lengths, lasts, spans = (list(column) for column in zip(*ends, strict=True))
-        return cls(pieces, lengths, lasts, spans)
+        return cls(pieces, *(list(column) for column in zip(*ends, strict=True)))
+
+
+def of_topic(values: Tensor, topic: Int[Tensor, "*n"]) -> Tensor:
+    """The values [*n, ...] of conditions by their indices, from those [k, ...] of all; zeros for -1."""
+    missing = (topic < 0)[(..., *(None,) * (values.ndim - 1))]
+    return values[topic.clamp(min=0)].masked_fill(missing, 0)
 
 
 def _modulation(
@@ -251,7 +254,7 @@ def _modulation(
     """The sum of each position's own modulation vector and its condition's; `least` if there is neither."""
     if condition is None or condition.vector is None:
         return least if own is None else own
-    shared = condition.vector[topic.clamp(min=0)].masked_fill((topic < 0)[..., None], 0)
+    shared = of_topic(condition.vector, topic)
     return shared if own is None else own + shared
 
 
@@ -259,16 +262,16 @@ def _context(condition: Condition | None, topic: Int[Tensor, "r c"]) -> dict:
     """The contexts of the conditions in each sequence, concatenated, and which of them a position attends to."""
     if condition is None or condition.context is None:
         return {}
-    topics = [sorted(set(row) - {-1}) for row in topic.tolist()]
-    most = max(1, *map(len, topics))
-    owners = torch.tensor([row + [-1] * (most - len(row)) for row in topics], device=topic.device)
+    topics = [sorted(set(numbers) - {-1}) for numbers in topic.tolist()]
+    longest = max(1, *map(len, topics))
+    owners = torch.tensor([numbers + [-1] * (longest - len(numbers)) for numbers in topics], device=topic.device)
     return {"context": condition.context.gathered(owners), "topic": topic}
 
 
 def _homes(lengths: list[int], capacity: int | None) -> tuple[list[tuple[int, int]], int, int]:
     """The sequence and the offset of each document, the number of sequences and their length."""
     if capacity is None:
-        return [(row, 0) for row in range(len(lengths))], len(lengths), max(lengths)
+        return [(sequence, 0) for sequence in range(len(lengths))], len(lengths), max(lengths)
     width = max(capacity, *lengths)
     homes, fill = _first_fit(lengths, width)
     return homes, len(fill), width
@@ -278,9 +281,10 @@ def _first_fit(lengths: list[int], capacity: int) -> tuple[list[tuple[int, int]]
     """First-fit-decreasing packing: the sequence and offset of each document, and how full each sequence is."""
     homes, fill = [(0, 0)] * len(lengths), []
     for document in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        row = next((r for r, used in enumerate(fill) if used + lengths[document] <= capacity), len(fill))
-        if row == len(fill):
+        fitting = (k for k, used in enumerate(fill) if used + lengths[document] <= capacity)
+        sequence = next(fitting, len(fill))
+        if sequence == len(fill):
             fill.append(0)
-        homes[document] = (row, fill[row])
-        fill[row] += lengths[document]
+        homes[document] = (sequence, fill[sequence])
+        fill[sequence] += lengths[document]
     return homes, fill

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from kiloword.document import Laid, Piece, Span, condition_span, drawn, lay, twice
+from kiloword.document import Laid, Piece, Span, condition_span, drawn, lay, of_topic, twice
 from kiloword.modality import Modality, TextModality
 from kiloword.noise import Noise, Selected
 from kiloword.opening import of_topics
@@ -24,8 +24,8 @@ from kiloword.tokens import Document, Layout, Picture, Prompted, Segment, Text
 
 @dataclass(frozen=True)
 class Loss:
-    """Unreduced losses `values` of all tokens of `s` segments, in document order, and the loss `mask` of those that are
-    asked for. `document` and `segment` are the index of each segment's document and its index in there."""
+    """Unreduced losses `values` of all tokens of `s` segments, in document order, and the loss `mask` of those to
+    predict. `document` and `segment` are the index of each segment's document and its index in there."""
 
     values: Float[Tensor, "s n"]
     mask: Bool[Tensor, "s n"]
@@ -77,14 +77,14 @@ class Entry:
 
 
 class Embedding:
-    """Embeds documents into `batches`, batches of spans of one kind; `asked` lists the batches with a loss."""
+    """Embeds documents into `batches`, batches of spans of one kind; `predicted` lists those with a loss."""
 
     def __init__(self, prompt: Prompt, picture: Modality, text: TextModality | None, documents: Sequence[Document]):
         self.prompt, self.picture, self.text = prompt, picture, text
         self.documents = self._placed([prompt.script(twice(document)) for document in documents])
         self.condition: Condition | None = None
         self.batches: list[Span] = []
-        self.asked: list[tuple[str, int, Callable[[Tensor], Loss]]] = []  # name, batch, loss from hidden vectors
+        self.predicted: list[tuple[str, int, Callable[[Tensor], Loss]]] = []  # name, batch, loss from hidden vectors
         self._home: dict[int, tuple[int, int]] = {}
 
     def read_prompts(self, null: bool = False) -> None:
@@ -103,7 +103,7 @@ class Embedding:
         target, text = self.prompt.target([entry.segment.prompt for entry in entries]), self._writer()
         mask = predicted[:, None].expand_as(target)
         count = target.shape[1]
-        self._ask("prompt", entries, mask, lambda hidden: text.head.loss(hidden[:, :count], target, None, None))
+        self._predict("prompt", entries, mask, lambda hidden: text.head.loss(hidden[:, :count], target, None, None))
 
     def read_pictures(self) -> None:
         """Embed all given pictures."""
@@ -118,7 +118,7 @@ class Embedding:
         text = self._writer()
         ids, present = text.encode([entry.segment.words for entry in entries])
         self._add(text.span(ids, present, self._starts(entries)), entries)
-        self._ask("text", entries, present, lambda hidden: text.head.loss(hidden, ids, None, None))
+        self._predict("text", entries, present, lambda hidden: text.head.loss(hidden, ids, None, None))
 
     def draw_pictures(self, noise: Noise | None, done: float) -> None:
         """Embed all pictures that are to be predicted, each at a step sampled from its own schedule; `done` is the
@@ -142,7 +142,7 @@ class Embedding:
         fed = picture.feed(shown, schedule, level, everything, layout)
         span, memo = picture.drawn_span(fed, schedule, rank, layout, self._starts(entries))
         self._add(span, entries)
-        self._ask("picture", entries, mask, lambda hidden: picture.head.loss(hidden, target, memo, noise))
+        self._predict("picture", entries, mask, lambda hidden: picture.head.loss(hidden, target, memo, noise))
 
     def lay(self, capacity: int | None, modulated: bool, without: Callable[[Entry], bool] | None = None) -> Laid:
         """The packed stream of the documents, `without` some of their segments (see `document.lay`)."""
@@ -162,9 +162,9 @@ class Embedding:
         return replace(of_topics(self.condition, topics), start=self._starts(entries))
 
     def losses(self, laid: Laid, hidden: Float[Tensor, "r c w"]) -> dict[str, Loss]:
-        """The losses of what is asked for, by name: "prompt", "picture", "text"."""
+        """The losses of what is predicted, by name: "prompt", "picture", "text"."""
         found: dict[str, list[Loss]] = {}
-        for name, batch, of in self.asked:
+        for name, batch, of in self.predicted:
             found.setdefault(name, []).append(of(laid.unpack(hidden, batch)))
         return {name: joined(losses) for name, losses in found.items()}
 
@@ -196,24 +196,24 @@ class Embedding:
         return list(groups.items())
 
     def _add(self, span: Span, entries: list[Entry]) -> None:
-        self._home |= {id(entry): (len(self.batches), row) for row, entry in enumerate(entries)}
+        self._home |= {id(entry): (len(self.batches), k) for k, entry in enumerate(entries)}
         self.batches.append(span)
 
-    def _ask(self, name: str, entries: list[Entry], mask: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
+    def _predict(self, name: str, entries: list[Entry], mask: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
         """Register the loss of the batch that was added last."""
         document, segment = (
             torch.tensor([getattr(entry, name) for entry in entries], device=mask.device)
             for name in ("document", "number")
         )
-        self.asked.append((name, len(self.batches) - 1, lambda hidden: Loss(loss(hidden), mask, document, segment)))
+        self.predicted.append((name, len(self.batches) - 1, lambda hidden: Loss(loss(hidden), mask, document, segment)))
 
     def _starts(self, entries: list[Entry]) -> Float[Tensor, "s w"] | None:
         """The start vector of each segment: that of the condition immediately before it, else zeros."""
         start = None if self.condition is None else self.condition.start
         if start is None:
             return None
-        direct = torch.tensor([entry.direct for entry in entries], device=start.device)
-        return start[[entry.topic for entry in entries]].masked_fill(~direct[:, None], 0)
+        topics = [entry.topic if entry.direct else -1 for entry in entries]
+        return of_topic(start, torch.tensor(topics, device=start.device))
 
     def _writer(self) -> TextModality:
         if self.text is None:

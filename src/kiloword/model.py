@@ -83,12 +83,12 @@ class ImageModel(nn.Module):
     def loss(
         self, documents: Sequence[Document], noise: Noise | None = None, capacity: int = 64, done: float = 1.0
     ) -> dict[str, Loss]:
-        """The losses of all tokens that the documents ask for: "picture", "text", and "prompt" for texts from which a
-        picture is drawn and which are predicted too. What no document asks for is not there.
+        """The losses of all tokens to predict, by name: "picture", "text", and "prompt" for texts from which a picture
+        is drawn and which are predicted too. A name of which nothing is predicted is left out.
 
-        Documents are packed into rows of about `capacity` positions. `noise` has numbers for each picture that is asked
-        for, in their order (None: torch's own generator); `done` is the share of a training that has passed. Raises
-        ValueError if nothing is asked for, or the model cannot read or predict a segment.
+        Documents are packed into sequences of about `capacity` positions. `noise` has numbers for each picture to
+        predict, in their order (None: torch's own generator); `done` is the share of a training that has passed. Raises
+        ValueError if there is nothing to predict, or the model cannot read or predict a segment.
 
             loss = model.loss([[Text("a red apple"), Picture(layout, tokens, predict=True)]])["picture"].mean()
         """
@@ -97,8 +97,10 @@ class ImageModel(nn.Module):
         embedding.draw_pictures(noise, done)
         embedding.read_pictures()
         embedding.write_texts()
-        if not embedding.asked:
-            raise ValueError("nothing is asked for in these documents, so there is nothing to be learned from them")
+        if not embedding.predicted:
+            raise ValueError(
+                "nothing is to be predicted in these documents, so there is no loss: set predict=True on a segment"
+            )
         laid = embedding.lay(capacity, self.transformer.modulated)
         return embedding.losses(laid, self.transformer(laid.stream))
 
@@ -106,10 +108,10 @@ class ImageModel(nn.Module):
         """The documents, ready to be embedded. Raises ValueError for those that the transformer does not support."""
         embedding = Embedding(self.prompt, self.picture, self.text, documents)
         if not self.transformer.causal:
-            for places in embedding.documents:
-                if [type(place.segment) for place in places] != [Prompted, Picture] or not drawn(places[1].segment):
+            for entries in embedding.documents:
+                if [type(entry.segment) for entry in entries] != [Prompted, Picture] or not drawn(entries[1].segment):
                     raise ValueError(
-                        "this transformer shows all to all: its documents are a prompt and a picture that is asked for"
+                        "this transformer shows all to all: its documents are a prompt and a picture to predict"
                     )
         return embedding
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from kiloword.document import Laid, Span
+from kiloword.document import Laid, Span, of_topic
 from kiloword.prompts.prompt import Condition
 from kiloword.transformer import Context, HiddenGuidance, Stream, stacked
 
@@ -145,16 +145,15 @@ def stacked_conditions(conditions: Sequence[Condition]) -> Condition:
 
 def of_topics(condition: Condition, topics: Int[Tensor, "b"]) -> Condition:
     """The conditions of these indices, without their prefixes; zeros and no context for -1."""
-    chosen, none = topics.clamp(min=0), (topics < 0)[:, None]
 
-    def some(values: Tensor | None) -> Tensor | None:
-        return None if values is None else values[chosen].masked_fill(none, 0)
+    def chosen(values: Tensor | None) -> Tensor | None:
+        return None if values is None else of_topic(values, topics)
 
     context = condition.context
     if context is not None:
-        context = Context(context.vectors[chosen], context.present[chosen] & ~none)
-    prefix, present = condition.prefix[chosen, :0], condition.present[chosen, :0]
-    return Condition(prefix, present, some(condition.vector), some(condition.start), context=context)
+        context = Context(context.vectors[topics.clamp(min=0)], of_topic(context.present, topics))
+    prefix, present = of_topic(condition.prefix[:, :0], topics), of_topic(condition.present[:, :0], topics)
+    return Condition(prefix, present, chosen(condition.vector), chosen(condition.start), context=context)
 
 
 def pile(streams: Sequence[Stream]) -> Stream:

@@ -171,7 +171,7 @@ def test_cached_hidden_vectors_of_a_last_picture_are_those_of_teaching(name, dat
 
 
 def test_a_document_that_asks_for_nothing_is_refused():
-    with pytest.raises(ValueError, match="nothing is asked for"):
+    with pytest.raises(ValueError, match="nothing is to be predicted"):
         given_picture = documents.picture("prefix, raster", (4, 2), 1, False)
         documents.model("prefix, raster").loss([[Text("a pear"), given_picture]])
 

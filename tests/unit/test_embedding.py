@@ -107,7 +107,7 @@ def test_what_is_asked_for_is_named_and_nothing_else():
 def test_what_cannot_be_learned_is_refused():
     model = tiny.model("shades", "rows", "categorical")
     layout, tokens = tiny.layout_of(model), tiny.tokens(model, 1)
-    with pytest.raises(ValueError, match="nothing is asked for"):
+    with pytest.raises(ValueError, match="nothing is to be predicted"):
         model.loss([[Text("a pear"), Picture(layout, tokens[0])]])
     with pytest.raises(ValueError, match="needs tokens"):
         model.loss(to_draw(["a pear"], layout))

@@ -55,23 +55,12 @@ def train(
     ] = "auto",
 ) -> None:
     """Train a model. The checkpoint's folder is printed; the same command resumes a run that was stopped."""
-    if recipe is None and start is None:
-        raise ValueError("say what to train: a recipe, or --data DIR --from MODEL")
-    if recipe is None and data is None:
-        raise ValueError(f"--from {start} needs pictures to train on: --data DIR")
-    if recipe is None and tokenizer is not None:
-        raise ValueError(f"--tokenizer {tokenizer} is for a recipe: {start} has its own")
-    if data is not None and not data.exists():
-        raise ValueError(f"--data {data} is not a folder or file: name the one that holds the pictures")
+    _check(recipe, data, start, tokenizer)
     fields = dict(field(change) for change in changes or [])
     from kiloword.cli.malloc import keep_freed
     from kiloword.cli.progress import progress
     from kiloword.recipes import registry
-    from kiloword.recipes.recipe_names import names
 
-    if recipe is not None and recipe not in names():
-        hint = did_you_mean(recipe, names())
-        raise ValueError(f"there is no recipe {recipe!r}{hint} (recipes: {', '.join(names())})")
     out = out or Path("runs") / (recipe or f"{Path(str(data)).resolve().name}-from-{Path(str(start)).name}")
     keep_freed()
     try:
@@ -89,6 +78,23 @@ def train(
     else:
         say(f'draw with it: kiloword generate "a red apple" --model {folder}')
     print(folder)
+
+
+def _check(recipe: str | None, data: Path | None, start: str | None, tokenizer: str | None) -> None:
+    """Raise ValueError for options that do not go together, and for names of nothing."""
+    if recipe is None and start is None:
+        raise ValueError("say what to train: a recipe, or --data DIR --from MODEL")
+    if recipe is None and data is None:
+        raise ValueError(f"--from {start} needs pictures to train on: --data DIR")
+    if recipe is None and tokenizer is not None:
+        raise ValueError(f"--tokenizer {tokenizer} is for a recipe: {start} has its own")
+    if data is not None and not data.exists():
+        raise ValueError(f"--data {data} is not a folder or file: name the one that holds the pictures")
+    from kiloword.recipes.recipe_names import names
+
+    if recipe is not None and recipe not in names():
+        hint = did_you_mean(recipe, names())
+        raise ValueError(f"there is no recipe {recipe!r}{hint} (recipes: {', '.join(names())})")
 
 
 def _is_first() -> bool:

@@ -43,7 +43,7 @@ def test_a_metamorph_sees_with_a_small_encoder_draws_with_a_decoder_and_is_not_g
     recipe = load("emoji-metamorph")
     assert recipe.model.decoder is not None and model_run.card(recipe).guidance == 1
     assert model_run.card(load("emoji-unitok")).guidance == 3
-    with pytest.raises(ValueError, match="a diffusion decoder is needed"), torch.device("meta"):
+    with pytest.raises(ValueError, match="without a diffusion decoder"), torch.device("meta"):
         parts.build(replace(recipe.model, decoder=None))
 
 

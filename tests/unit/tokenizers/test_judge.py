@@ -9,7 +9,7 @@ import tiny
 from kiloword.engine.card import Card
 from kiloword.engine.drive import draw
 from kiloword.engine.painter import Painter
-from kiloword.engine.rerank import candidate_seed, draw_best, look_at
+from kiloword.engine.rerank import candidate_seed, draw_best, reencoded
 from kiloword.noise import Seeded
 from kiloword.tokenizers.judge import ContrastiveJudge, JudgeConfig
 from kiloword.tokens import Categorical, Codes
@@ -77,7 +77,7 @@ def test_the_best_of_several_is_the_judges_choice():
     for i, prompt in enumerate(prompts):
         tried = [candidate_seed([5, 9][i], k) for k in range(4)]
         ways = [list(draw(model, tiny.drawing(model, [prompt]), Seeded([s])))[-1] for s in tried]
-        scores = [float(chosen_by(look_at(model, way, drawing.layout), drawing.layout, [[prompt]])) for way in ways]
+        scores = [float(chosen_by(reencoded(model, way, drawing.layout), drawing.layout, [[prompt]])) for way in ways]
         assert scores[tried.index(seeds[i])] > max(scores) - 1e-3
         assert torch.equal(ways[tried.index(seeds[i])].tokens[0], kept.tokens[i])
 
