@@ -57,7 +57,10 @@ def run(words: list[str], source: Path) -> str:
 
 
 def train() -> float:
-    """Seconds of some iterations."""
+    """Seconds of some iterations, with threads that wait as `kiloword train` lets them."""
+    from kiloword.engine.cpu.threads import TRAINING, wait_briefly
+
+    wait_briefly(TRAINING)  # before torch is loaded
     from lightning_fabric import Fabric
     from training import MadeUp
 

@@ -7,6 +7,7 @@ import typer
 from typer import Argument, Option
 
 from kiloword.cli.messages import Stopped, say
+from kiloword.engine.cpu.threads import TRAINING, wait_briefly
 from kiloword.nearest import did_you_mean
 
 EXAMPLES = """Example: kiloword train emoji-64 --out runs/mine --set training.batch=64
@@ -55,6 +56,7 @@ def train(
     ] = "auto",
 ) -> None:
     """Train a model. The checkpoint's folder is printed; the same command resumes a run that was stopped."""
+    wait_briefly(TRAINING)
     _check(recipe, data, start, tokenizer)
     fields = dict(field(change) for change in changes or [])
     from kiloword.cli.malloc import keep_freed

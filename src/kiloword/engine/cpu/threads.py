@@ -14,15 +14,16 @@ from typing import TypeVar
 Value = TypeVar("Value")
 
 WAITING = {"GOMP_SPINCOUNT": "30000", "KMP_BLOCKTIME": "1"}  # GNU's runtime (wheels for Linux), LLVM's: milliseconds
+TRAINING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}  # whose number of threads may not change: results would
 POLICY = "OMP_WAIT_POLICY"  # the standard's word, which both runtimes know
 COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 READING, PRODUCT = 2e-10, 2e-11  # seconds of one thread, about, to read a weight and to multiply it
 WORTH = 20e-6  # seconds that a product takes one thread from which on others are woken for it
-LATE, SHARE = 1e-3, 1 / 4  # seconds, and share of a pass, that it waits at least where other programs compute
+LATE, SHARE = 1e-3, 1 / 3  # seconds, and share of a pass, that it waits at least where other programs compute
 FIRST, MOST = 8, 256  # passes of one thread after it, at first and at most
 
 
-def wait_briefly() -> None:
+def wait_briefly(waiting: dict[str, str] = WAITING) -> None:
     """Let OpenMP's threads spin for a fraction of a millisecond while they wait and then sleep, unless the environment
     says how they are to wait.
 
@@ -31,9 +32,14 @@ def wait_briefly() -> None:
     the processor's pause takes 10 ns, and 1.4 ms where it takes 47. It is read once, when torch is loaded:
     `import kiloword` and the command come before that, and processes that they start inherit it. Where torch was loaded
     before, its threads spin ten times as long; `threads` then still leaves them asleep where other programs compute.
+
+    Training waits as `TRAINING` says: its products are larger, so a third of the spinning is enough on a quiet machine,
+    and beside other programs less is lost, which it cannot avoid by taking one thread.
     """
-    if not any(name in os.environ for name in (*WAITING, POLICY)):
-        os.environ.update(WAITING)
+    if POLICY not in os.environ and all(
+        os.environ.get(name) in (None, WAITING[name], TRAINING[name]) for name in waiting
+    ):
+        os.environ.update(waiting)
 
 
 def threads_for(weights: int, positions: int, most: int) -> int:

@@ -14,7 +14,17 @@ import torch
 
 import tiny
 from kiloword.engine.cpu import threads as module
-from kiloword.engine.cpu.threads import COUNTS, FIRST, POLICY, WAITING, Contention, in_threads, threads, threads_for
+from kiloword.engine.cpu.threads import (
+    COUNTS,
+    FIRST,
+    POLICY,
+    TRAINING,
+    WAITING,
+    Contention,
+    in_threads,
+    threads,
+    threads_for,
+)
 from kiloword.engine.drive import draw
 from kiloword.noise import Seeded
 
@@ -48,6 +58,12 @@ def test_importing_says_how_to_wait_and_loads_no_torch():
 
 def test_the_command_says_so_too():
     assert told("from kiloword.cli import main; main(['--version'])") == WAITING
+
+
+def test_training_spins_less_also_where_the_command_was_begun_by_another():
+    program = "from kiloword.cli import main; main(['train', 'nowhere'])"
+    assert told(program) == TRAINING == told(program, **WAITING)
+    assert told(program, OMP_WAIT_POLICY="active") == {"OMP_WAIT_POLICY": "active"}
 
 
 @pytest.mark.parametrize("own", [{"OMP_WAIT_POLICY": "active"}, {"KMP_BLOCKTIME": "7"}, {"GOMP_SPINCOUNT": "100"}])
