@@ -16,6 +16,7 @@ from torch.nn.functional import interpolate
 
 from kiloword.document import to_describe, to_learn
 from kiloword.engine.card import Card
+from kiloword.engine.cpu.optimise import optimise_for_cpu
 from kiloword.engine.drive import write
 from kiloword.engine.painter import Painter
 from kiloword.heads.categorical import CategoricalConfig
@@ -134,11 +135,11 @@ def reconstruction_loss(tokenizer, pixels: torch.Tensor, layout) -> torch.Tensor
 
 def both_ways_loss(model, tokens: torch.Tensor, captions: list[str], layout) -> torch.Tensor:
     """Draw 24 captions, a tenth of them left out (that is what guidance compares with), and describe 8 pictures."""
-    rows = torch.randint(len(tokens), (32,)).tolist()
-    draw, tell = rows[:24], rows[24:]
-    prompts = [captions[row] if random.random() > 0.1 else None for row in draw]
+    indices = torch.randint(len(tokens), (32,)).tolist()
+    draw, describe = indices[:24], indices[24:]
+    prompts = [captions[index] if random.random() > 0.1 else None for index in draw]
     documents = to_learn(prompts, layout, tokens[draw])
-    documents += to_describe(tokens[tell], layout, [captions[row] for row in tell])
+    documents += to_describe(tokens[describe], layout, [captions[index] for index in describe])
     losses = model.loss(documents)
     return losses["picture"].mean() + losses["text"].masked().sum(1).mean() / 4
 
@@ -149,12 +150,12 @@ def both_ways_loss(model, tokens: torch.Tensor, captions: list[str], layout) -> 
 def nearest_captions(drawn: torch.Tensor) -> list[str]:
     """What each picture looks most like, among 20 pictures of everything in the world, over white."""
     known, captions = pictures(WORLD, each=20, seed=2)
-    apart = torch.cdist(composite(drawn).flatten(1), composite(known).flatten(1))
-    return [captions[row] for row in apart.argmin(1).tolist()]
+    distance = torch.cdist(composite(drawn).flatten(1), composite(known).flatten(1))
+    return [captions[index] for index in distance.argmin(1).tolist()]
 
 
-def share(ours: list[str], theirs: list[str]) -> float:
-    return sum(a == b for a, b in zip(ours, theirs, strict=True)) / len(ours)
+def share(found: list[str], true: list[str]) -> float:
+    return sum(a == b for a, b in zip(found, true, strict=True)) / len(found)
 
 
 def ask(painter: Painter, things: list[tuple[str, str, str]], name: str) -> None:
@@ -164,9 +165,9 @@ def ask(painter: Painter, things: list[tuple[str, str, str]], name: str) -> None
     with torch.no_grad():
         tokens = painter.model.picture.tokenizer.encode(pixels, layout).shown
         documents = to_describe(tokens, layout)
-        told = write(painter.model, documents, Sampling(temperature=0), Seeded(range(len(pixels))))
-    right, told_right = share(nearest_captions(drawn), captions), share(told, captions)
-    print(f"{name:10s}  drawn as asked {right:4.0%}   described rightly {told_right:4.0%}   of {len(captions)}")
+        descriptions = write(painter.model, documents, Sampling(temperature=0), Seeded(range(len(pixels))))
+    right, described = share(nearest_captions(drawn), captions), share(descriptions, captions)
+    print(f"{name:10s}  drawn as asked {right:4.0%}   described rightly {described:4.0%}   of {len(captions)}")
 
 
 def strip(painter: Painter, prompts: list[str]) -> Image.Image:
@@ -198,7 +199,7 @@ def main() -> None:
         tokens = torch.cat([tokenizer.encode(part, layout).target for part in pixels.split(256)])
     teach("model", model, 800, 1e-2, lambda: both_ways_loss(model, tokens, captions, layout))
 
-    painter = Painter(model, Card("toy", ((SIDE, SIDE),), guidance=3.0, temperature=0.6))
+    painter = Painter(optimise_for_cpu(model), Card("toy", ((SIDE, SIDE),), guidance=3.0, temperature=0.6))
     ask(painter, seen, "seen")
     ask(painter, unseen, "never seen")
     strip(painter, [caption(*thing) for thing in unseen[::2]]).save("toy.png")
